@@ -156,10 +156,13 @@ type linker interface{ Link(once bool) string }
 func (s *serveCommand) show(b *serveBackend, page linker, host string, servers []webpage.Server,
 	already bool,
 ) error {
+	b.mu.Lock()
+	base := b.baseProfile()
+	b.mu.Unlock()
 	out := serveOutput{URL: page.Link(false), Already: already, Servers: []serveServer{}}
 	for _, v := range servers {
 		out.Servers = append(out.Servers, serveServer{
-			Name: v.Name, Server: v.URL, Profile: cmp.Or(v.Profile, b.baseProfile()), SignedIn: v.SignedIn,
+			Name: v.Name, Server: v.URL, Profile: cmp.Or(v.Profile, base), SignedIn: v.SignedIn,
 			URL: "http://" + host + "/mcp/" + v.Name, Bearer: b.Bearer(v.Name),
 		})
 	}

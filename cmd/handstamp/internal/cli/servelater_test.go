@@ -4,10 +4,12 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // loginElsewhere signs in to another server, in another process.
@@ -69,6 +72,32 @@ func TestServeAndALoginThatCameLater(t *testing.T) {
 	if got := third.only(url).Servers[0]; got != later.Servers[0] {
 		t.Errorf("after a restart: %+v, before %+v", got, later.Servers[0])
 	}
+}
+
+// TestServeAndANameThatCameLater shows a server that was added in another process, and requests
+// need what is configured for it by then.
+func TestServeAndANameThatCameLater(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	s := c.serve()
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	if _, stderr, code := c.run("add", "later", c.server.MCPURL(), "--header", "X-Tenant=${NO_SUCH_TENANT}"); code != 0 {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	s.await(">later</h2>")
+	if status, body := s.call("initialize"); status != http.StatusServiceUnavailable || !strings.Contains(body, "NO_SUCH_TENANT is not set") {
+		t.Errorf("without the header: %d %s", status, body)
+	}
+	if _, stderr, code := c.run("add", "later", c.server.MCPURL(), "--header", "X-Tenant=7", "--force"); code != 0 {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	s.get("/")
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("with the header: %d %s", status, body)
+	}
+	s.stop()
 }
 
 // TestTwoServesAtOnce on different ports know the same bearer tokens, and the one that was started
@@ -181,4 +210,20 @@ func TestServeAndADamagedState(t *testing.T) {
 			s.stop()
 		})
 	}
+}
+
+// TestServeAndALockThatIsHeld waits for it once, and says that nothing is kept.
+func TestServeAndALockThatIsHeld(t *testing.T) {
+	waits := 0
+	s := &serveState{path: filepath.Join(t.TempDir(), "state.json"), lock: func() (func(), error) {
+		waits++
+		return nil, errors.New("it is held")
+	}}
+	one := s.name(store.Key{Server: "https://one.example/mcp"}, "")
+	two := s.name(store.Key{Server: "https://two.example/mcp"}, "")
+	l, _, err, unkept := s.begin(func(int) (net.Listener, error) { return net.Listen("tcp4", "127.0.0.1:0") })
+	if err != nil || unkept == nil || waits != 1 || s.bearer(one) == "" || s.bearer(one) == s.bearer(two) {
+		t.Errorf("%v, %v, %d waits for the lock, %+v", err, unkept, waits, s.Servers)
+	}
+	l.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type serveBackend struct {
 type upstream struct {
 	webpage.Upstream
 	client *handstamp.Client
+	config *serverConfig
 	end    context.CancelFunc
 }
 
@@ -94,6 +96,9 @@ func (b *serveBackend) Servers(ctx context.Context) ([]webpage.Server, error) {
 
 // list lists the servers, and knows them by their names from then on. b.mu is held.
 func (b *serveBackend) list(ctx context.Context) ([]webpage.Server, error) {
+	if conf, err := (&app{env: b.env}).loadConfig(); err == nil {
+		b.conf = conf // another process may have changed it
+	}
 	before := len(b.clients)
 	entries, err := b.entries(ctx)
 	b.clients = b.clients[:before] // the client that has listed has nothing to store
@@ -254,6 +259,9 @@ func (b *serveBackend) Upstream(name string) (*webpage.Upstream, error) {
 			return nil, errNotSignedIn(name)
 		}
 	}
+	if u := b.streams[name]; u != nil && !reflect.DeepEqual(u.config, t.config) {
+		b.endStream(name)
+	}
 	u := b.streams[name]
 	if u == nil {
 		var err error
@@ -275,6 +283,10 @@ func (b *serveBackend) Upstream(name string) (*webpage.Upstream, error) {
 
 // newUpstream returns a client that never starts a login. b.mu is held.
 func (b *serveBackend) newUpstream(t *target, name string) (*upstream, error) {
+	header, err := (&headerOptions{configured: t.config.Headers}).read(b.app)
+	if err != nil {
+		return nil, err
+	}
 	c, err := b.client(t, &loginOptions{}, handstamp.LoginNever)
 	if err != nil {
 		return nil, err
@@ -282,7 +294,8 @@ func (b *serveBackend) newUpstream(t *target, name string) (*upstream, error) {
 	c.LockTimeout = 0 // no command is waiting: a slow refresh elsewhere is waited for
 	b.showEvents(c, name, false)
 	life, end := context.WithCancel(context.Background())
-	return &upstream{webpage.Upstream{URL: t.url, Client: c.HTTPClient(t.url), Life: life}, c, end}, nil
+	u := webpage.Upstream{URL: t.url, Header: header, Client: c.HTTPClient(t.url), Life: life}
+	return &upstream{u, c, t.config, end}, nil
 }
 
 // Explain implements [webpage.Backend].

@@ -32,9 +32,10 @@ type serveState struct {
 	servePlace             // of the page that was started last
 	Servers    []serveName `json:"servers"`
 
-	mu   sync.Mutex
-	path string // empty: it is not kept
-	lock func() (unlock func(), err error)
+	mu     sync.Mutex
+	path   string // empty: it is not kept
+	unkept error  // why not, where it should be
+	lock   func() (unlock func(), err error)
 }
 
 // servePlace is where a page is served.
@@ -128,10 +129,11 @@ const minBearer = 26
 func (s *serveState) update(change func()) error {
 	if s.path == "" {
 		change()
-		return nil
+		return s.unkept
 	}
 	unlock, err := s.lock()
-	if err != nil {
+	if err != nil { // which is not waited for twice
+		s.path, s.unkept = "", err
 		change()
 		return err
 	}
