@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,19 +13,18 @@ import (
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
-	"github.com/handstamp/handstamp/store"
 )
 
 // putAlias writes a server into the configuration.
-func (a *app) putAlias(alias string, s *serverConfig) error {
-	return a.editConfig(func(text []byte) ([]byte, error) {
+func (a *app) putAlias(ctx context.Context, alias string, s *serverConfig) error {
+	return a.editConfig(ctx, func(text []byte) ([]byte, error) {
 		return splice.Put(splice.JSON, text, []string{"servers"}, alias, configObject(s))
 	})
 }
 
 // deleteAlias takes a server out of the configuration.
-func (a *app) deleteAlias(alias string) error {
-	return a.editConfig(func(text []byte) ([]byte, error) {
+func (a *app) deleteAlias(ctx context.Context, alias string) error {
+	return a.editConfig(ctx, func(text []byte) ([]byte, error) {
 		return splice.Remove(splice.JSON, text, []string{"servers"}, alias, 0)
 	})
 }
@@ -36,53 +34,39 @@ var byteOrderMark = []byte("\ufeff")
 
 // editConfig changes the configuration, and nothing in it but what change does. Of several
 // processes each changes what the one before has made of it.
-func (a *app) editConfig(change func([]byte) ([]byte, error)) error {
+func (a *app) editConfig(ctx context.Context, change func([]byte) ([]byte, error)) error {
 	dirs, err := findFolders(a.env)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dirs.Config, "config.json")
-	cannot := func(err error) error {
-		return &failure{kind: kindOther, message: "the configuration " + path +
-			" cannot be changed", err: withoutPath(err)}
-	}
-	unlock, err := a.lockConfig()
+	editor, err := a.editor(false)
 	if err != nil {
 		return err
 	}
-	defer unlock()
-	if err := os.MkdirAll(dirs.Config, 0o700); err != nil {
-		return cannot(err)
+	path := filepath.Join(dirs.Config, "config.json")
+	err = os.MkdirAll(dirs.Config, 0o700)
+	if err == nil {
+		err = editor.Rewrite(ctx, path, func(text []byte) ([]byte, error) {
+			after, err := change(text)
+			if err != nil {
+				return nil, err
+			}
+			if len(after) > maxConfig {
+				return nil, fmt.Errorf("it would be larger than %d KiB", maxConfig>>10)
+			}
+			conf, err := parseConfig(after)
+			if err != nil {
+				return nil, usage("%w", err)
+			}
+			a.conf = conf
+			return after, nil
+		})
 	}
-	text, err := readFile(path, maxConfig)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return cannot(err)
+	if _, ok := errors.AsType[*failure](err); ok || err == nil {
+		return err
 	}
-	after, err := change(text)
-	if err != nil {
-		return cannot(err)
-	}
-	conf, err := parseConfig(after)
-	if err != nil {
-		return usage("%w", err)
-	}
-	if !bytes.Equal(after, text) {
-		if err := mcphost.Replace(path, after, text); err != nil {
-			return cannot(err)
-		}
-	}
-	a.conf = conf
-	return nil
-}
-
-// lockConfig has this process alone change the configuration. Where there can be no lock, as the
-// folder for credentials is not one to use, changes at the same time are noticed at least.
-func (a *app) lockConfig() (unlock func(), err error) {
-	unlock, err = a.lockShared(context.Background(), "configuration")
-	if err != nil && store.Busy(err) == nil {
-		return func() {}, nil
-	}
-	return unlock, err
+	return &failure{kind: kindOther, err: withoutPath(err),
+		message: "the configuration " + path + " cannot be changed"}
 }
 
 // configObject returns a server's configuration as the file has it.

@@ -17,7 +17,7 @@ func TestConfigurationKeepsEachChange(t *testing.T) {
 	for i := range aliases {
 		a := c.inside()
 		s := &serverConfig{URL: fmt.Sprintf("https://mcp%d.example/mcp", i)}
-		go func() { ended <- a.putAlias(fmt.Sprint("server", i), s) }()
+		go func() { ended <- a.putAlias(t.Context(), fmt.Sprint("server", i), s) }()
 	}
 	chosen := storeMembers{Store: storeEncrypted, StoreKeyFile: filepath.Join(c.home, "key")}
 	go func() { ended <- c.inside().noteStore(chosen) }()

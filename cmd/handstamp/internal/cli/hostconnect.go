@@ -21,7 +21,8 @@ type connectCommand struct {
 	host   *mcphost.Host
 	target *target
 	server mcphost.Server
-	ours   bool // an entry of the name is there, and starts Handstamp
+	taken  bool // an entry of the name is there
+	ours   bool // and starts Handstamp
 	result hostResult
 }
 
@@ -150,7 +151,7 @@ func (c *connectCommand) chooseName(text []byte) error {
 	}
 	c.noteDoubles(entries)
 	e, taken := byName[c.result.Name]
-	c.ours = taken && e.Kind == mcphost.Ours
+	c.taken, c.ours = taken, taken && e.Kind == mcphost.Ours
 	if !taken || c.force || c.ours && c.same(e) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"os"
 	"slices"
@@ -33,7 +34,7 @@ type importedServer struct {
 }
 
 // run takes servers over. done is false if what args name is neither a host nor a file of one.
-func (m *importServers) run(args []string) (done bool, err error) {
+func (m *importServers) run(ctx context.Context, args []string) (done bool, err error) {
 	if len(args) != 1 {
 		return false, nil
 	}
@@ -46,7 +47,7 @@ func (m *importServers) run(args []string) (done bool, err error) {
 		if h = hostOf(text); err != nil || h == nil {
 			return false, nil
 		}
-		return true, m.takeFiles(nil, h, args[0])
+		return true, m.takeFiles(ctx, nil, h, args[0])
 	}
 	if h == nil {
 		return false, nil
@@ -56,7 +57,7 @@ func (m *importServers) run(args []string) (done bool, err error) {
 	if at.File != "" {
 		files = append([]string{at.File}, at.Old...)
 	}
-	return true, m.takeFiles(h, h, files...)
+	return true, m.takeFiles(ctx, h, h, files...)
 }
 
 // hostOf returns a host whose files are like this text; nil if no host's are.
@@ -73,7 +74,7 @@ func hostOf(text []byte) *mcphost.Host {
 }
 
 // takeFiles takes over the servers in files. named is the host that was named; nil: none was.
-func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error {
+func (m *importServers) takeFiles(ctx context.Context, named, h *mcphost.Host, files ...string) error {
 	found := false
 	for _, file := range files {
 		entries, err := m.hostEntries(h, file)
@@ -90,7 +91,7 @@ func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error
 				r.Host = named.ID
 			}
 			m.results = append(m.results, r)
-			if err := m.take(r, e); err != nil {
+			if err := m.take(ctx, r, e); err != nil {
 				return err
 			}
 		}
@@ -102,7 +103,7 @@ func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error
 }
 
 // take gives a server a name in the configuration.
-func (m *importServers) take(r *importedServer, e mcphost.Entry) error {
+func (m *importServers) take(ctx context.Context, r *importedServer, e mcphost.Entry) error {
 	t, err := m.server(e.URL)
 	if err != nil || strings.Contains(e.URL, "${") {
 		r.Outcome = outcomeNotTaken
@@ -124,7 +125,7 @@ func (m *importServers) take(r *importedServer, e mcphost.Entry) error {
 		m.conf.Servers[r.Name] = s
 		return nil
 	}
-	return m.putAlias(r.Name, s)
+	return m.putAlias(ctx, r.Name, s)
 }
 
 // freeAlias returns a name that no server has yet.

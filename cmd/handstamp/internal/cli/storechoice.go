@@ -91,6 +91,12 @@ func (a *app) decideStore() error {
 	if err != nil || c.by != "" {
 		return err
 	}
+	// A keyring that hangs must not hold up those that wait for the lock.
+	missing := keyringstore.Check(context.Background(), a.keyringOptions())
+	if missing != nil && !errors.Is(missing, keyringstore.ErrUnavailable) {
+		// It is there, and files in its place would be a surprise.
+		return keyringFailure(missing, "; or choose files with --store file")
+	}
 	unlock, err := a.lockChoice(context.Background())
 	if err != nil {
 		return err
@@ -99,18 +105,14 @@ func (a *app) decideStore() error {
 	if c, err = a.chosenStore(); err != nil || c.by != "" {
 		return err // another process has chosen
 	}
-	c.word = storeKeyring
-	missing := keyringstore.Check(context.Background(), a.keyringOptions())
-	switch {
-	case missing == nil:
+	if missing == nil {
+		c.word = storeKeyring
 		a.tell("Logins are kept sealed, with the key in the system keyring; " +
 			"handstamp store info says more")
-	case errors.Is(missing, keyringstore.ErrUnavailable):
+	} else {
 		c.word = storeFile
 		a.tell("Logins are kept in files that only you can read, as there is no system keyring; " +
 			"handstamp store info says more")
-	default: // it is there, and files in its place would be a surprise
-		return keyringFailure(missing, "; or choose files with --store file")
 	}
 	a.decided, a.store = storeChoice{c.word, storeAuto}, nil
 	if err := a.noteStore(storeMembers{Store: c.word}); err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
@@ -16,7 +17,7 @@ type storeMembers struct {
 // noteStore writes the members into the configuration, which otherwise stays as it is, byte for
 // byte. Empty ones are removed.
 func (a *app) noteStore(members storeMembers) error {
-	return a.editConfig(func(text []byte) ([]byte, error) {
+	return a.editConfig(context.Background(), func(text []byte) ([]byte, error) {
 		before, err := splice.Members(splice.JSON, text, nil)
 		for _, m := range []struct{ name, value string }{
 			{"store", members.Store},

@@ -25,6 +25,9 @@ func (m *storeMigrate) move(ctx context.Context) error {
 		}
 		m.sources = append(m.sources, from)
 	}
+	if err := m.keepChoice(); err != nil {
+		return err
+	}
 	if err := m.writeJournal(); err != nil {
 		return err
 	}
@@ -46,6 +49,22 @@ func (m *storeMigrate) move(ctx context.Context) error {
 	_ = os.Remove(m.journal())
 	m.findLeftovers()
 	return nil
+}
+
+// keepChoice notes which store is in use where nothing but its credentials tells: what is copied
+// must not choose another one.
+func (m *storeMigrate) keepChoice() error {
+	conf, err := m.loadConfig()
+	if err != nil || conf.Store != "" && conf.Store != storeAuto {
+		return err
+	}
+	inUse, err := m.storeInUse()
+	if err != nil || inUse.by == "" {
+		return err
+	}
+	members := conf.storeMembers
+	members.Store = inUse.word
+	return m.setChoice(members)
 }
 
 // findLeftovers notes the folders in which there are files that belong to no credential.
@@ -191,6 +210,10 @@ func (m *storeMigrate) choose() error {
 			return err
 		}
 	}
+	return m.setChoice(members)
+}
+
+func (m *storeMigrate) setChoice(members storeMembers) error {
 	if err := m.noteStore(members); err != nil {
 		return &failure{kind: kindStore, err: err, message: "the old store stays in use"}
 	}

@@ -56,6 +56,33 @@ func TestMigrationIntoItsOwnFolderIsRejected(t *testing.T) {
 	}
 }
 
+// A migration that ends halfway changes nothing of which store is used, also where nothing but the
+// credentials has told which it is.
+func TestMigrationThatEndsHalfwayLeavesTheStoreInUse(t *testing.T) {
+	c, _ := withKeyFile(t)
+	c.env = append(c.env, "HANDSTAMP_STORE=encrypted")
+	values := c.plant(3)
+	c.env = c.env[:1]
+	c.wantAll(values)
+	last := store.Key{Server: "https://mcp2.example/mcp", Profile: store.DefaultProfile}
+	file := filepath.Join(c.home, "credentials", storeEncrypted, last.Name()+".json")
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := c.run("store", "migrate", storeFile); code != exitStore {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if n := countFiles(filepath.Join(c.home, "credentials")); n != 2 {
+		t.Errorf("%d logins were copied", n)
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.wantAll(values)
+	c.mustRun("store", "migrate", storeFile)
+	c.wantAll(values)
+}
+
 // Of several migrations at once to different stores, whichever ends last has all logins.
 func TestMigrationsAtOnceLoseNoLogin(t *testing.T) {
 	c, _ := withKeyFile(t)

@@ -152,20 +152,3 @@ func removeFolders(folder, made string) {
 		folder = filepath.Dir(folder)
 	}
 }
-
-// Replace replaces a file in one step, if it still has the text before; nil: if it is missing.
-// Its mode stays, and a new file is the user's alone.
-func Replace(path string, text, before []byte) error {
-	path, err := behindLinks(path)
-	if err != nil {
-		return err
-	}
-	now, mode, err := readHostFile(path)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(now, before) {
-		return ErrChanging
-	}
-	return replaceFile(path, text, mode, now)
-}

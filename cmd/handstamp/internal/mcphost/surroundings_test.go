@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,9 +16,6 @@ func TestFileThatAppearsMeanwhileStays(t *testing.T) {
 	file := filepath.Join(dir, "mcp.json")
 	write(t, file, "theirs", 0o600)
 	if err := replaceFile(file, []byte("ours"), 0o600, nil); !errors.Is(err, ErrChanging) {
-		t.Errorf("%v", err)
-	}
-	if err := Replace(file, []byte("ours"), nil); !errors.Is(err, ErrChanging) {
 		t.Errorf("%v", err)
 	}
 	got, _ := os.ReadFile(file)
@@ -64,10 +62,41 @@ func TestFileChangedBeforeItsRemovalStays(t *testing.T) {
 	write(t, file, "theirs", 0o600)
 	e := &Editor{Folder: t.TempDir()}
 	c := &Change{File: file, Before: []byte("ours")}
-	if err := e.write(c, e.readJournal(file), 0o600); !errors.Is(err, ErrChanging) {
+	if err := e.write(c, e.readJournal(file), e.readJournal(file), 0o600); !errors.Is(err, ErrChanging) {
 		t.Errorf("%v", err)
 	}
 	if got, err := os.ReadFile(file); !bytes.Equal(got, []byte("theirs")) {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// Rewrites of one file at the same time are all there, and the file keeps its mode.
+func TestRewritesWaitForEachOther(t *testing.T) {
+	dir, ctx := t.TempDir(), context.Background()
+	file := filepath.Join(dir, "config.json")
+	write(t, file, "", 0o640)
+	done := make(chan error)
+	const n = 12
+	for range n {
+		go func() {
+			e := &Editor{Folder: filepath.Join(dir, "state")}
+			done <- e.Rewrite(ctx, file, func(before []byte) ([]byte, error) { return append(before, '.'), nil })
+		}()
+	}
+	for range n {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	text, _ := os.ReadFile(file)
+	if info, err := os.Stat(file); err != nil || len(text) != n || info.Mode().Perm() != 0o640 {
+		t.Errorf("%s, %v, %v", text, info, err)
+	}
+	e := &Editor{Folder: filepath.Join(dir, "state")}
+	locked := filepath.Join(dir, "locked.json")
+	write(t, locked, "mine", 0o400)
+	err := e.Rewrite(ctx, locked, func([]byte) ([]byte, error) { return []byte("ours"), nil })
+	if text, _ := os.ReadFile(locked); !errors.Is(err, fs.ErrPermission) || string(text) != "mine" {
+		t.Errorf("%v, %s", err, text)
 	}
 }

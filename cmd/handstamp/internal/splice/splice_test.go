@@ -126,6 +126,28 @@ func TestRemoveBetweenOthers(t *testing.T) {
 	}
 }
 
+// A comment in an object keeps it from being removed with its last member.
+func TestCommentsStayWithTheirObject(t *testing.T) {
+	for name, test := range map[string]struct {
+		format     Format
+		text, want string
+	}{
+		"JSON":         {JSON, "{\n  \"m\": { // mine\n    \"new\": {}\n  }\n}\n", "{\n  \"m\": { // mine\n  }\n}\n"},
+		"YAML, before": {YAML, "m:\n  # mine\n  new:\n    a: 1\nb: 1\n", "m: {}\n  # mine\nb: 1\n"},
+		"YAML, behind": {YAML, "m:\n  new:\n    a: 1\n  # mine\nb: 1\n", "  # mine\nb: 1\n"},
+		"YAML, beside": {YAML, "m: # mine\n  new:\n    a: 1\nb: 1\n", "m: {} # mine\nb: 1\n"},
+		"YAML, none":   {YAML, "m:\n\n  new:\n    a: 1 # in\n\nb: 1\n", "\nb: 1\n"},
+		"TOML":         {TOML, "[m]\n# mine\n\n[m.new]\na = 1\n", "[m]\n# mine\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := Remove(test.format, []byte(test.text), []string{"m"}, "new", 1)
+			if err != nil || string(out) != test.want {
+				t.Errorf("%q, %v; want %q", out, err, test.want)
+			}
+		})
+	}
+}
+
 // An entry that is there is replaced where it is.
 func TestPutReplaces(t *testing.T) {
 	for name, test := range map[string]struct {
