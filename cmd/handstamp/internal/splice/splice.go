@@ -12,6 +12,9 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/handstamp/handstamp/internal/lazyregexp"
+	"github.com/pelletier/go-toml/v2"
 )
 
 // Member is a named value: a string, a bool, an int, a []string or an Object.
@@ -34,7 +37,22 @@ func unsafe(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnsafe, fmt.Sprintf(format, args...))
 }
 
-func syntax(err error) error { return fmt.Errorf("%w: %w", ErrSyntax, err) }
+// syntax returns what is reported of a parser's error: where it is, since the rest may quote the
+// file, which has secrets in it.
+func syntax(err error) error {
+	place := place.Get().FindString(err.Error())
+	if toml, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, column := toml.Position()
+		place = fmt.Sprintf("line %d, column %d", line, column)
+	}
+	if place == "" {
+		return ErrSyntax
+	}
+	return fmt.Errorf("%w: %s", ErrSyntax, place)
+}
+
+// place finds where an error is, behind the name of its library.
+var place = lazyregexp.New(`\bline \d+(, column \d+)?`)
 
 // Format is how a file is written.
 type Format interface {
