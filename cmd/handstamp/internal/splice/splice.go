@@ -11,9 +11,10 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
+	"sync"
 
-	"github.com/handstamp/handstamp/internal/lazyregexp"
 	"github.com/pelletier/go-toml/v2"
 )
 
@@ -40,9 +41,9 @@ func unsafe(format string, args ...any) error {
 // syntax returns what is reported of a parser's error: where it is, since the rest may quote the
 // file, which has secrets in it.
 func syntax(err error) error {
-	place := place.Get().FindString(err.Error())
-	if toml, ok := errors.AsType[*toml.DecodeError](err); ok {
-		line, column := toml.Position()
+	place := place().FindString(err.Error())
+	if decode, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, column := decode.Position()
 		place = fmt.Sprintf("line %d, column %d", line, column)
 	}
 	if place == "" {
@@ -52,7 +53,9 @@ func syntax(err error) error {
 }
 
 // place finds where an error is, behind the name of its library.
-var place = lazyregexp.New(`\bline \d+(, column \d+)?`)
+var place = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\bline \d+(, column \d+)?`)
+})
 
 // Format is how a file is written.
 type Format interface {
