@@ -10,9 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // putAlias writes a server into the configuration.
@@ -113,10 +115,23 @@ func configHeaders(lines []string) (map[string]string, error) {
 	return headers, (&serverConfig{Headers: headers}).checkHeaders()
 }
 
-// literalSecret reports whether a header's value may be a secret as it stands.
+// literalSecret reports whether a header's value may be a secret as it stands: its name sounds like
+// one, or it has the form of credentials.
 func literalSecret(name, value string) bool {
-	return (mcphost.MayBeSecret(name) || strings.EqualFold(name, "Cookie")) && !variable.Get().MatchString(value)
+	if variable.Get().MatchString(value) {
+		return false
+	}
+	return mcphost.MayBeSecret(name) || strings.EqualFold(name, "Cookie") ||
+		withSchemeWord.Get().MatchString(value) ||
+		randomWord.Get().MatchString(value) && strings.ContainsAny(value, "0123456789") &&
+			strings.ContainsFunc(value, unicode.IsLetter) && !uuid.Get().MatchString(value)
 }
+
+var (
+	withSchemeWord = lazyregexp.New(`(?i)^(bearer|basic|digest|token|apikey) +[^ ]`)
+	randomWord     = lazyregexp.New(`^[A-Za-z0-9_.~+/=-]{24,}$`)
+	uuid           = lazyregexp.New(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+)
 
 // checkHeaders finds headers that cannot be sent.
 func (s *serverConfig) checkHeaders() error {

@@ -107,16 +107,19 @@ func (m *importServers) take(ctx context.Context, r *importedServer, e mcphost.E
 	t, err := m.server(e.URL)
 	if err != nil || strings.Contains(e.URL, "${") {
 		r.Outcome = outcomeNotTaken
-		r.Notes = append(r.Notes, "its URL cannot be used: it holds a variable, or more than a URL may")
+		r.Notes = append(r.Notes, m.whyNot(e.URL))
 		return nil
 	}
 	if alias, _ := m.alias(t.key.Server); alias != "" {
 		r.Name, r.Outcome = alias, outcomeKept
 		return nil
 	}
-	s := &serverConfig{URL: t.url}
+	s := &serverConfig{URL: t.url, AllowHTTP: m.global.allowHTTP && strings.HasPrefix(t.url, "http:")}
 	r.takeHeaders(s, e.Headers)
-	takeClient(s, e.Value)
+	if takeClient(s, e) {
+		r.Notes = append(r.Notes, "the secret of its client is not taken: give it to handstamp login "+
+			"with --client-secret-file")
+	}
 	r.Name, r.Outcome = m.freeAlias(e.Name, t), outcomeTaken
 	if m.dryRun {
 		if m.conf.Servers == nil {
@@ -126,6 +129,21 @@ func (m *importServers) take(ctx context.Context, r *importedServer, e mcphost.E
 		return nil
 	}
 	return m.putAlias(ctx, r.Name, s)
+}
+
+// whyNot returns why a URL cannot be used.
+func (m *importServers) whyNot(rawURL string) string {
+	u, err := parseURL(rawURL)
+	switch {
+	case strings.Contains(rawURL, "${"):
+		return "its URL cannot be used: it holds a variable"
+	case err == nil && u.Scheme == "http" && !m.global.allowHTTP:
+		return "its URL is plain http, where anyone on the network can read the token: with --allow-http, " +
+			"it is taken"
+	case err != nil && (u == nil || u.User == nil):
+		return "its URL cannot be used: " + err.Error()
+	}
+	return "its URL cannot be used: it holds more than a URL may"
 }
 
 // freeAlias returns a name that no server has yet.
@@ -140,8 +158,13 @@ func (m *importServers) freeAlias(entry string, t *target) string {
 	}
 }
 
-// inEnv is how several hosts write an environment variable.
-var inEnv = lazyregexp.New(`\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}`)
+var (
+	// inEnv is how several hosts write an environment variable.
+	inEnv = lazyregexp.New(`\$?\{env:([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+	// ofHost is what else a host puts something in place of: its own inputs and files, defaults.
+	ofHost = lazyregexp.New(`\$\{|\$[A-Za-z_]|\{(file|input):`)
+)
 
 // takeHeaders takes the headers that hold no secret themselves.
 func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string) {
@@ -149,6 +172,10 @@ func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string)
 		value := inEnv.Get().ReplaceAllString(headers[name], "$${$1}")
 		if literalSecret(name, value) {
 			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken, because its value may be a secret")
+			continue
+		}
+		if ofHost.Get().MatchString(variable.Get().ReplaceAllString(value, "")) {
+			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken: it has a variable of the MCP host's own")
 			continue
 		}
 		if s.Headers == nil {
@@ -162,14 +189,18 @@ func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string)
 	}
 }
 
-// takeClient takes a client that was registered by hand, without its secret.
-func takeClient(s *serverConfig, entry any) {
-	object, _ := entry.(map[string]any)
+// takeClient takes a client that was registered by hand, and reports whether its secret is left out.
+func takeClient(s *serverConfig, e mcphost.Entry) (secret bool) {
+	if e.Client != nil {
+		s.ClientID = e.Client.ID
+		return e.Client.Secret != ""
+	}
+	object, _ := e.Value.(map[string]any)
 	client, _ := object["oauth"].(map[string]any)
-	for _, key := range []string{"clientId", "client_id"} {
-		if id, ok := client[key].(string); ok && !strings.Contains(id, "$") && clean(id) == id {
-			s.ClientID = id
-		}
+	id, _ := firstOf(client, "clientId", "client_id").(string)
+	if id != "" && !strings.Contains(id, "$") && clean(id) == id {
+		s.ClientID = id
+		secret = firstOf(client, "clientSecret", "client_secret") != nil
 	}
 	switch scopes := firstOf(client, "scopes", "scope").(type) {
 	case string:
@@ -181,6 +212,7 @@ func takeClient(s *serverConfig, entry any) {
 			}
 		}
 	}
+	return secret
 }
 
 func firstOf(object map[string]any, keys ...string) any {

@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // behindLinks returns the file that a path leads to, so that a link stays one. Of a file that is
@@ -85,6 +87,7 @@ func writable(path string, mode fs.FileMode) error {
 // replaceFile replaces a host's file in one step. The file must still have the text before; nil:
 // it must be missing. It keeps its owner.
 func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) error {
+	removeTemporary(path)
 	temp, err := writeBeside(path, text, mode)
 	if err != nil {
 		return err
@@ -114,9 +117,26 @@ func writeFile(path string, text []byte) error {
 	return os.Rename(temp, path)
 }
 
+// stale is how old a temporary file is that no process writes any more.
+const stale = time.Minute
+
+// removeTemporary removes what writeBeside left where a process was killed: it has all that the file
+// has, and is not where its user would look for it.
+func removeTemporary(path string) {
+	all, _ := os.ReadDir(filepath.Dir(path))
+	for _, f := range all {
+		if info, err := f.Info(); strings.HasPrefix(f.Name(), temporaryPrefix(path)) && err == nil &&
+			info.Mode().IsRegular() && time.Since(info.ModTime()) > stale {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), f.Name()))
+		}
+	}
+}
+
+func temporaryPrefix(path string) string { return "." + filepath.Base(path) + ".handstamp-" }
+
 // writeBeside writes a temporary file in the folder of another, and returns its path.
 func writeBeside(path string, text []byte, mode fs.FileMode) (name string, err error) {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".handstamp-*")
+	temp, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix(path)+"*")
 	if err != nil {
 		return "", err
 	}

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 )
 
 // A file that a host makes while ours is being written is not replaced.
@@ -21,6 +23,36 @@ func TestFileThatAppearsMeanwhileStays(t *testing.T) {
 	got, _ := os.ReadFile(file)
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); string(got) != "theirs" || len(left) > 0 {
 		t.Errorf("%q, left behind %v", got, left)
+	}
+}
+
+// A process that was killed has left a copy of the file, with all that is in it.
+func TestTemporaryFilesOfKilledProcessesGo(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "mcp.json")
+	write(t, file, "{}", 0o600)
+	var want []string
+	for name, keep := range map[string]bool{
+		".mcp.json.handstamp-1": false, ".mcp.json.handstamp-2": true, ".mcp.json": true, ".other.json.handstamp-1": true,
+	} {
+		path := filepath.Join(dir, name)
+		write(t, path, "{}", 0o600)
+		if name != ".mcp.json.handstamp-2" { // which is being written
+			old := time.Now().Add(-time.Hour)
+			if err := os.Chtimes(path, old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if keep {
+			want = append(want, path)
+		}
+	}
+	if err := replaceFile(file, []byte("ours"), 0o600, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(want)
+	if got, _ := filepath.Glob(filepath.Join(dir, ".*")); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

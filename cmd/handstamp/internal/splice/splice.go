@@ -11,7 +11,11 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
+	"sync"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
 // Member is a named value: a string, a bool, an int, a []string or an [Object].
@@ -34,7 +38,24 @@ func unsafe(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnsafe, fmt.Sprintf(format, args...))
 }
 
-func syntax(err error) error { return fmt.Errorf("%w: %w", ErrSyntax, err) }
+// syntax returns what is reported of a parser's error: where it is, since the rest may quote the
+// file, which has secrets in it.
+func syntax(err error) error {
+	place := place().FindString(err.Error())
+	if decode, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, column := decode.Position()
+		place = fmt.Sprintf("line %d, column %d", line, column)
+	}
+	if place == "" {
+		return ErrSyntax
+	}
+	return fmt.Errorf("%w: %s", ErrSyntax, place)
+}
+
+// place finds where an error is, behind the name of its library.
+var place = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\bline \d+(, column \d+)?`)
+})
 
 // Format is how a file is written.
 type Format interface {

@@ -262,6 +262,38 @@ func TestRejected(t *testing.T) {
 	}
 }
 
+// What is reported of a file that cannot be parsed is where, and nothing of the file itself.
+func TestErrorsQuoteNothing(t *testing.T) {
+	for text, test := range map[string]struct {
+		format Format
+		want   string
+	}{
+		"{\n  \"a\": hunter2}":                   {JSON, ": line 2, column 8"},
+		"{\"a\": {hunter2: 1}}":                  {JSON, ": line 1, column 8"},
+		"{\"a\": \"hunter2\\q\"}":                {JSON, ": line 1, column 7"},
+		"[m.a]\nkey = hunter2\n":                 {TOML, ": line 2, column 7"},
+		"[m.a]\nkey = \"hunter2\n":               {TOML, ": line 2, column"},
+		"[m.a]\nhunter2 = 1\nhunter2 = 2\n":      {TOML, ": line 3"},
+		"hunter2 = 1\n[hunter2]\na = 1\n":        {TOML, ": line 2"},
+		"m:\n  a: *hunter2\n":                    {YAML, ""},
+		"m:\n  a: !!int hunter2\n":               {YAML, ""},
+		"m:\n  a: @hunter2\n":                    {YAML, ": line 2"},
+		"m:\n  hunter2: 1\n  hunter2: 2\n":       {YAML, ": line 3"},
+		"m:\n  a: {[hunter2]: {}, [hunter2]: 1}": {YAML, ""},
+	} {
+		for _, do := range []func() error{
+			func() error { _, err := Put(test.format, []byte(text), []string{"m"}, "new", entry); return err },
+			func() error { _, err := Members(test.format, []byte(text), []string{"m"}); return err },
+		} {
+			err := do()
+			if err == nil || !errors.Is(err, ErrSyntax) || strings.Contains(err.Error(), "hunter2") ||
+				!strings.HasPrefix(err.Error(), ErrSyntax.Error()+test.want) {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
+	}
+}
+
 func FuzzJSON(f *testing.F) {
 	for _, s := range []string{"{}", "{\"m\":{}}", "{\n\t\"m\": {\n\t\t\"a\": 1, // c\n\t},\n}", "\ufeff{ /* } */ \"m\" : {\"a\":[]/**/} }\r\n"} {
 		f.Add(s)
