@@ -53,6 +53,48 @@ func (o *authOptions) bind(cmd *cobra.Command) {
 		"file with the software statement to register with")
 }
 
+// registrationHint returns what to do about a registration that was rejected with the code; "" if no
+// flag is for that.
+func (o *authOptions) registrationHint(code string) string {
+	token, statement := "invalid_token", "invalid_software_statement"
+	switch {
+	case code == token && o.initialToken.given():
+		return "it rejects the initial access token of " + o.initialToken.flag("--initial-access-token") +
+			": it may have expired, or been used"
+	case code == token:
+		return "it registers clients that have an initial access token: obtain one there, and name its " +
+			"file with --initial-access-token-file"
+	case o.statementFile != "" && (code == statement || code == "unapproved_software_statement"):
+		return "it rejects the software statement of --software-statement-file: it may have expired, or " +
+			"be of a party that the server does not trust"
+	case code == statement:
+		return "it registers clients that have a software statement: obtain one of a party that the " +
+			"server trusts, and name its file with --software-statement-file"
+	}
+	return ""
+}
+
+// forUser returns the flags that are about how the user signs in, which a login that is there does
+// not show: all but the hint at the account that it is of.
+func (o *authOptions) forUser(account string) []string {
+	var names []string
+	for _, flag := range []struct {
+		name  string
+		given bool
+	}{
+		{"--login-hint", o.loginHint != "" && o.loginHint != account},
+		{"--prompt", o.prompt != ""},
+		{"--max-age", o.maxAge != ""},
+		{"--acr-values", o.acrValues != ""},
+		{"--authorization-details", o.details != ""},
+	} {
+		if flag.given {
+			names = append(names, flag.name)
+		}
+	}
+	return names
+}
+
 // bindGrants adds the flags that choose the grant.
 func (o *authOptions) bindGrants(cmd *cobra.Command) {
 	flags := cmd.Flags()
