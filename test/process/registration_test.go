@@ -119,7 +119,7 @@ func TestKilledAfterRedirectURIWasAdded(t *testing.T) {
 	}
 }
 
-// occupy takes the ports of the client's redirect URIs.
+// occupy takes the ports of the client's redirect URIs, where no other program has them already.
 func occupy(m *testenv.Env) {
 	m.T.Helper()
 	for _, client := range m.Record().Clients {
@@ -129,10 +129,11 @@ func occupy(m *testenv.Env) {
 				m.T.Fatal(err)
 			}
 			listener, err := net.Listen("tcp", u.Host)
-			if err != nil {
+			if err == nil {
+				m.T.Cleanup(func() { listener.Close() })
+			} else if !errors.Is(err, syscall.EADDRINUSE) {
 				m.T.Fatal(err)
 			}
-			m.T.Cleanup(func() { listener.Close() })
 		}
 	}
 }
