@@ -39,7 +39,8 @@ func (c *credential) updateClient(
 	}
 	updated, err := c.fetcher.UpdateRegistration(ctx, &oauth.Registration{
 		ClientID: client.ID, ClientSecret: client.Secret, Raw: client.Response,
-		RegistrationClientURI: client.RegistrationClientURI, RegistrationAccessToken: client.RegistrationAccessToken,
+		RegistrationClientURI:   client.RegistrationClientURI,
+		RegistrationAccessToken: client.RegistrationAccessToken,
 	}, changed)
 	if updated == nil && retryable(err) {
 		return rec, nil, err

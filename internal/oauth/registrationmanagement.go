@@ -80,7 +80,8 @@ func (f *Fetcher) configureClient(ctx context.Context, method string, r *Registr
 	case a.status/100 != 2:
 		return nil, notUpdated(reply)
 	case a.truncated:
-		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
+		return nil, &TransientError{Status: a.status, Err: a.readErr,
+			Reason: "the registration could not be read"}
 	}
 	if err := reply.errorMember(); err != nil {
 		return nil, err
@@ -94,7 +95,8 @@ func (f *Fetcher) configureClient(ctx context.Context, method string, r *Registr
 	}
 	returned.manageAt(a.url, a.body)
 	if returned.RegistrationAccessToken == "" {
-		returned.RegistrationAccessToken, returned.RegistrationClientURI = r.RegistrationAccessToken, r.RegistrationClientURI
+		returned.RegistrationAccessToken = r.RegistrationAccessToken
+		returned.RegistrationClientURI = r.RegistrationClientURI
 	}
 	return returned, nil
 }

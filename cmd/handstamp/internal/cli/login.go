@@ -99,7 +99,8 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 // dpopHints name the words of --dpop that a server may not go along with.
 var dpopHints = map[string]string{
 	"always": "--dpop always requests tokens that are bound to a key, which this server may not take",
-	"never":  "--dpop never requests tokens that are not bound to a key, which this server may not take",
+	"never": "--dpop never requests tokens that are not bound to a key, " +
+		"which this server may not take",
 }
 
 // adviseLogin adds to the error of a login the flag that it may be due to.
