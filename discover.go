@@ -35,7 +35,7 @@ type loginPlan struct {
 // discovery finds the authorization server of an MCP server.
 type discovery struct {
 	*credential
-	found *findings // nil: nobody looks at what a discovery came upon
+	found *findings // nil: what a discovery came upon is not kept
 }
 
 // discover finds the authorization server of the session's server (MCP

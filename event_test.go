@@ -16,7 +16,6 @@ import (
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
-	"github.com/handstamp/handstamp/store/filestore"
 )
 
 // listener collects the events of Clients.
@@ -285,22 +284,6 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-// What a helper process does is reported as if it had happened here.
-func TestEventsOfAHelper(t *testing.T) {
-	w, l := testenv.NewOnDisk(t, lab.NoneFirst()), new(listener)
-	w.Expire()
-	c := l.on(w.Session())
-	c.Store, c.RefreshHelper = w.Open(filestore.Options{}), testenv.HelperOf(testenv.Job{Dir: w.Dir})
-	w.MustCall(c)
-	events := l.take()
-	if find(events, func(e handstamp.Event) bool { return e.Step == handstamp.StepHelper }) == nil {
-		t.Error("no event tells of the helper")
-	}
-	if r := wantRequest(t, events, handstamp.StepToken, http.StatusOK); r.Param("grant_type") != "refresh_token" {
-		t.Errorf("the helper's request is %+v", r)
-	}
 }
 
 // still is a RoundTripper that responds at once.

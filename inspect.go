@@ -328,7 +328,7 @@ func (in *inspector) tryTokenEndpoint(ctx context.Context, l *loginClients) {
 		RedirectURI: cmp.Or(l.callback.redirectURI, hookRedirectURI),
 	}, sendOnce))
 	in.out.TokenEndpoint = in.trial(err)
-	in.out.TokenEndpoint.judge(err, l.client)
+	in.out.TokenEndpoint.explain(err, l.client)
 }
 
 // noDryRun returns why no code can be sent; "" if one can. A client ID metadata document is left
@@ -346,9 +346,9 @@ func (in *inspector) noDryRun(c *record.Client) string {
 	return ""
 }
 
-// judge sets what the response to a made-up code means for a client, whose ID is "" if the request
+// explain sets what the response to a made-up code means for a client, whose ID is "" if the request
 // has named none.
-func (t *Trial) judge(err error, client *record.Client) {
+func (t *Trial) explain(err error, client *record.Client) {
 	rejected, ok := errtype.As[*oauth.Error](err)
 	switch {
 	case !ok:

@@ -14,7 +14,7 @@ type Inspection struct {
 	// stored credential is known.
 	Status *Status
 
-	// Locked is why nobody can refresh the stored login now: another process holds its lock. It is
+	// Locked is why the stored login cannot be refreshed now: another process holds its lock. It is
 	// nil if none does.
 	Locked error
 
@@ -28,7 +28,7 @@ type Inspection struct {
 	LastFailure *PastFailure
 
 	// NoCallback says that the last login with the stored client brought no callback: the server
-	// may have shown the user, and nobody else, that it has forgotten the client.
+	// may have shown the user, and no program, that it has forgotten the client.
 	NoCallback bool
 
 	// RefreshInterrupted says that a refresh was begun and its end was not stored.
@@ -167,9 +167,9 @@ type Trial struct {
 	Code   string // the OAuth error code of the response
 	Status int    // 0: there was no response
 
-	// Client says that the response is about the client: it is unknown, or its authentication was
-	// not accepted. Forgotten says that the server says so by name of a client that it registered
-	// itself, so that a new registration is the way out.
+	// Client is true where the response is about the client: it is unknown, or its authentication was
+	// not accepted. Forgotten says that the server has registered that client itself, so that a
+	// new registration is the way out.
 	Client    bool
 	Forgotten bool
 }

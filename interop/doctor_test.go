@@ -52,7 +52,7 @@ func (l *library) examine(want doctor.Code) *doctor.Report {
 	if r.Cause.Code != want {
 		var walk strings.Builder
 		for _, s := range r.Steps {
-			walk.WriteString("\n" + string(s.Verdict) + " " + s.Name + ": " + s.Finding + "\n  " + strings.Join(s.Evidence, "\n  "))
+			walk.WriteString("\n" + string(s.Result) + " " + s.Name + ": " + s.Finding + "\n  " + strings.Join(s.Evidence, "\n  "))
 		}
 		l.t.Errorf("the cause is %s (%s), want %s; requests: %s%s", r.Cause.Code, r.Cause.Message, want, l.as.all(), walk.String())
 	}

@@ -130,7 +130,7 @@ func (x *examination) storeCause() *Cause {
 	switch {
 	case x.Locked != nil && x.Status.State != handstamp.StateValid:
 		c := x.failed(CauseLocked, x.Locked, x.command("doctor"))
-		c.Message = "another process keeps the login locked, so that nobody can refresh it: " + c.Message
+		c.Message = "another process keeps the login locked, so that no other can refresh it: " + c.Message
 		return c
 	case x.Status.Problem == "":
 		return nil
@@ -157,7 +157,7 @@ func (x *examination) connectionCause() *Cause {
 	return nil
 }
 
-// inTrouble reports whether a status says nothing about a login.
+// inTrouble reports whether a status has nothing to do with a login.
 func inTrouble(status int) bool {
 	return status == http.StatusTooManyRequests || status >= 500 && status != http.StatusNotImplemented
 }
@@ -186,7 +186,7 @@ func (x *examination) unreachable(err error, who string) *Cause {
 		c.Code, c.Message, c.Command = CauseTLS, fmt.Sprintf("%s is not trusted: %s", who, tlsReason(err)), ""
 		c.Hint = "if the certification authority is your company's, name it with --ca-file or SSL_CERT_FILE"
 		if x.certificateTime(err) {
-			c.Hint = "check the clock of this machine, and that the server has renewed its certificate"
+			c.Hint = "check the clock of this machine, and that the certificate of the server is still valid"
 		}
 	case errors.As(err, &network) && network.Op == "dial":
 		c.Message, c.Hint = fmt.Sprintf("%s does not accept connections: %s", who, text(network.Err)), "check that it runs, and the port in its URL"

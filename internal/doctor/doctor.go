@@ -10,22 +10,22 @@ import (
 	"github.com/handstamp/handstamp"
 )
 
-// Verdict is how a step went.
-type Verdict string
+// Result is how a step went.
+type Result string
 
-// Values of [Verdict].
+// Values of [Result].
 const (
-	OK      Verdict = "ok"
-	Warning Verdict = "warning" // it may be a cause of trouble, or was worked around
-	Failed  Verdict = "failed"
-	Skipped Verdict = "skipped" // there was nothing to look at
+	OK      Result = "ok"
+	Warning Result = "warning" // it may be a cause of trouble, or was worked around
+	Failed  Result = "failed"
+	Skipped Result = "skipped" // there was nothing to look at
 )
 
 // Step is one step of the walk.
 type Step struct {
 	Number   int      `json:"number"`
 	Name     string   `json:"name"`
-	Verdict  Verdict  `json:"verdict"`
+	Result   Result   `json:"result"`
 	Finding  string   `json:"finding"`            // one sentence without a period
 	Evidence []string `json:"evidence,omitempty"` // what was sent, and what came back
 	Command  string   `json:"command,omitempty"`  // what to run next, where this step alone shows it
@@ -93,7 +93,7 @@ func Examine(ctx context.Context, c *handstamp.Client, serverURL string, o Optio
 	return r, nil
 }
 
-// examination is what the steps and the cause are told from.
+// examination is what the steps and the cause are derived from.
 type examination struct {
 	*handstamp.Inspection
 	connections *connections

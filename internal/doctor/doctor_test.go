@@ -1,3 +1,5 @@
+//go:build unix
+
 package doctor_test
 
 import (
@@ -32,7 +34,7 @@ func examine(t *testing.T, w *testenv.Env) *doctor.Report {
 		t.Errorf("%d steps", len(r.Steps))
 	}
 	for _, s := range r.Steps {
-		if s.Finding == "" || s.Verdict == "" {
+		if s.Finding == "" || s.Result == "" {
 			t.Errorf("step %d (%s) says nothing", s.Number, s.Name)
 		}
 	}
@@ -69,7 +71,7 @@ func session(w *testenv.Env) *handstamp.Client {
 }
 
 // stateOf returns all that the doctor must not change: what the store has, and what the server has
-// issued, registered, revoked and been told.
+// issued, registered, revoked and been sent.
 func stateOf(t *testing.T, w *testenv.Env) string {
 	t.Helper()
 	keys, err := w.Store.List(t.Context())
@@ -93,7 +95,7 @@ func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
 func walked(r *doctor.Report) string {
 	var b strings.Builder
 	for _, s := range r.Steps {
-		fmt.Fprintf(&b, "%2d %-8s %s: %s", s.Number, s.Verdict, s.Name, s.Finding)
+		fmt.Fprintf(&b, "%2d %-8s %s: %s", s.Number, s.Result, s.Name, s.Finding)
 		for _, e := range s.Evidence {
 			fmt.Fprintf(&b, "\n            %s", e)
 		}
@@ -103,8 +105,8 @@ func walked(r *doctor.Report) string {
 	return b.String()
 }
 
-// wantTold checks the command of a report, and that its steps show the evidence.
-func wantTold(t *testing.T, r *doctor.Report, command, evidence string) {
+// wantReport checks the command of a report, and that its steps show the evidence.
+func wantReport(t *testing.T, r *doctor.Report, command, evidence string) {
 	t.Helper()
 	if command == "" && r.Cause.Command != "" || !strings.Contains(r.Cause.Command, command) {
 		t.Errorf("the next command is %q, want %q", r.Cause.Command, command)

@@ -1,3 +1,5 @@
+//go:build unix
+
 package doctor_test
 
 import (
@@ -13,11 +15,11 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// told is what the doctor has to say about a personality: the cause before the first login, the
+// story is what the doctor has to report about a personality: the cause before the first login, the
 // cause after it (a login that fails is tried too), and what happens then, with the cause after
 // that. Each cause follows from what the personality's Habit says, and not from what the doctor
 // does.
-type told struct {
+type story struct {
 	before, after doctor.Code
 	then          func(t *testing.T, w *testenv.Env, p lab.Personality)
 	later         doctor.Code
@@ -26,18 +28,18 @@ type told struct {
 }
 
 // signsIn is the story of a server whose habit a correct client copes with.
-func signsIn(evidence string) told {
-	return told{before: doctor.CauseNotSignedIn, after: doctor.CauseNone, command: "tools", evidence: evidence}
+func signsIn(evidence string) story {
+	return story{before: doctor.CauseNotSignedIn, after: doctor.CauseNone, command: "tools", evidence: evidence}
 }
 
 // stops is that of a server at which no login can begin.
-func stops(cause doctor.Code, command, evidence string) told {
-	return told{before: cause, after: cause, command: command, evidence: evidence}
+func stops(cause doctor.Code, command, evidence string) story {
+	return story{before: cause, after: cause, command: command, evidence: evidence}
 }
 
 // ends is that of a server whose habit shows later.
-func ends(then func(*testing.T, *testenv.Env, lab.Personality), later doctor.Code, command, evidence string) told {
-	return told{before: doctor.CauseNotSignedIn, after: doctor.CauseNone, then: then, later: later, command: command, evidence: evidence}
+func ends(then func(*testing.T, *testenv.Env, lab.Personality), later doctor.Code, command, evidence string) story {
+	return story{before: doctor.CauseNotSignedIn, after: doctor.CauseNone, then: then, later: later, command: command, evidence: evidence}
 }
 
 // What happens after the first login.
@@ -100,7 +102,7 @@ func taken(t *testing.T, w *testenv.Env, _ lab.Personality) {
 }
 
 // stories has each personality of the lab.
-var stories = map[string]told{
+var stories = map[string]story{
 	"none-first":             signsIn("the list begins with none; the method is part of the client's registration"),
 	"basic-first-public":     signsIn("the list begins with client_secret_basic"),
 	"registers-otherwise":    signsIn("client_secret_basic (from the registration)"),
@@ -247,7 +249,7 @@ func TestDoctorNamesTheTrueCauseOfEveryPersonality(t *testing.T) {
 }
 
 // tell has a story happen, with the doctor after each part of it.
-func tell(t *testing.T, p lab.Personality, story told) {
+func tell(t *testing.T, p lab.Personality, story story) {
 	p.Habits.MTLS = lab.MTLS{} // its endpoints need servers that speak HTTPS
 	w := start(t, p.Habits)
 	if p.Login != lab.LoginWorks {
@@ -273,7 +275,7 @@ func tell(t *testing.T, p lab.Personality, story told) {
 		r = examine(t, w)
 		wantCause(t, r, story.later)
 	}
-	wantTold(t, r, story.command, story.evidence)
+	wantReport(t, r, story.command, story.evidence)
 }
 
 // wantedCommands are the commands that a report may name.

@@ -14,8 +14,8 @@ import (
 )
 
 // step returns a step with a finding.
-func step(v Verdict, format string, args ...any) Step {
-	return Step{Verdict: v, Finding: fmt.Sprintf(format, args...)}
+func step(v Result, format string, args ...any) Step {
+	return Step{Result: v, Finding: fmt.Sprintf(format, args...)}
 }
 
 // with returns the step with more evidence.
@@ -92,7 +92,7 @@ func (x *examination) resource() Step {
 		s = s.with("resource parameter: %s (%s)", cmp.Or(p.Resource, "left out"), p.ResourceReason)
 	}
 	if x.Response.Metadata != "" && !slices.Contains(rm.AuthorizationServers, "") && len(rm.AuthorizationServers) == 0 {
-		s.Verdict = Warning
+		s.Result = Warning
 	}
 	return s
 }
@@ -226,13 +226,13 @@ func (x *examination) withCallback(s Step) Step {
 	taken := &loopback.PortTakenError{}
 	switch {
 	case p.RedirectError != nil:
-		s.Verdict, s.Finding = Failed, text(p.RedirectError)
+		s.Result, s.Finding = Failed, text(p.RedirectError)
 		if errors.As(p.RedirectError, &taken) {
 			s.Command = x.command("login") + " --callback-port PORT"
 		}
 	case p.RedirectMoved:
-		if s.Verdict == OK {
-			s.Verdict = Warning
+		if s.Result == OK {
+			s.Result = Warning
 		}
 		s.Finding += "; another program has the port of its redirect URI, so that a login registers once more"
 	}
@@ -280,7 +280,7 @@ func (x *examination) stored() Step {
 		s = step(OK, "the access token is valid (%s), and refreshed by itself", life(st, x.now))
 	}
 	if x.Locked != nil {
-		s.Verdict, s.Finding = Failed, text(x.Locked)
+		s.Result, s.Finding = Failed, text(x.Locked)
 	}
 	return x.withHistory(s)
 }
@@ -373,7 +373,7 @@ func (x *examination) mcp() Step {
 	default:
 		s = step(Warning, "the response is not that of an MCP server of the Streamable HTTP transport")
 	}
-	if r := x.Response; m.Token && r != nil && r.MCP && r.Status/100 == 2 && s.Verdict == OK {
+	if r := x.Response; m.Token && r != nil && r.MCP && r.Status/100 == 2 && s.Result == OK {
 		s = s.with("the server responds without a token too, so that this does not prove the token")
 	}
 	if m.SSE {

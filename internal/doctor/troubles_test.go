@@ -1,3 +1,5 @@
+//go:build unix
+
 package doctor_test
 
 import (
@@ -32,48 +34,48 @@ func signedIn(t *testing.T, h lab.Habits) *testenv.Env {
 func TestDoctorNamesTheTrueCauseOfALoginThatStopsWorking(t *testing.T) {
 	for name, trouble := range map[string]struct {
 		happens func(w *testenv.Env)
-		want    told
+		want    story
 	}{
-		"expired": {(*testenv.Env).Expire, told{after: doctor.CauseRefreshDue, command: "token"}},
+		"expired": {(*testenv.Env).Expire, story{after: doctor.CauseRefreshDue, command: "token"}},
 		"expired without a refresh token": {func(w *testenv.Env) {
 			rec := w.Record()
 			rec.Grant.RefreshToken, rec.Grant.ExpiresAt = "", time.Now().Add(-time.Minute)
 			w.Put(rec)
-		}, told{after: doctor.CauseExpired, command: "login"}},
+		}, story{after: doctor.CauseExpired, command: "login"}},
 		"access token revoked": {func(w *testenv.Env) { w.Lab.RevokeAccessTokens(); older(w) },
-			told{after: doctor.CauseTokenRejected, command: "token", evidence: "initialize with the stored access token → 401"}},
+			story{after: doctor.CauseTokenRejected, command: "token", evidence: "initialize with the stored access token → 401"}},
 		"everything revoked, and not known yet": {func(w *testenv.Env) { w.Lab.RevokeAccessTokens(); w.Lab.RevokeFamilies(); older(w) },
-			told{after: doctor.CauseTokenRejected, command: "--refresh", evidence: "→ 401"}},
+			story{after: doctor.CauseTokenRejected, command: "--refresh", evidence: "→ 401"}},
 		"client forgotten while the token is good": {func(w *testenv.Env) { w.Lab.ForgetClients() },
-			told{after: doctor.CauseNone, command: "tools", evidence: "made-up code → 401 invalid_client"}},
+			story{after: doctor.CauseNone, command: "tools", evidence: "made-up code → 401 invalid_client"}},
 		"this clock is ahead": {func(w *testenv.Env) {
 			w.Lab.SetClock(func() time.Time { return time.Now().Add(-2 * time.Hour) })
 			w.Expire()
 		},
-			told{after: doctor.CauseClock, command: "doctor", evidence: "ahead of the server's"}},
+			story{after: doctor.CauseClock, command: "doctor", evidence: "ahead of the server's"}},
 		"this clock is behind": {func(w *testenv.Env) { w.Lab.Advance(2 * time.Hour); older(w) },
-			told{after: doctor.CauseClock, command: "doctor", evidence: "behind the server's"}},
+			story{after: doctor.CauseClock, command: "doctor", evidence: "behind the server's"}},
 		"503 at the MCP server": {func(w *testenv.Env) { w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: 503}) },
-			told{after: doctor.CauseServerTrouble, command: "doctor", evidence: "→ 503"}},
+			story{after: doctor.CauseServerTrouble, command: "doctor", evidence: "→ 503"}},
 		"429 at the MCP server": {func(w *testenv.Env) { w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: 429}) },
-			told{after: doctor.CauseServerTrouble, command: "doctor", evidence: "→ 429"}},
+			story{after: doctor.CauseServerTrouble, command: "doctor", evidence: "→ 429"}},
 		"503 at the token endpoint": {func(w *testenv.Env) {
 			w.Lab.SetFault("token", lab.Fault{Kind: lab.FaultStatus, Status: 503})
 			rec := w.Record()
 			rec.Grant.RefreshToken, rec.Grant.ExpiresAt = "", time.Now().Add(-time.Minute)
 			w.Put(rec)
-		}, told{after: doctor.CauseTokenEndpoint, command: "doctor", evidence: "→ 503"}},
+		}, story{after: doctor.CauseTokenEndpoint, command: "doctor", evidence: "→ 503"}},
 		"redirected to another host": {func(w *testenv.Env) {
 			w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultRedirect, Location: "http://elsewhere.test/mcp"})
-		}, told{after: doctor.CauseRedirect, evidence: "http://elsewhere.test"}},
-		"the server closed": {func(w *testenv.Env) { w.Lab.Close() }, told{after: doctor.CauseConnection, command: "doctor", evidence: "no connection to"}},
+		}, story{after: doctor.CauseRedirect, evidence: "http://elsewhere.test"}},
+		"the server closed": {func(w *testenv.Env) { w.Lab.Close() }, story{after: doctor.CauseConnection, command: "doctor", evidence: "no connection to"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := signedIn(t, lab.Habits{})
 			trouble.happens(w)
 			r := examine(t, w)
 			wantCause(t, r, trouble.want.after)
-			wantTold(t, r, trouble.want.command, trouble.want.evidence)
+			wantReport(t, r, trouble.want.command, trouble.want.evidence)
 		})
 	}
 }
@@ -214,7 +216,7 @@ func TestDoctorFindsACallbackPortInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCause(t, r, doctor.CausePort)
-	wantTold(t, r, "--callback-port", l.Addr().String())
+	wantReport(t, r, "--callback-port", l.Addr().String())
 }
 
 // A configured client whose secret is wrong is found without a browser.
@@ -228,7 +230,7 @@ func TestDoctorFindsAWrongSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCause(t, r, doctor.CauseClient)
-	wantTold(t, r, "login", "made-up code → 401 invalid_client")
+	wantReport(t, r, "login", "made-up code → 401 invalid_client")
 	if strings.Contains(walked(r), "wrong-secret") {
 		t.Error("the report has the secret")
 	}
@@ -278,7 +280,7 @@ func TestDoctorFindsADamagedRecordAndMovesItOnlyToFixIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCause(t, r, doctor.CauseDamaged)
-	wantTold(t, r, "doctor", file)
+	wantReport(t, r, "doctor", file)
 	after := files(t, w.Dir)
 	if len(after) != len(before) || after[file] != before[file] {
 		t.Error("the doctor changed the folder")

@@ -26,6 +26,7 @@ const keyParameter = "key"
 type access struct {
 	cookie string // its name, which is different at each start: cookies are not bound to a port
 	value  string // of the cookie
+	home   string // the path of the page, and of the cookie: other ports cannot name it
 	guard  string // what each form of the page carries
 	key    string // of the link that is printed
 
@@ -35,8 +36,8 @@ type access struct {
 
 func newAccess() access {
 	return access{
-		cookie: "handstamp-" + rand.Text()[:8], value: rand.Text(), guard: rand.Text(),
-		key: rand.Text(), once: make(map[string]bool),
+		cookie: "handstamp-" + rand.Text()[:8], value: rand.Text(), home: "/" + rand.Text() + "/",
+		guard: rand.Text(), key: rand.Text(), once: make(map[string]bool),
 	}
 }
 
@@ -82,20 +83,22 @@ func same(a, b string) bool {
 	return a != "" && subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
 }
 
-// enter takes the key of a link for the cookie, and away from the address.
+// enter takes the key of a link for the cookie, and away from the address. A browser sends cookies
+// to every port of this machine, where a program of another user may take them: this one goes to
+// the path of the page only, which a page of another port cannot have the browser request.
 func (p *Page) enter(w http.ResponseWriter, r *http.Request) {
 	if isPrefetch(r) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	if !p.access.admits(r.URL.Query().Get(keyParameter)) && !p.access.has(r) {
+	if !p.access.admits(r.URL.Query().Get(keyParameter)) {
 		p.fail(w, r, http.StatusUnauthorized, "This link has been used, or is from another run.",
 			"Run handstamp serve in a terminal for a new one.")
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: p.access.cookie, Value: p.access.value, Path: "/",
+	http.SetCookie(w, &http.Cookie{Name: p.access.cookie, Value: p.access.value, Path: p.access.home,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode})
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	http.Redirect(w, r, p.access.home, http.StatusSeeOther)
 }
 
 // newLink responds with a link for another process of the user.

@@ -36,6 +36,7 @@ type forwarded struct {
 	name     string
 	upstream *Upstream
 	url      *url.URL
+	ctx      context.Context // without the proxy's hook for interim responses
 }
 
 func newGateway(b Backend, log func(Event)) *gateway {
@@ -78,7 +79,7 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(upstream.Life, cancel)() // the user has signed out
-	ctx = context.WithValue(ctx, gatewayKey{}, &forwarded{name, upstream, target})
+	ctx = context.WithValue(ctx, gatewayKey{}, &forwarded{name, upstream, target, ctx})
 	r = r.WithContext(ctx)
 	if err := keepBody(w, r); err != nil {
 		reject(w, http.StatusRequestEntityTooLarge, "the message is larger than "+
@@ -155,14 +156,21 @@ type roundTripFunc func(*http.Request) (*http.Response, error)
 func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // forward sends a request with the server's client, which signs it in and follows redirects on the
-// server's own origin.
+// server's own origin. Interim responses (1xx) stay here: their headers are not about the message,
+// and the proxy would send them unfiltered and take the headers of [protect] from the response.
+// Trailers, which arrive after the headers were filtered, stay here too.
 func forward(r *http.Request) (*http.Response, error) {
 	f := r.Context().Value(gatewayKey{}).(*forwarded)
-	resp, err := f.upstream.Client.Do(r)
+	resp, err := f.upstream.Client.Do(r.WithContext(f.ctx))
 	if outer := (*url.Error)(nil); errors.As(err, &outer) {
 		err = outer.Err // its text has the address
 	}
-	return resp, err
+	if err != nil {
+		return nil, err
+	}
+	withoutTrailer := *resp // trailers are set in the response that has read them
+	withoutTrailer.Trailer = nil
+	return &withoutTrailer, nil
 }
 
 // errNotForwarded is a response that would mislead an MCP host.
@@ -176,7 +184,7 @@ func (e errNotForwarded) Error() string {
 // would send the host to the authorization server, and what a browser would obey.
 func cleanResponse(resp *http.Response) error {
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode/100 == 3 ||
-		resp.StatusCode == http.StatusSwitchingProtocols {
+		resp.StatusCode < http.StatusOK {
 		return errNotForwarded(resp.StatusCode)
 	}
 	for name := range resp.Header {
@@ -184,7 +192,6 @@ func cleanResponse(resp *http.Response) error {
 			delete(resp.Header, name)
 		}
 	}
-	resp.Trailer = nil
 	return nil
 }
 

@@ -44,7 +44,8 @@ func (p *Page) isOurs(r *http.Request) bool {
 	}
 	// A link on another page may be followed to the page: it changes nothing.
 	return r.Method == http.MethodGet && r.Header.Get("Sec-Fetch-Mode") == "navigate" &&
-		r.Header.Get("Sec-Fetch-Dest") == "document" && r.URL.Path == "/"
+		r.Header.Get("Sec-Fetch-Dest") == "document" &&
+		(r.URL.Path == "/" || r.URL.Path == p.access.home)
 }
 
 // isPrefetch reports whether a browser loads a link ahead of time.

@@ -3,6 +3,7 @@ package webpage
 import (
 	"maps"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"testing"
@@ -37,7 +38,7 @@ func TestOnlyThePageItselfIsServed(t *testing.T) {
 		{"no port", map[string]string{"Host": "127.0.0.1"}, false},
 		{"a longer name", map[string]string{"Host": "127.0.0.1.evil.example" + port}, false},
 	} {
-		resp, body := s.do(t, s.c, "GET", "/", "", c.header)
+		resp, body := s.do(t, s.c, "GET", s.at("/"), "", c.header)
 		if got := resp.StatusCode == http.StatusOK; got != c.ok || got != strings.Contains(body, "one.example") {
 			t.Errorf("%s: %d", c.name, resp.StatusCode)
 		}
@@ -57,6 +58,7 @@ func TestNoPageWithoutTheLink(t *testing.T) {
 	for _, c := range []struct{ method, path string }{
 		{"GET", "/"}, {"GET", "/events"}, {"GET", "/?key="}, {"GET", "/?key=x"}, {"GET", "/servers/one/diagram"},
 		{"POST", "/servers/one/logout"}, {"POST", "/link"}, {"GET", "/link"}, {"PUT", "/"},
+		{"GET", s.at("/")}, {"GET", s.at("/events")}, {"POST", s.at("/servers/one/logout")}, {"GET", s.at("")},
 	} {
 		resp, body := s.do(t, s.browser(), c.method, c.path, "", nil)
 		if resp.StatusCode != http.StatusUnauthorized || strings.Contains(body, "one.example") || len(resp.Cookies()) > 0 {
@@ -83,22 +85,56 @@ func TestLinkForBrowserWorksOnce(t *testing.T) {
 	}
 	resp, _ = s.do(t, s.c, "GET", link, "", nil)
 	cookies := resp.Cookies()
-	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" || len(cookies) != 1 {
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != s.at("/") || len(cookies) != 1 {
 		t.Fatalf("%d to %q, %v", resp.StatusCode, resp.Header.Get("Location"), cookies)
 	}
-	if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Domain != "" || c.Path != "/" {
+	if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Domain != "" || c.Path != s.at("/") {
 		t.Errorf("the cookie is %v", c)
 	}
 	if resp, _ := s.do(t, s.browser(), "GET", link, "", nil); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("the second time: %d", resp.StatusCode)
 	}
-	if resp, _ := s.do(t, s.c, "GET", link, "", nil); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("the same browser, the second time: %d", resp.StatusCode)
-	}
 	for range 2 { // the one that is printed
 		if resp, _ := s.do(t, s.browser(), "GET", s.page.Link(false), "", nil); resp.StatusCode != http.StatusSeeOther {
 			t.Errorf("the printed link: %d", resp.StatusCode)
 		}
+	}
+}
+
+// TestCookieGoesToThePageOnly and not to programs of other users at other ports of this machine, to
+// which a browser sends the cookies of all ports: a page there can have the browser request any path
+// of its own port.
+func TestCookieGoesToThePageOnly(t *testing.T) {
+	s := serve(t, nil)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &http.Client{Jar: jar}
+	resp, body := s.do(t, c, "GET", s.page.Link(true), "", nil)
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "one.example") {
+		t.Fatalf("%d %s", resp.StatusCode, body)
+	}
+	home := resp.Request.URL.Path
+	for _, path := range []string{"/", "/servers/one/login", "/events", "/mcp/one", "/page.css", "/?key=x",
+		strings.ToLower(home), home[:len(home)-1], home[:len(home)-2] + "/"} {
+		u, err := url.Parse("http://127.0.0.1:1" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cookies := jar.Cookies(u); len(cookies) > 0 {
+			t.Errorf("%s gets %v", u, cookies)
+		}
+	}
+	// The path is as secret as the cookie: neither a stranger nor a link gets it.
+	for _, path := range []string{"/", "/nothing", "/?key=x", "/page.css", "/page.js", "/mcp/one", "/link"} {
+		resp, body := s.do(t, s.browser(), "GET", path, "", map[string]string{"Accept": "text/html"})
+		if strings.Contains(body, strings.Trim(home, "/")) || resp.Header.Get("Location") != "" {
+			t.Errorf("%s: %v %s", path, resp.Header, body)
+		}
+	}
+	if strings.Contains(s.page.Link(true), strings.Trim(home, "/")) {
+		t.Error("the link that other users see has the path")
 	}
 }
 
@@ -145,7 +181,7 @@ func TestButtonsNeedTheirForm(t *testing.T) {
 		if c.stranger {
 			client = s.browser()
 		}
-		resp, body := s.do(t, client, "POST", "/servers/one/logout", c.body, header)
+		resp, body := s.do(t, client, "POST", s.at("/servers/one/logout"), c.body, header)
 		if resp.StatusCode != c.status {
 			t.Errorf("%s: %d %s", c.name, resp.StatusCode, body)
 		}
@@ -157,7 +193,7 @@ func TestButtonsNeedTheirForm(t *testing.T) {
 		"/servers/three/logout": 404, "/servers/one/other": 404, "/servers/one/logout/x": 404, "/servers//logout": 404,
 		"/servers/one%2flogout": 404, "/logout": 404, "/servers/one/../two/login": 404, "//servers/one/login": 404,
 	} {
-		if resp, _ := s.do(t, s.c, "POST", path, good, s.form()); resp.StatusCode != status {
+		if resp, _ := s.do(t, s.c, "POST", s.at(path), good, s.form()); resp.StatusCode != status {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}
@@ -181,10 +217,11 @@ func TestEveryResponseIsProtected(t *testing.T) {
 		method, path, body string
 		header             map[string]string
 	}{
+		{"GET", s.at("/"), "", nil}, {"GET", s.at("/"), "", html}, {"GET", s.at("/nothing"), "", html},
 		{"GET", "/", "", nil}, {"GET", "/", "", html}, {"GET", "/nothing", "", html}, {"GET", "/page.css", "", nil},
 		{"GET", "/page.js", "", nil}, {"GET", "/icon.svg", "", nil}, {"GET", "/?key=x", "", nil}, {"POST", "/", "", html},
 		{"GET", "/", "", map[string]string{"Host": "evil.example", "Accept": "text/html"}},
-		{"GET", "/mcp/one", "", mcp}, {"GET", "/mcp/two", "", nil}, {"POST", "/servers/one/configuration", guard, s.form()},
+		{"GET", "/mcp/one", "", mcp}, {"GET", "/mcp/two", "", nil}, {"POST", s.at("/servers/one/configuration"), guard, s.form()},
 	} {
 		resp, body := s.do(t, s.c, c.method, c.path, c.body, c.header)
 		name := c.method + " " + c.path
@@ -215,14 +252,14 @@ func TestEveryResponseIsProtected(t *testing.T) {
 func TestBearerOnlyOnItsPage(t *testing.T) {
 	s := serve(t, nil)
 	s.enter(t)
-	if _, body := s.do(t, s.c, "GET", "/", "", nil); strings.Contains(body, "bearer-of") || strings.Contains(body, control) {
+	if _, body := s.do(t, s.c, "GET", s.at("/"), "", nil); strings.Contains(body, "bearer-of") || strings.Contains(body, control) {
 		t.Error("the page shows a secret")
 	}
-	resp, body := s.do(t, s.c, "POST", "/servers/one/configuration", url.Values{"guard": {s.page.access.guard}}.Encode(), s.form())
+	resp, body := s.do(t, s.c, "POST", s.at("/servers/one/configuration"), url.Values{"guard": {s.page.access.guard}}.Encode(), s.form())
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "Bearer bearer-of-one") || strings.Contains(body, "bearer-of-two") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if resp, _ := s.do(t, s.c, "GET", "/servers/one/configuration", "", nil); resp.StatusCode != http.StatusNotFound {
+	if resp, _ := s.do(t, s.c, "GET", s.at("/servers/one/configuration"), "", nil); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("GET: %d", resp.StatusCode)
 	}
 }
@@ -231,13 +268,13 @@ func TestBearerOnlyOnItsPage(t *testing.T) {
 func TestDiagram(t *testing.T) {
 	s := serve(t, nil)
 	s.enter(t)
-	resp, body := s.do(t, s.c, "GET", "/servers/one/diagram", "", nil)
+	resp, body := s.do(t, s.c, "GET", s.at("/servers/one/diagram"), "", nil)
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "a diagram") ||
 		resp.Header.Get("Content-Security-Policy") != "default-src 'none'; frame-ancestors 'none'" {
 		t.Errorf("%d %v %s", resp.StatusCode, resp.Header, body)
 	}
 	for path, status := range map[string]int{"/servers/two/diagram": 404, "/servers/three/diagram": 404, "/servers/one/diagram/": 404} {
-		if resp, _ := s.do(t, s.c, "GET", path, "", nil); resp.StatusCode != status {
+		if resp, _ := s.do(t, s.c, "GET", s.at(path), "", nil); resp.StatusCode != status {
 			t.Errorf("%s: %d", path, resp.StatusCode)
 		}
 	}

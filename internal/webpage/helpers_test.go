@@ -149,11 +149,16 @@ func (j *jar) Cookies(*url.URL) []*http.Cookie {
 	return j.cookies
 }
 
+// at returns the path of a part of the page.
+func (s *served) at(path string) string {
+	return strings.TrimSuffix(s.page.access.home, "/") + path
+}
+
 // enter opens the printed link.
 func (s *served) enter(t *testing.T) {
 	t.Helper()
 	resp, _ := s.do(t, s.c, "GET", s.page.Link(false), "", nil)
-	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" {
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != s.at("/") {
 		t.Fatalf("%d to %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 }

@@ -55,7 +55,7 @@ function showEvent(event) {
 }
 
 function listen() {
-  const source = new EventSource("/events"), connection = byId("connection")
+  const source = new EventSource("events"), connection = byId("connection")
   let last = -1, opened = 0
   source.onopen = () => {
     connection.textContent = "Live"

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// post carries out a button. What is posted must come from a form of the page: it has the token,
+// post carries out a button, with its path below the page's. What is posted must come from a form of the page: it has the token,
 // and a browser names the page as its origin.
 func (p *Page) post(w http.ResponseWriter, r *http.Request, path string) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -42,5 +42,5 @@ func (p *Page) post(w http.ResponseWriter, r *http.Request, path string) {
 		p.Log(Event{Server: name, Text: err.Error(), Mark: Bad})
 	}
 	p.Changed()
-	http.Redirect(w, r, "/#server-"+name, http.StatusSeeOther)
+	http.Redirect(w, r, p.access.home+"#server-"+name, http.StatusSeeOther)
 }

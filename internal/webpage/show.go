@@ -43,6 +43,7 @@ var assets = map[string]asset{
 // view is what the templates show.
 type view struct {
 	Title   string
+	Home    string // where the page is; empty for who may not know that
 	Host    string
 	Guard   string
 	Servers []serverView
@@ -62,7 +63,7 @@ type serverView struct {
 }
 
 func (p *Page) view(servers []Server) view {
-	v := view{Title: "Handstamp", Host: p.host, Guard: p.access.guard}
+	v := view{Title: "Handstamp", Home: p.access.home, Host: p.host, Guard: p.access.guard}
 	for _, s := range servers {
 		v.Servers = append(v.Servers, p.serverView(s))
 	}
@@ -100,7 +101,11 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, status int, title, t
 		http.Error(w, strings.TrimSpace(title+" "+text), status)
 		return
 	}
-	p.show(w, status, "failed", view{Title: title, Text: text})
+	v := view{Title: title, Text: text}
+	if strings.HasPrefix(r.URL.EscapedPath(), p.access.home) {
+		v.Home = p.access.home
+	}
+	p.show(w, status, "failed", v)
 }
 
 func (p *Page) showServers(w http.ResponseWriter, r *http.Request) {
@@ -163,5 +168,5 @@ func (p *Page) showConfiguration(w http.ResponseWriter, r *http.Request, s *serv
 		return
 	}
 	p.show(w, http.StatusOK, "configuration", view{Title: "Use " + s.Title + " in an MCP host",
-		Server: s, Config: string(config)})
+		Home: p.access.home, Server: s, Config: string(config)})
 }

@@ -14,7 +14,7 @@ func TestPageIsLive(t *testing.T) {
 	s := serve(t, nil)
 	s.enter(t)
 	s.page.Log(Event{Server: "one", Text: "before"})
-	r, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/events", nil)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", s.url+s.at("/events"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

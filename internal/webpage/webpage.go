@@ -6,7 +6,8 @@
 //
 //   - the Host header, against DNS rebinding, and the Origin and Sec-Fetch-Site headers, against
 //     pages of other origins in the user's browser;
-//   - for the page, a cookie that the link of [Page.Link] leads to, and a token in each form;
+//   - for the page, its path and a cookie, which the link of [Page.Link] leads to, and a token in
+//     each form;
 //   - for /mcp/NAME, that server's own bearer token, which no browser sends by itself.
 //
 // The package knows no OAuth, no store and no file: a [Backend] does.
@@ -173,23 +174,25 @@ func (p *Page) route(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte(asset.content)) // a browser that has gone needs none
 		return
 	}
+	inside, ok := strings.CutPrefix(path, p.access.home)
 	switch {
 	case path == PathLink && r.Method == http.MethodPost:
 		p.newLink(w, r)
 	case path == "/" && r.Method == http.MethodGet && r.URL.Query().Has(keyParameter):
 		p.enter(w, r)
-	case !p.access.has(r):
+	case !ok || !p.access.has(r):
 		p.fail(w, r, http.StatusUnauthorized, "This page needs its link.",
 			"Run handstamp serve in a terminal: it opens this page, or shows the link to open.")
 	case r.Method == http.MethodGet:
-		p.get(w, r, path)
+		p.get(w, r, "/"+inside)
 	case r.Method == http.MethodPost:
-		p.post(w, r, path)
+		p.post(w, r, "/"+inside)
 	default:
 		p.fail(w, r, http.StatusMethodNotAllowed, "This request is not allowed.", "")
 	}
 }
 
+// get serves a path below the page's.
 func (p *Page) get(w http.ResponseWriter, r *http.Request, path string) {
 	name, ok := strings.CutSuffix(strings.TrimPrefix(path, serversPrefix), "/diagram")
 	switch {

@@ -40,7 +40,7 @@ registration whose JSON is cut off, and a code that does not exist. The session 
 it opens at the MCP server with the stored token is ended again.
 
 --fix mends what needs no user: it moves a damaged login away, marks a client as
-unknown that the server says it has forgotten, and refreshes a token that does not
+unknown that the server has forgotten, and refreshes a token that does not
 work. It registers nothing: the next login does. The flags of a login show what a
 login with them would do.
 
@@ -221,9 +221,9 @@ func (d *doctorCommand) show(t *target, r *doctor.Report) {
 }
 
 func (d *doctorCommand) showStep(s doctor.Step) {
-	say := map[doctor.Verdict]func(indent, format string, args ...any){
+	say := map[doctor.Result]func(indent, format string, args ...any){
 		doctor.OK: d.out.ok, doctor.Warning: d.out.warn, doctor.Failed: d.out.bad, doctor.Skipped: d.out.note,
-	}[s.Verdict]
+	}[s.Result]
 	say(indent, "%d. %s: %s", s.Number, s.Name, s.Finding)
 	for _, e := range s.Evidence {
 		d.out.line("      %s", e)

@@ -59,8 +59,8 @@ this server. Comments, order and formatting of the file stay, and the file as it
 is kept. Where the place in it cannot be found for certain, the entry is printed for
 you to put in, and the exit code is 1.
 
-The bridge is tried with what the host is sure to pass on of its environment, and
-what would be missing goes into the entry. Where Claude Code's own command is there,
+The bridge is tried with what the MCP host is sure to pass on of its environment,
+and what would be missing goes into the entry. Where Claude Code's own command is there,
 it writes the entry.
 
 What follows -- are flags of handstamp bridge, such as --allow-tool. handstamp client
@@ -83,7 +83,7 @@ ls shows the hosts.`,
 	}
 	c.bind(cmd)
 	cmd.Flags().StringVar(&c.name, "name", "",
-		"what the host calls the server (the alias, or a word of the URL)")
+		"what the MCP host calls the server (the alias, or a word of the URL)")
 	cmd.Flags().BoolVar(&c.force, "force", false,
 		"replace an entry of this name that does not start Handstamp")
 	return cmd

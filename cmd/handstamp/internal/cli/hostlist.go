@@ -18,8 +18,8 @@ func (a *app) newHostList() *cobra.Command {
 		Aliases: []string{"list"},
 		Short:   "Show the MCP hosts of this machine and their servers",
 		Long: `Show which MCP hosts are on this machine and which servers they have: those that go
-through Handstamp, and remote ones that could. It reads the hosts' files, the user's
-and those of the current folder, and uses no network.`,
+through Handstamp, and remote ones that could. It reads the files of MCP hosts, the
+user's and those of the current folder, and uses no network.`,
 		Example: `  handstamp client ls
   handstamp client ls cursor --json`,
 		Args:              between(0, 1, "one MCP host, or none for all"),
@@ -28,7 +28,7 @@ and those of the current folder, and uses no network.`,
 			return l.run(args)
 		},
 	}
-	cmd.Flags().BoolVar(&l.all, "all", false, "show the hosts that are not here, too")
+	cmd.Flags().BoolVar(&l.all, "all", false, "show the MCP hosts that are not here, too")
 	return cmd
 }
 

@@ -37,8 +37,8 @@ type hostOptions struct {
 func (o *hostOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&o.project, "project", false,
-		"the host's file in the current folder, for this project, instead of the user's")
-	flags.StringVar(&o.file, "file", "", "another file of the host")
+		"the MCP host's file in the current folder, for this project, not the user's")
+	flags.StringVar(&o.file, "file", "", "another file of the MCP host")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "show what would change, and change nothing")
 }
 

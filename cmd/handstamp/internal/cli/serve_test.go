@@ -23,7 +23,8 @@ import (
 type servedPage struct {
 	*command
 	serveOutput
-	base   string
+	base   string // the origin
+	home   string // the page, which the link leads to
 	client *http.Client
 	said   []byte // to standard output and standard error
 	stop   func()
@@ -63,7 +64,13 @@ func (c *command) serve(args ...string) *servedPage {
 		c.t.Fatal(err)
 	}
 	s.client = &http.Client{Jar: jar}
-	if text := s.get("/?" + s.URL[len(s.base)+2:]); !strings.Contains(text, "<title>Handstamp</title>") {
+	resp, err := s.client.Get(s.URL)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	resp.Body.Close()
+	s.home = strings.TrimSuffix(resp.Request.URL.String(), "/")
+	if text := s.get("/"); !strings.Contains(text, "<title>Handstamp</title>") {
 		c.t.Fatalf("this is no page: %s", text)
 	}
 	return s
@@ -71,7 +78,7 @@ func (c *command) serve(args ...string) *servedPage {
 
 func (s *servedPage) get(path string) string {
 	s.t.Helper()
-	resp, err := s.client.Get(s.base + path)
+	resp, err := s.client.Get(s.home + path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -90,7 +97,7 @@ func (s *servedPage) press(button string) string {
 	s.t.Helper()
 	guard := guardValue.FindStringSubmatch(s.get("/"))
 	form := url.Values{"guard": {guard[1]}}
-	r, err := http.NewRequest(http.MethodPost, s.base+"/servers/"+s.Servers[0].Name+"/"+button, strings.NewReader(form.Encode()))
+	r, err := http.NewRequest(http.MethodPost, s.home+"/servers/"+s.Servers[0].Name+"/"+button, strings.NewReader(form.Encode()))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -121,7 +128,7 @@ func (s *servedPage) await(text string) {
 // event reads the stream of events until one has a text, and returns what it has read.
 func (s *servedPage) event(text string) (before string) {
 	s.t.Helper()
-	resp, err := s.client.Get(s.base + "/events")
+	resp, err := s.client.Get(s.home + "/events")
 	if err != nil {
 		s.t.Fatal(err)
 	}
