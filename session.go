@@ -85,8 +85,8 @@ func (c *Client) session(serverURL string) (*session, error) {
 		history:   &history{},
 		secrets:   &knownSecrets{},
 		proofs:    &proofs{},
-		errs:      errorFactory{serverURL: serverURL, config: config},
 	}
+	shared.errs = errorFactory{serverURL: serverURL, config: config, secrets: shared.secrets}
 	shared.secrets.configured = []secret.String{c.InitialAccessToken}
 	if r := c.Registration; r != nil {
 		shared.secrets.configured = append(shared.secrets.configured, r.ClientSecret)
