@@ -69,20 +69,22 @@ func (n *narrator) hand(e Event) {
 // clean removes from an event what it must not contain, as the last of several hurdles: errors and
 // exchanges are free of it before.
 func (n *narrator) clean(e *Event) {
-	known := n.secrets.all()
-	clean := func(text *string) {
-		if *text != "" && *text != redactedValue {
-			*text = oauth.Sanitize(oauth.RedactSecrets(*text, known))
+	texts := []*string{&e.Message, &e.Error}
+	fields := [][]EventField{e.Details}
+	if d := e.Decision; d != nil {
+		texts = append(texts, &d.Choice, &d.Reason)
+	}
+	if r := e.Request; r != nil {
+		texts = append(texts, &r.URL, &r.Code)
+		fields = append(fields, r.Params, r.Header, r.Response)
+	}
+	for _, list := range fields {
+		for i := range list {
+			texts = append(texts, &list[i].Name, &list[i].Value)
 		}
 	}
-	clean(&e.Message)
-	clean(&e.Error)
-	for i := range e.Details {
-		clean(&e.Details[i].Value)
-	}
-	if d := e.Decision; d != nil {
-		clean(&d.Choice)
-		clean(&d.Reason)
+	for _, text := range texts {
+		*text = n.secrets.shown(*text)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/loopback"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/shellword"
 )
 
 // Code is a cause, for programs.
@@ -274,7 +275,10 @@ func (x *examination) scopeCause() *Cause {
 			Message: "the MCP server accepts the token, and denies access (403)"}
 	}
 	c := x.login(CauseScope, "the token lacks the scope %s, which the MCP server wants", m.Scope)
-	c.Command += " --force --scope " + strings.Join(strings.Fields(m.Scope), " --scope ")
+	c.Command += " --force"
+	for _, scope := range strings.Fields(m.Scope) {
+		c.Command += " --scope " + shellword.Quote(scope)
+	}
 	return &c
 }
 
