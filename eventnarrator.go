@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -59,11 +60,23 @@ func (n *narrator) hand(e Event) {
 		return
 	}
 	if n.hook != nil {
-		n.hook(e)
+		n.guarded(func() { n.hook(e) })
 	}
 	if n.log != nil {
-		e.log(n.log)
+		n.guarded(func() { e.log(n.log) })
 	}
+}
+
+// guarded calls the application. A panic there goes to the log only: it would lose the login where it
+// comes between the response to a refresh and its entry in the store.
+func (n *narrator) guarded(call func()) {
+	defer func() {
+		if p := recover(); p != nil && n != nil && n.log != nil {
+			defer func() { _ = recover() }() // if it is the log that panics
+			n.log.Error("the hook panics", "server", n.server, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		}
+	}()
+	call()
 }
 
 // clean removes from an event what it must not contain, as the last of several hurdles: errors and

@@ -32,7 +32,7 @@ func (c *credential) notice(format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
 	c.events.deliver(Event{Step: StepNotice, Message: message})
 	if c.config.Hooks.Notice != nil {
-		c.config.Hooks.Notice(c.serverURL, message)
+		c.events.guarded(func() { c.config.Hooks.Notice(c.serverURL, message) })
 	}
 }
 
