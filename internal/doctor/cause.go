@@ -405,6 +405,11 @@ func (x *examination) clientCause() *Cause {
 		}
 		return c
 	}
+	if x.nothingThere() {
+		return &Cause{Code: CauseNoMetadata, Kind: handstamp.ErrRegistrationRequired,
+			Message: "the server wants a token and describes no authorization server, and nothing is at the default endpoints at " + p.Issuer,
+			Hint:    "it may take tokens of another kind, such as an API key: ask those who run it; the bridge sends one with --header"}
+	}
 	if t := x.TokenEndpoint; t != nil && t.Sent && t.Err != nil && !t.Client {
 		c := x.failed(CauseTokenEndpoint, t.Err, x.command("doctor"))
 		c.Message = "the token endpoint cannot be used: " + c.Message
@@ -418,6 +423,21 @@ func (x *examination) clientCause() *Cause {
 		return &c
 	}
 	return x.registrationCause()
+}
+
+// nothingThere reports whether a login would use the default endpoints of MCP 2025-03-26, as there is no
+// metadata, and no server responds there.
+func (x *examination) nothingThere() bool {
+	s, absent := x.server(), []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented}
+	if s == nil || s.Form != oauth.FormLegacy {
+		return false
+	}
+	for _, t := range []*handstamp.Trial{x.TokenEndpoint, x.Registration} {
+		if t != nil && t.Sent && !slices.Contains(absent, t.Status) {
+			return false
+		}
+	}
+	return x.TokenEndpoint != nil && x.TokenEndpoint.Sent
 }
 
 // forgottenCause is about a client that the server does not accept.
