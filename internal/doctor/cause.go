@@ -2,12 +2,14 @@ package doctor
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -189,6 +191,8 @@ func (x *examination) unreachable(err error, who string) *Cause {
 		if x.certificateTime(err) {
 			c.Hint = "check the clock of this machine, and that the certificate of the server is still valid"
 		}
+	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
+		c.Message, c.Hint = who+" gives no response in time", "check that it works, and that no firewall is in between"
 	case errors.As(err, &network) && network.Op == "dial":
 		c.Message, c.Hint = fmt.Sprintf("%s does not accept connections: %s", who, text(network.Err)), "check that it runs, and the port in its URL"
 	}
