@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/loopback"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/shellword"
 )
 
 // Code is a cause, for programs.
@@ -189,6 +192,8 @@ func (x *examination) unreachable(err error, who string) *Cause {
 		if x.certificateTime(err) {
 			c.Hint = "check the clock of this machine, and that the certificate of the server is still valid"
 		}
+	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
+		c.Message, c.Hint = who+" gives no response in time", "check that it works, and that no firewall is in between"
 	case errors.As(err, &network) && network.Op == "dial":
 		c.Message, c.Hint = fmt.Sprintf("%s does not accept connections: %s", who, text(network.Err)), "check that it runs, and the port in its URL"
 	}
@@ -275,7 +280,10 @@ func (x *examination) scopeCause() *Cause {
 			Message: "the MCP server accepts the token, and denies access (403)"}
 	}
 	c := x.login(CauseScope, "the token lacks the scope %s, which the MCP server wants", m.Scope)
-	c.Command += " --force --scope " + strings.Join(strings.Fields(m.Scope), " --scope ")
+	c.Command += " --force"
+	for _, scope := range strings.Fields(m.Scope) {
+		c.Command += " --scope " + shellword.Quote(scope)
+	}
 	return &c
 }
 
@@ -398,6 +406,11 @@ func (x *examination) clientCause() *Cause {
 		}
 		return c
 	}
+	if x.nothingThere() {
+		return &Cause{Code: CauseNoMetadata, Kind: handstamp.ErrRegistrationRequired,
+			Message: "the server wants a token and describes no authorization server, and nothing is at the default endpoints at " + p.Issuer,
+			Hint:    "it may take tokens of another kind, such as an API key: ask those who run it; the bridge sends one with --header"}
+	}
 	if t := x.TokenEndpoint; t != nil && t.Sent && t.Err != nil && !t.Client {
 		c := x.failed(CauseTokenEndpoint, t.Err, x.command("doctor"))
 		c.Message = "the token endpoint cannot be used: " + c.Message
@@ -411,6 +424,21 @@ func (x *examination) clientCause() *Cause {
 		return &c
 	}
 	return x.registrationCause()
+}
+
+// nothingThere reports whether a login would use the default endpoints of MCP 2025-03-26, as there is no
+// metadata, and no server responds there.
+func (x *examination) nothingThere() bool {
+	s, absent := x.server(), []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented}
+	if s == nil || s.Form != oauth.FormLegacy {
+		return false
+	}
+	for _, t := range []*handstamp.Trial{x.TokenEndpoint, x.Registration} {
+		if t != nil && t.Sent && !slices.Contains(absent, t.Status) {
+			return false
+		}
+	}
+	return x.TokenEndpoint != nil && x.TokenEndpoint.Sent
 }
 
 // forgottenCause is about a client that the server does not accept.

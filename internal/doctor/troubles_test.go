@@ -136,6 +136,16 @@ func TestDoctorNamesWhatIsWrongWithAServer(t *testing.T) {
 			w.Write([]byte("event: endpoint\ndata: /messages/?session=1\n\n"))
 		}
 	}
+	wantsToken := func(others int) http.HandlerFunc { // and has nothing else
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/mcp" {
+				w.WriteHeader(others)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}
 	distant := httptest.NewTLSServer(http.HandlerFunc(page))
 	t.Cleanup(distant.Close)
 	for name, c := range map[string]struct {
@@ -149,6 +159,8 @@ func TestDoctorNamesWhatIsWrongWithAServer(t *testing.T) {
 		"another resource":    {serve(t, wrongResource), doctor.CauseResource, handstamp.ErrProtocol, "https://another.example/mcp"},
 		"another login":       {serve(t, basic), doctor.CauseOtherLogin, handstamp.ErrProtocol, "Basic"},
 		"no login at all":     {serve(t, open), doctor.CauseNoLoginNeeded, nil, "open speaks MCP 2025-11-25"},
+		"a token of its own":  {serve(t, wantsToken(404)), doctor.CauseNoMetadata, handstamp.ErrRegistrationRequired, "→ 404"},
+		"500 but for the MCP": {serve(t, wantsToken(500)), doctor.CauseMetadataTrouble, handstamp.ErrUnreachable, "status 500"},
 		"HTTP+SSE":            {serve(t, oldTransport), doctor.CauseNoLoginNeeded, nil, "MCP 2024-11-05 (the HTTP+SSE transport)"},
 		"no such name":        {"https://no-such-host.invalid/mcp", doctor.CauseDNS, handstamp.ErrUnreachable, "no-such-host.invalid"},
 		"an unknown CA":       {distant.URL + "/mcp", doctor.CauseTLS, handstamp.ErrUnreachable, "signed by an authority"},

@@ -71,7 +71,7 @@ func replaceMarked(text string, marked []bool, secrets []string) string {
 			end++
 		}
 		switch run := text[i:end]; {
-		case marked[i] && (!isVocabulary(run) || hasWhole(run, secrets)):
+		case marked[i] && (!isVocabulary(wordsAround(text, i, end)) || hasWhole(run, secrets)):
 			b.WriteString(redacted)
 		default:
 			b.WriteString(run)
@@ -79,6 +79,18 @@ func replaceMarked(text string, marked []bool, secrets []string) string {
 		i = end
 	}
 	return b.String()
+}
+
+// wordsAround returns a part of a text with the rest of the words that it begins and ends in: a piece
+// of a secret may be one of "client_secret_post", too.
+func wordsAround(text string, start, end int) string {
+	for start > 0 && isWordByte(text[start-1]) {
+		start--
+	}
+	for end < len(text) && isWordByte(text[end]) {
+		end++
+	}
+	return text[start:end]
 }
 
 // hasWhole reports whether a text contains a whole secret.
@@ -216,10 +228,10 @@ func isWordByte(c byte) bool {
 // words come before those that they begin with.
 var vocabulary = strings.NewReplacer(
 	"access", "", "application", "", "assertion", "", "authentication", "", "authorization", "", "basic", "", "bearer", "",
-	"challenge", "", "client", "", "code", "", "credential", "", "expired", "", "grant", "", "handstamp", "", "https", "",
-	"http", "", "invalid", "", "is", "", "localhost", "", "method", "", "not", "", "offline", "", "openid", "", "redirect", "",
-	"refresh", "", "registration", "", "revoked", "", "scope", "", "secret", "", "server", "", "session", "", "the", "",
-	"token", "", "unknown", "", "verifier", "",
+	"challenge", "", "client", "", "code", "", "credential", "", "endpoint", "", "expired", "", "grant", "", "handstamp", "", "https", "",
+	"http", "", "invalid", "", "is", "", "jwt", "", "key", "", "localhost", "", "method", "", "not", "", "offline", "", "openid", "", "post", "",
+	"private", "", "redirect", "", "refresh", "", "registration", "", "revoked", "", "scope", "", "secret", "", "server", "", "session", "", "the", "",
+	"token", "", "type", "", "unknown", "", "verifier", "",
 )
 
 // isVocabulary reports whether a text consists of words of the protocol, give or

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/shellword"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -218,18 +219,10 @@ func parseURL(raw string) (*url.URL, error) {
 }
 
 // shellWord quotes a word for a shell, where users paste commands.
-func shellWord(s string) string {
-	safe := func(r rune) bool {
-		return alphanumeric(r) || strings.ContainsRune("-_./:@%+,=~", r)
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
-		return s
-	}
-	return shellQuote(s)
-}
+func shellWord(s string) string { return shellword.Quote(s) }
 
 // shellQuote quotes a text for a shell, in which it then means itself.
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+func shellQuote(s string) string { return shellword.Always(s) }
 
 func alphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
