@@ -19,7 +19,6 @@ import (
 type written struct {
 	resource map[string]any // members beside the usual ones
 	server   map[string]any
-	scope    string // of a 403 for the stored token
 }
 
 // start starts the server, and returns the URL of its MCP endpoint.
