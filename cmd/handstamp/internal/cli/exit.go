@@ -129,7 +129,7 @@ func advise(err error, t *target) error {
 	}
 	a := &advised{err: err, server: t.url}
 	switch kindOf(err).code {
-	case "auth_required":
+	case "auth_required", "timeout":
 		a.command = t.command("login")
 	case "no_login_needed":
 		a.command = t.command("tools")
@@ -138,7 +138,7 @@ func advise(err error, t *target) error {
 		if e, ok := errors.AsType[*handstamp.Error](err); ok {
 			a.command = t.registerCommand(e.RedirectURI)
 		}
-	case "protocol", "client_rejected", "unreachable", "timeout":
+	case "protocol", "client_rejected", "unreachable":
 		if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.RetryAt.IsZero() {
 			a.command = t.command("doctor") // no other command helps, and it shows why
 		}

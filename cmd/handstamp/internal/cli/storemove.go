@@ -258,7 +258,14 @@ func (m *storeMigrate) removeAll(ctx context.Context, from *openedStore) error {
 			return err
 		}
 	}
-	return m.removeRest(ctx, from)
+	if err := m.removeRest(ctx, from); err != nil {
+		return err
+	}
+	if !hasCredentials(from.folders.Credentials) {
+		// The next encrypted store may have another key. One without a note is none yet.
+		_ = os.Remove(filepath.Join(from.folders.Credentials, keyNoteName))
+	}
+	return nil
 }
 
 // remove removes a credential from a store once the target has it as it is then.

@@ -196,3 +196,18 @@ func TestKeyFileIsMadeOnce(t *testing.T) {
 		t.Errorf("there are %d files", len(found))
 	}
 }
+
+// An encrypted store that was left can be made anew with another kind of key.
+func TestEncryptedStoreThatWasLeftTakesAnotherKey(t *testing.T) {
+	c, _ := withKeyFile(t)
+	values := c.plant(1)
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.mustRun("store", "migrate", storeFile)
+	phrase := filepath.Join(t.TempDir(), "phrase")
+	if err := os.WriteFile(phrase, []byte("correct horse battery staple\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env[0] = "HANDSTAMP_STORE_PASSPHRASE_FILE=" + phrase
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.wantAll(values)
+}
