@@ -105,6 +105,9 @@ func (in *inspector) readStore(ctx context.Context) {
 	in.out.Status.Issuer = in.secrets.shown(in.out.Status.Issuer)
 	in.out.Status.ClientID = in.secrets.shown(in.out.Status.ClientID)
 	in.out.LastFailure = lastFailure(in.rec)
+	if r := in.rec.Retry; r != nil {
+		in.out.RefreshFailed = in.secrets.shown(r.Reason)
+	}
 	in.out.RefreshInterrupted = refreshInterrupted(in.rec)
 	in.tryLock(ctx)
 	if g := in.rec.Grant; g != nil {

@@ -30,6 +30,9 @@ type Inspection struct {
 	// may have shown the user, and no program, that it has forgotten the client.
 	NoCallback bool
 
+	// RefreshFailed is how the last attempt to refresh the stored login failed; empty if it did not.
+	RefreshFailed string
+
 	// RefreshInterrupted says that a refresh was begun and its end was not stored.
 	RefreshInterrupted bool
 

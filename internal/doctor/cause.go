@@ -560,8 +560,12 @@ func (x *examination) refreshCause() *Cause {
 		c.Command, c.Hint = x.command("token")+" --refresh", "if the refresh does not help, sign in anew"
 		return &c
 	}
-	return &Cause{Code: CauseRefreshDue, Command: x.command("token"),
+	due := &Cause{Code: CauseRefreshDue, Command: x.command("token"),
 		Message: "the access token does not work any more, and the next use refreshes it"}
+	if x.RefreshFailed != "" {
+		due.Message += "; the last attempt failed (" + x.RefreshFailed + ")"
+	}
+	return due
 }
 
 // grantCause is about a stored login that only another one can replace.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/doctor"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -37,6 +38,12 @@ func TestDoctorNamesTheTrueCauseOfALoginThatStopsWorking(t *testing.T) {
 		want    story
 	}{
 		"expired": {(*testenv.Env).Expire, story{after: doctor.CauseRefreshDue, command: "token"}},
+		"expired, and the last refresh failed": {func(w *testenv.Env) {
+			w.Expire()
+			rec := w.Record()
+			rec.Retry = &record.Retry{NotBefore: time.Now().Add(-time.Minute), Failures: 1, Reason: "502"}
+			w.Put(rec)
+		}, story{after: doctor.CauseRefreshDue, command: "token", evidence: "the last attempt failed (502)"}},
 		"expired without a refresh token": {func(w *testenv.Env) {
 			rec := w.Record()
 			rec.Grant.RefreshToken, rec.Grant.ExpiresAt = "", time.Now().Add(-time.Minute)
