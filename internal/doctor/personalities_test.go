@@ -232,6 +232,9 @@ var stories = map[string]story{
 }
 
 func TestDoctorNamesTheTrueCauseOfEveryPersonality(t *testing.T) {
+	if testenv.RaceDetector {
+		t.Skip("it runs without the race detector, in a step of its own")
+	}
 	seen := make(map[string]bool)
 	for _, p := range append(lab.Personalities(), lab.Personality{Name: "seed", Habits: lab.NoneFirst()}) {
 		seen[p.Name] = true
