@@ -60,8 +60,10 @@ release-check: ## goreleaser check, and a snapshot of a release in dist/; ten mi
 vulnerabilities: ## govulncheck of library and command, where its database can be reached
 	@scripts/vulnerabilities
 
+# Go keeps the result of a test whose files outside of its module have changed, as pages do.
 short: ## the short tests of all modules
 	$(GO) test -short work
+	$(GO) test -count=1 ./tools/pages
 
 platforms: ## builds and vets all modules for the systems of a release
 	@scripts/platforms

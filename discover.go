@@ -226,7 +226,8 @@ func (m *mcpServer) send(req *http.Request, token *cachedToken) (_ *http.Respons
 	if outer, ok := errtype.As[*url.Error](err); ok {
 		err = outer.Err // the outer one repeats the URL
 	}
-	return nil, &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Message: "the MCP server cannot be reached", Err: err}
+	return nil, &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Message: "the MCP server cannot be reached",
+		Err: oauth.RedactError(err, m.secrets.all())}
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).

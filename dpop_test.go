@@ -175,3 +175,25 @@ func TestDPoPModeOfLaterSession(t *testing.T) {
 		})
 	}
 }
+
+// Who has tried bound tokens at a server that takes none gets bearer tokens when the mode is another
+// one: the client's registration does not hold on to the mode that it was made with.
+func TestDPoPModeOfRegistrationIsNotKept(t *testing.T) {
+	for name, mode := range map[string]handstamp.DPoPMode{
+		"auto": handstamp.DPoPAuto, "never": handstamp.DPoPNever,
+	} {
+		t.Run(name, func(t *testing.T) {
+			testenv.InBubble(t, testenv.Personality(t, "dpop-listed-only"), func(t *testing.T, w *testenv.Env) {
+				always := w.Session()
+				always.DPoP = handstamp.DPoPAlways
+				if result, err := always.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{}); err != nil || result.Rejected == nil {
+					t.Fatalf("%+v, %v: the server rejects no bound tokens", result, err)
+				}
+				c := w.Session()
+				c.DPoP = mode
+				w.MustCall(c)
+				w.WantCounts(map[string]int{"register": 1})
+			})
+		})
+	}
+}

@@ -321,7 +321,20 @@ func (c *company) exchange(
 		return "", false, &oauth.ProtocolError{Spec: "RFC 8693 section 2.2.1",
 			Message: "the identity provider issued another type of token than was requested"}
 	}
-	return token.AccessToken.Reveal(), false, nil
+	grant = token.AccessToken.Reveal()
+	return grant, false, c.forTarget(grant)
+}
+
+// forTarget returns an error if a grant is made out for another authorization server than the one
+// that only the MCP server names: that one could use it elsewhere. What is not a JWT is left to the
+// server.
+func (c *company) forTarget(grant string) error {
+	claims, err := jose.UnverifiedClaims(grant)
+	if err != nil || c.login.config.namesServer() || c.target.in(claims.Audience) {
+		return nil
+	}
+	return &oauth.ProtocolError{Spec: "draft-ietf-oauth-identity-assertion-authz-grant section 4.3",
+		Message: "the identity provider issued a grant for " + audienceText(claims)}
 }
 
 // loginError returns the error of the first step, the login at the provider.

@@ -2,9 +2,12 @@ package handstamp_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -73,6 +76,11 @@ func TestEnterpriseRejections(t *testing.T) {
 					return replaceMember(resp, "issued_token_type", `"urn:ietf:params:oauth:token-type:access_token"`)
 				}}
 			}, handstamp.ErrProtocol, "another type of token",
+		},
+		"a grant for another server": {
+			func(w *workplace, c *handstamp.Client) {
+				c.AuthTransport = changing{grant: "token-exchange", change: madeOutFor("https://other.example")}
+			}, handstamp.ErrProtocol, "a grant for https://other.example",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,5 +176,14 @@ func TestEnterpriseServerRejectsEveryToken(t *testing.T) {
 	}
 	if n := w.company.Counts()["token:exchange"]; n > 1 {
 		t.Errorf("%d exchanges, want 1", n)
+	}
+}
+
+// madeOutFor returns a change of a response: the JWT in it has another audience.
+func madeOutFor(audience string) func(*http.Response) (*http.Response, error) {
+	return func(resp *http.Response) (*http.Response, error) {
+		payload := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"aud":%q}`, audience))
+		token := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256"}`)) + "." + payload + ".AA"
+		return replaceMember(resp, "access_token", strconv.Quote(token))
 	}
 }

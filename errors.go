@@ -142,6 +142,7 @@ func (e *Error) Timeout() bool {
 type errorFactory struct {
 	serverURL string
 	config    *configuration
+	secrets   *knownSecrets
 }
 
 // errClosed is returned for work that would outlive a closed Client.
@@ -333,8 +334,11 @@ func (f errorFactory) from(err error) error {
 	var broken *oauth.ProtocolError
 	var blocked *oauth.BlockedError
 	var rejected *oauth.Error
+	if !errors.As(err, &known) { // a document may have what the server knows of the login
+		err = oauth.RedactError(err, f.secrets.all())
+	}
 	switch {
-	case errors.As(err, &known):
+	case known != nil:
 		return err
 	case errors.As(err, &broken):
 		return withSetting(protocolError(f.serverURL, err), broken.Setting)

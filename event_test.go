@@ -2,10 +2,12 @@ package handstamp_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -284,6 +286,88 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// A hook and a log are the application's: what goes wrong in them does not end a refresh between the
+// response and the store, which would lose the login where a refresh token serves once.
+func TestPanicInAHookLosesNoLogin(t *testing.T) {
+	for _, step := range []handstamp.EventStep{handstamp.StepToken, handstamp.StepRefresh, handstamp.StepStore, handstamp.StepAuthMethod} {
+		t.Run(string(step), func(t *testing.T) {
+			w, panics := testenv.New(t, lab.NoneFirst()), 0
+			w.MustLogin(w.Session())
+			w.Expire()
+			c := w.Session()
+			c.LoginPolicy = handstamp.LoginNever
+			c.Hooks.Event = func(e handstamp.Event) {
+				if e.Step == step {
+					panics++
+					panic("a fault of the application")
+				}
+			}
+			var log lines
+			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			if err := w.Call(c); err != nil || panics == 0 {
+				t.Errorf("the request after %d panics: %v", panics, err)
+			}
+			if !strings.Contains(log.String(), "the hook panics") {
+				t.Errorf("the log has %q", log.String())
+			}
+			w.Expire()
+			w.MustCall(w.Session())
+			w.WantCounts(map[string]int{"token:refresh": 2, "authorize": 1})
+		})
+	}
+}
+
+// However many wait for a refresh, its events are those of one, in their order.
+func TestEventsOfARefreshForManyAreInOrder(t *testing.T) {
+	w, l := testenv.New(t, lab.NoneFirst()), new(listener)
+	w.MustLogin(w.Session())
+	w.Expire()
+	c := l.on(w.Session())
+	w.CallAtOnce(20, func() *handstamp.Client { return c })
+	var order []string
+	for _, e := range l.take() {
+		switch {
+		case e.Decision != nil && e.Step == handstamp.StepRefresh:
+			order = append(order, "begins")
+		case e.Request != nil && e.Step == handstamp.StepToken:
+			order = append(order, "request")
+		case e.Step == handstamp.StepStore && e.Detail("took") != "":
+			order = append(order, "stored")
+		case e.Step == handstamp.StepRefresh:
+			order = append(order, "ends")
+		}
+	}
+	order = slices.Compact(order)                                                 // it is stored in steps
+	if n := len(order); n > 1 && order[n-1] == "stored" && order[n-2] == "ends" { // that the server has accepted the token
+		order = order[:n-1]
+	}
+	if want := []string{"begins", "stored", "request", "stored", "ends"}; !slices.Equal(order, want) {
+		t.Errorf("the events are in the order %q, want %q", order, want)
+	}
+}
+
+// What comes back from the browser has names that anyone chooses.
+func TestNamesInACallbackAreSafeToShow(t *testing.T) {
+	w, l := testenv.New(t, lab.NoneFirst()), new(listener)
+	c := l.on(w.Session())
+	c.Prompt = handstamp.Prompt{Authorize: func(context.Context, handstamp.AuthorizationRequest) (url.Values, error) {
+		return url.Values{"error": {"access_denied"}, "\x1b[31mred\u202e": {"x"}, strings.Repeat("n", 5000): {"y"}}, nil
+	}}
+	if err := w.Login(c); err == nil {
+		t.Fatal("the login worked")
+	}
+	seen := false
+	for _, e := range l.take() {
+		seen = seen || e.Step == handstamp.StepCallback
+		if text := e.String(); len(text) > 2000 || strings.ContainsAny(text, "\x1b\u202e") {
+			t.Errorf("%d bytes: %.300q", len(text), text)
+		}
+	}
+	if !seen {
+		t.Error("there is no event of the callback")
+	}
 }
 
 // still is a RoundTripper that responds at once.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -59,30 +60,44 @@ func (n *narrator) hand(e Event) {
 		return
 	}
 	if n.hook != nil {
-		n.hook(e)
+		n.guarded(func() { n.hook(e) })
 	}
 	if n.log != nil {
-		e.log(n.log)
+		n.guarded(func() { e.log(n.log) })
 	}
+}
+
+// guarded calls the application. A panic there goes to the log only: it would lose the login where it
+// comes between the response to a refresh and its entry in the store.
+func (n *narrator) guarded(call func()) {
+	defer func() {
+		if p := recover(); p != nil && n != nil && n.log != nil {
+			defer func() { _ = recover() }() // if it is the log that panics
+			n.log.Error("the hook panics", "server", n.server, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		}
+	}()
+	call()
 }
 
 // clean removes from an event what it must not contain, as the last of several hurdles: errors and
 // exchanges are free of it before.
 func (n *narrator) clean(e *Event) {
-	known := n.secrets.all()
-	clean := func(text *string) {
-		if *text != "" && *text != redactedValue {
-			*text = oauth.Sanitize(oauth.RedactSecrets(*text, known))
+	texts := []*string{&e.Message, &e.Error}
+	fields := [][]EventField{e.Details}
+	if d := e.Decision; d != nil {
+		texts = append(texts, &d.Choice, &d.Reason)
+	}
+	if r := e.Request; r != nil {
+		texts = append(texts, &r.URL, &r.Code)
+		fields = append(fields, r.Params, r.Header, r.Response)
+	}
+	for _, list := range fields {
+		for i := range list {
+			texts = append(texts, &list[i].Name, &list[i].Value)
 		}
 	}
-	clean(&e.Message)
-	clean(&e.Error)
-	for i := range e.Details {
-		clean(&e.Details[i].Value)
-	}
-	if d := e.Decision; d != nil {
-		clean(&d.Choice)
-		clean(&d.Reason)
+	for _, text := range texts {
+		*text = n.secrets.shown(*text)
 	}
 }
 

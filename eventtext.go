@@ -39,19 +39,26 @@ func (r *EventRequest) write(b *strings.Builder) {
 			b.WriteString(", " + scheme + " token")
 		}
 	}
-	took := ""
+	switch took := r.took(); {
+	case r.Status != 0:
+		r.writeResponse(b, took)
+	case took != "": // otherwise it is in the user's browser
+		b.WriteString(" ← no response" + took)
+	}
+}
+
+// took writes how long the request took; "" if that is not known.
+func (r *EventRequest) took() string {
 	switch d := r.Duration; {
 	case d >= time.Second:
-		took = " in " + d.Round(10*time.Millisecond).String()
+		return " in " + d.Round(10*time.Millisecond).String()
 	case d > 0:
-		took = fmt.Sprintf(" in %d ms", d.Round(time.Millisecond).Milliseconds())
-	case r.Status == 0:
-		return // in the user's browser
+		return fmt.Sprintf(" in %d ms", d.Round(time.Millisecond).Milliseconds())
 	}
-	if r.Status == 0 {
-		b.WriteString(" ← no response" + took)
-		return
-	}
+	return ""
+}
+
+func (r *EventRequest) writeResponse(b *strings.Builder, took string) {
 	fmt.Fprintf(b, " ← %d", r.Status)
 	if r.Code != "" {
 		b.WriteString(" " + r.Code)

@@ -102,7 +102,12 @@ func (in *inspector) readStore(ctx context.Context) {
 	}
 	in.noteRecord(in.rec)
 	in.out.Status = statusOf(in.rec, time.Now())
+	in.out.Status.Issuer = in.secrets.shown(in.out.Status.Issuer)
+	in.out.Status.ClientID = in.secrets.shown(in.out.Status.ClientID)
 	in.out.LastFailure = lastFailure(in.rec)
+	if r := in.rec.Retry; r != nil {
+		in.out.RefreshFailed = in.secrets.shown(r.Reason)
+	}
 	in.out.RefreshInterrupted = refreshInterrupted(in.rec)
 	in.tryLock(ctx)
 	if g := in.rec.Grant; g != nil {
@@ -113,7 +118,7 @@ func (in *inspector) readStore(ctx context.Context) {
 		in.out.SecretExpired = secretExpired(in.config.withConfiguredSecret(c), in.rec.Grant, time.Now())
 	}
 	if g := in.rec.Grant; g != nil {
-		in.out.NotGranted = oauth.Without(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted))
+		in.out.NotGranted = in.secrets.shownList(oauth.Without(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)))
 	}
 }
 
@@ -153,16 +158,17 @@ func (in *inspector) discover(ctx context.Context) {
 	d := &discovery{credential: in.credential, found: in.found}
 	in.plan, in.out.LoginError = d.discover(ctx, in.rec, loginRequest{interactive: true, byUser: true})
 	if reply := in.found.reply; reply != nil {
-		in.out.Response, in.out.ClockAhead = describeReply(reply), reply.clockAhead
+		in.out.Response, in.out.ClockAhead = in.describeReply(reply), reply.clockAhead
 		if to := in.server.moved.Load(); to != nil {
-			in.out.Response.MovedTo = *to
+			in.out.Response.MovedTo = in.secrets.shown(*to)
 		}
 	} else {
 		in.out.ResponseError = in.out.LoginError
 	}
 	if rm := in.found.resource; rm != nil {
-		in.out.Resource = &ResourceMetadata{Resource: rm.Resource, AuthorizationServers: rm.AuthorizationServers,
-			Scopes: rm.ScopesSupported, DPoP: rm.OffersDPoP()}
+		in.out.Resource = &ResourceMetadata{Resource: in.secrets.shown(rm.Resource), DPoP: rm.OffersDPoP(),
+			AuthorizationServers: in.secrets.shownList(rm.AuthorizationServers),
+			Scopes:               in.secrets.shownList(rm.ScopesSupported)}
 	}
 	if err := in.found.resourceErr; err != nil {
 		in.out.ResourceError = in.errs.from(err)
@@ -172,10 +178,10 @@ func (in *inspector) discover(ctx context.Context) {
 	}
 }
 
-func describeReply(r *serverReply) *ServerResponse {
-	return &ServerResponse{Status: r.status, MCP: r.mcp, Page: r.page, Scheme: oauth.Sanitize(r.scheme),
+func (in *inspector) describeReply(r *serverReply) *ServerResponse {
+	return &ServerResponse{Status: r.status, MCP: r.mcp, Page: r.page, Scheme: in.secrets.shown(r.scheme),
 		Bearer: r.challenge.Found, DPoP: r.challenge.DPoP,
-		Metadata: oauth.Sanitize(r.challenge.ResourceMetadata), Scope: r.challenge.Scope}
+		Metadata: in.secrets.shown(r.challenge.ResourceMetadata), Scope: in.secrets.shownScope(r.challenge.Scope)}
 }
 
 func (in *inspector) describeServer(f foundServer) InspectedServer {
@@ -187,9 +193,11 @@ func (in *inspector) describeServer(f foundServer) InspectedServer {
 	if m == nil {
 		return s
 	}
-	s.Issuer, s.Form = oauth.Sanitize(m.Issuer), m.Form
-	s.AuthorizationEndpoint, s.TokenEndpoint, s.RegistrationEndpoint = m.AuthorizationEndpoint, m.TokenEndpoint, m.RegistrationEndpoint
-	s.AuthMethods, s.Grants, s.Scopes = m.TokenEndpointAuthMethodsSupported, m.GrantTypesSupported, m.ScopesSupported
+	shown, list := in.secrets.shown, in.secrets.shownList
+	s.Issuer, s.Form = shown(m.Issuer), m.Form
+	s.AuthorizationEndpoint, s.TokenEndpoint = shown(m.AuthorizationEndpoint), shown(m.TokenEndpoint)
+	s.RegistrationEndpoint, s.AuthMethods = shown(m.RegistrationEndpoint), list(m.TokenEndpointAuthMethodsSupported)
+	s.Grants, s.Scopes = list(m.GrantTypesSupported), list(m.ScopesSupported)
 	s.Iss, s.Documents = m.AuthorizationResponseIssParameterSupported, m.ClientIDMetadataDocumentSupported
 	s.PAR = m.PushedAuthorizationRequestEndpoint != ""
 	if err := m.PKCE(); err != nil {
@@ -216,11 +224,22 @@ func (in *inspector) tryClient(ctx context.Context) {
 	if old != nil && !l.canReuse(old) {
 		old = nil
 	}
+	err := in.pickClient(ctx, l, old)
+	if err == nil && l.client != nil {
+		err = in.chooseMethod(l)
+	}
+	in.out.LoginError = err
+	in.tryAuthorization(ctx, l)
+	in.tryTokenEndpoint(ctx, l)
+}
+
+// pickClient sets the client of a login, but makes none: it finds out whether the server
+// registers one. old is the stored client, if a login can use it.
+func (in *inspector) pickClient(ctx context.Context, l *loginClients, old *record.Client) error {
 	document := l.documentClient()
-	var err error
 	switch l.clientSource(document, old) {
 	case clientConfigured:
-		err = l.useConfigured(in.plan.server.Issuer)
+		return l.useConfigured(in.plan.server.Issuer)
 	case clientDocument:
 		l.client = document
 	case clientStored:
@@ -228,16 +247,9 @@ func (in *inspector) tryClient(ctx context.Context) {
 	case clientNew:
 		in.tryRegistration(ctx, l)
 	case clientByHand:
-		err = &Error{Kind: ErrRegistrationRequired, Server: in.serverURL, RedirectURI: callback.redirectURI,
-			Message: oauth.Sanitize(in.plan.server.Issuer) + " lets no client register itself",
-			Hint:    "register a client there, then sign in with its client id"}
+		return l.byHand("lets no client register itself", nil)
 	}
-	if err == nil && l.client != nil {
-		err = in.chooseMethod(l)
-	}
-	in.out.LoginError = err
-	in.tryAuthorization(ctx, l)
-	in.tryTokenEndpoint(ctx, l)
+	return nil
 }
 
 // tryAuthorization finds out, as a login does, whether the authorization endpoint knows the client.
@@ -261,8 +273,9 @@ func (in *inspector) tryAuthorization(ctx context.Context, l *loginClients) {
 }
 
 func (in *inspector) describePlan() *LoginPlan {
-	return &LoginPlan{Issuer: oauth.Sanitize(in.plan.server.Issuer), Resource: in.plan.resource.Param(),
-		ResourceReason: in.plan.resource.Reason, Scopes: in.plan.scopes, DPoP: in.plan.proofs}
+	return &LoginPlan{Issuer: in.secrets.shown(in.plan.server.Issuer), issuer: in.plan.server.Issuer,
+		Resource:       in.secrets.shown(in.plan.resource.Param()),
+		ResourceReason: in.plan.resource.Reason, Scopes: in.secrets.shownList(in.plan.scopes), DPoP: in.plan.proofs}
 }
 
 // tryCallback listens where a login would, for a moment.
@@ -294,7 +307,7 @@ func (in *inspector) tryRegistration(ctx context.Context, l *loginClients) {
 // chooseMethod decides how the client would authenticate.
 func (in *inspector) chooseMethod(l *loginClients) error {
 	p, as := in.out.Plan, in.plan.server
-	p.ClientSource, p.ClientID = l.client.Source, oauth.Sanitize(l.client.ID)
+	p.ClientSource, p.ClientID, p.clientID = l.client.Source, in.secrets.shown(l.client.ID), l.client.ID
 	choice, err := in.config.authMethodFor(l.client, as.TokenEndpointAuthMethodsSupported, as.TokenEndpointAuthSigningAlgValuesSupported)
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: in.serverURL, Err: err}
@@ -443,6 +456,7 @@ func (in *inspector) initialize(ctx context.Context, token *cachedToken) *MCPTri
 			return m
 		}
 		m.read(resp, in.secrets.challengeOf(resp, token))
+		m.Name, m.Version = in.secrets.shown(m.Name), in.secrets.shown(m.Version)
 		in.endSession(ctx, resp, token)
 		if m.Version != "" || m.Rejected || m.Status == http.StatusForbidden || m.Status >= 500 {
 			return m

@@ -3,7 +3,6 @@ package handstamp
 import (
 	"time"
 
-	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/secret"
 )
 
@@ -30,6 +29,9 @@ type Inspection struct {
 	// NoCallback says that the last login with the stored client brought no callback: the server
 	// may have shown the user, and no program, that it has forgotten the client.
 	NoCallback bool
+
+	// RefreshFailed is how the last attempt to refresh the stored login failed; empty if it did not.
+	RefreshFailed string
 
 	// RefreshInterrupted says that a refresh was begun and its end was not stored.
 	RefreshInterrupted bool
@@ -157,6 +159,8 @@ type LoginPlan struct {
 	RedirectURI   string
 	RedirectMoved bool
 	RedirectError error
+
+	issuer, clientID string // as they are
 }
 
 // Trial is a request that changes nothing, and what it led to.
@@ -196,14 +200,4 @@ type MCPTrial struct {
 
 // ContainsSecret reports whether a text contains a secret of the stored login, of the
 // configuration or of its clients, or a piece of one, in any common encoding.
-func (in *Inspection) ContainsSecret(text string) bool {
-	const window, overlap = 2 << 10, 512 // of what is searched at once, in bytes
-	secrets := in.secrets()
-	for len(text) > window {
-		if oauth.ContainsSecret(text[:window], secrets) {
-			return true
-		}
-		text = text[window-overlap:]
-	}
-	return oauth.ContainsSecret(text, secrets)
-}
+func (in *Inspection) ContainsSecret(text string) bool { return containsSecret(text, in.secrets()) }

@@ -54,6 +54,52 @@ func (k *knownSecrets) all() []secret.String {
 	return nil
 }
 
+// shown returns a text of a server as it may be shown and logged: one short line without what hides
+// or reorders text, and without the secrets.
+func (k *knownSecrets) shown(text string) string {
+	if text == "" || text == redactedValue {
+		return text
+	}
+	return oauth.Sanitize(oauth.RedactSecrets(text, k.all()))
+}
+
+// maxShownList bounds a list that is shown.
+const maxShownList = 1000
+
+// shownScope returns the scopes of a server as they may be shown.
+func (k *knownSecrets) shownScope(scope string) string {
+	return strings.Join(k.shownList(strings.Fields(scope)), " ")
+}
+
+// shownList returns a list of a server as it may be shown.
+func (k *knownSecrets) shownList(values []string) []string {
+	if values == nil {
+		return nil
+	}
+	values = values[:min(len(values), maxShownList)]
+	clean := oauth.Sanitize
+	if containsSecret(strings.Join(values, " "), k.all()) { // which costs less than each by itself
+		clean = k.shown
+	}
+	shown := make([]string, len(values))
+	for i, value := range values {
+		shown[i] = clean(value)
+	}
+	return shown
+}
+
+// containsSecret is [oauth.ContainsSecret] for a text of any length.
+func containsSecret(text string, secrets []secret.String) bool {
+	const window, overlap = 2 << 10, 512 // of what is searched at once, in bytes
+	for len(text) > window {
+		if oauth.ContainsSecret(text[:window], secrets) {
+			return true
+		}
+		text = text[window-overlap:]
+	}
+	return oauth.ContainsSecret(text, secrets)
+}
+
 // challengeOf returns the Bearer challenge of a response, without what repeats a secret. The
 // request was sent with the token, or with none.
 func (k *knownSecrets) challengeOf(resp *http.Response, used *cachedToken) oauth.BearerChallenge {

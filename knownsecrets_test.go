@@ -1,8 +1,11 @@
 package handstamp_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -104,6 +107,54 @@ func TestRedirectToASecretIsNotShown(t *testing.T) {
 		testenv.WantKind(t, err, handstamp.ErrProtocol)
 		if err == nil || strings.Contains(err.Error(), strings.ToLower(secret)) || strings.Contains(err.Error(), ".example") {
 			t.Errorf("error %v", err)
+		}
+	}
+}
+
+// Package net/http quotes in its error what it cannot parse of a response, which may repeat the
+// request.
+func TestMalformedResponseWithTheTokenIsNotShown(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	w.MustLogin(w.Session())
+	token := w.Record().Grant.AccessToken.Reveal()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			http.ReadRequest(bufio.NewReader(conn))
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nX-Debug: \x1bBearer %s\r\n\r\n", token)
+			conn.Close()
+		}
+	}()
+	echoes := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", listener.Addr().String())
+	}}
+	c := w.Session()
+	c.BaseTransport = echoes
+	l := &testenv.Output{T: t}
+	l.Attach(c)
+	err = w.Call(c)
+	testenv.WantKind(t, err, handstamp.ErrServerUnreachable)
+	l.AddError(err)
+	_, err = c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+	testenv.WantKind(t, err, handstamp.ErrServerUnreachable)
+	l.AddError(err)
+	in, err := c.Inspect(t.Context(), w.Lab.MCPURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.AddError(in.ResponseError)
+	l.WantPlain()
+	for _, text := range l.Texts {
+		if strings.Contains(text, token[len(token)-12:]) {
+			t.Errorf("%q shows the token", text)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func (m *mcpServer) unreachableError(ctx context.Context, err error) error {
 	if _, known := errtype.As[*Error](err); known {
 		return err
 	}
-	return &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Err: err,
+	return &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Err: oauth.RedactError(err, m.secrets.all()),
 		Message: "the MCP server cannot be reached", Hint: "try again"}
 }
 

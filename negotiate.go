@@ -130,7 +130,6 @@ func (cfg *configuration) describeKeys(r *oauth.RegistrationRequest) {
 			r.TLSSubject = leaf.Subject.String()
 		}
 	}
-	r.DPoPBoundAccessTokens = cfg.DPoP == DPoPAlways
 	r.InitialAccessToken, r.SoftwareStatement = cfg.InitialAccessToken, cfg.SoftwareStatement
 }
 

@@ -299,20 +299,26 @@ func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, c
 	return err
 }
 
-// registrationRequired says that a client has to be registered by hand, and keeps the
-// redirect URI that it names: the next login listens there.
+// registrationRequired returns the error that a client has to be registered by hand, and keeps
+// the redirect URI that it names: the next login listens there.
 func (l *loginClients) registrationRequired(ctx context.Context, why string, cause error) *Error {
+	l.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
+	return l.byHand(why, cause)
+}
+
+// byHand is registrationRequired without a trace in the record.
+func (l *loginClients) byHand(why string, cause error) *Error {
 	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
-		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why,
-		Hint:    "register a client there, then sign in with its client id"}
+		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why}
+	there := "register a client there"
 	if e.RedirectURI != "" {
-		e.Hint = fmt.Sprintf("register a client there with the redirect URI %s, then sign in with its client id", e.RedirectURI)
+		there += " with the redirect URI " + e.RedirectURI
 	}
+	e.Hint = there + ", then sign in with its client id"
 	var rejected *oauth.Error
 	if errors.As(cause, &rejected) {
 		e.Code = rejected.Code
 	}
-	l.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
 	return e
 }
 

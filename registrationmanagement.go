@@ -38,20 +38,18 @@ func (c *credential) updateClient(
 		space.Release()
 	}
 	updated, err := c.fetcher.UpdateRegistration(ctx, &oauth.Registration{
-		ClientID: client.ID, RegistrationClientURI: client.RegistrationClientURI,
-		RegistrationAccessToken: client.RegistrationAccessToken, Raw: client.Response,
+		ClientID: client.ID, ClientSecret: client.Secret, Raw: client.Response,
+		RegistrationClientURI:   client.RegistrationClientURI,
+		RegistrationAccessToken: client.RegistrationAccessToken,
 	}, changed)
-	if retryable(err) {
+	if updated == nil && retryable(err) {
 		return rec, nil, err
 	}
 	issuer, id := client.Issuer, client.ID
 	rec, storeErr := c.records.update(ctx, rec, func(rec *record.Record) error {
-		switch stored := rec.Client(issuer, id); {
-		case stored == nil:
-		case err != nil:
-			stored.RegistrationAccessToken = ""
-		default:
-			if applyUpdate(stored, updated); changed["jwks"] != nil {
+		if stored := rec.Client(issuer, id); stored != nil {
+			applyUpdate(stored, updated, err)
+			if err == nil && changed["jwks"] != nil {
 				stored.KeyThumbprint = c.config.keyThumbprint(oauth.MethodPrivateKeyJWT)
 			}
 		}
@@ -61,7 +59,7 @@ func (c *credential) updateClient(
 		return rec, nil, storeErr
 	}
 	stored := rec.Client(issuer, id)
-	if err == nil && stored != nil {
+	if updated != nil && stored != nil {
 		if err := c.config.tellRegistration(ctx, stored); err != nil {
 			c.notice("%v", err)
 		}
@@ -69,13 +67,21 @@ func (c *credential) updateClient(
 	return rec, stored, err
 }
 
-// applyUpdate writes the response to an update into the client.
-func applyUpdate(c *record.Client, updated *oauth.Registration) {
+// applyUpdate writes into the client what came of an update: the registration as it is now, if that
+// was returned, and no more updates after a rejection.
+func applyUpdate(c *record.Client, updated *oauth.Registration, err error) {
+	if updated == nil {
+		c.RegistrationAccessToken = ""
+		return
+	}
 	if updated.ClientSecret != "" { // a response may leave out what did not change
 		c.Secret = updated.ClientSecret
 	}
 	c.SecretExpiresAt, c.Response = updated.SecretExpiresAt, updated.Raw
 	c.RegistrationAccessToken, c.RegistrationClientURI = updated.RegistrationAccessToken, updated.RegistrationClientURI
+	if err != nil && !retryable(err) {
+		c.RegistrationAccessToken = ""
+	}
 	if len(updated.RedirectURIs) > 0 {
 		c.RedirectURIs = updated.RedirectURIs
 	}

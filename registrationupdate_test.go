@@ -2,6 +2,7 @@ package handstamp_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"testing"
@@ -36,6 +37,44 @@ func TestRegistrationCannotBeUpdated(t *testing.T) {
 				w.MustCall(w.Session())
 				w.WantTabs(2)
 				w.WantCounts(map[string]int{"register": 2, "registration": 1})
+			})
+		})
+	}
+}
+
+// The response with the new secret may be lost, whatever becomes of the requests after that: the
+// registration is read, and what it is then is kept.
+func TestResponseWithTheNewSecretIsLost(t *testing.T) {
+	for name, second := range map[string]int{ // the status of the second update
+		"the update is repeated":        0,
+		"the server is down after that": http.StatusServiceUnavailable,
+		"it updates nothing after that": http.StatusForbidden,
+	} {
+		t.Run(name, func(t *testing.T) {
+			testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
+				w.MustLogin(w.Session())
+				time.Sleep(2 * time.Hour)
+				w.Lab.SetFault("registration", lab.Fault{Kind: lab.FaultCutAfter, Times: 1})
+				if err := w.Call(w.Session()); !errors.Is(err, handstamp.ErrUnreachable) {
+					t.Errorf("%v, want ErrUnreachable", err)
+				}
+				time.Sleep(time.Minute)
+				read := false
+				session := w.Session()
+				session.AuthTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+					if req.Method == http.MethodPut && read && second != 0 {
+						w.Lab.SetFault("registration", lab.Fault{Kind: lab.FaultStatus, Status: second, Times: 1})
+					}
+					read = read || req.Method == http.MethodGet
+					return w.Transport().RoundTrip(req)
+				})
+				if err := w.Call(session); err != nil && second != http.StatusServiceUnavailable {
+					t.Error(err)
+				}
+				time.Sleep(time.Minute)
+				w.MustCall(w.Session())
+				w.WantTabs(1)
+				w.WantCounts(map[string]int{"register": 1, "registration": 4})
 			})
 		})
 	}

@@ -79,8 +79,8 @@ func (s *session) moveDamageAway(ctx context.Context) ([]string, error) {
 func (s *session) forgetClient(ctx context.Context, rec *record.Record, plan *LoginPlan) ([]string, error) {
 	found := false
 	_, err := s.records.update(ctx, rec, func(rec *record.Record) error {
-		c := rec.NewestClient(plan.Issuer)
-		if found = c != nil && c.ID == plan.ClientID && !c.Rejected; found {
+		c := rec.NewestClient(plan.issuer)
+		if found = c != nil && c.ID == plan.clientID && !c.Rejected; found {
 			c.Rejected = true
 			return nil
 		}

@@ -32,7 +32,7 @@ func (c *credential) notice(format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
 	c.events.deliver(Event{Step: StepNotice, Message: message})
 	if c.config.Hooks.Notice != nil {
-		c.config.Hooks.Notice(c.serverURL, message)
+		c.events.guarded(func() { c.config.Hooks.Notice(c.serverURL, message) })
 	}
 }
 
@@ -85,8 +85,8 @@ func (c *Client) session(serverURL string) (*session, error) {
 		history:   &history{},
 		secrets:   &knownSecrets{},
 		proofs:    &proofs{},
-		errs:      errorFactory{serverURL: serverURL, config: config},
 	}
+	shared.errs = errorFactory{serverURL: serverURL, config: config, secrets: shared.secrets}
 	shared.secrets.configured = []secret.String{c.InitialAccessToken}
 	if r := c.Registration; r != nil {
 		shared.secrets.configured = append(shared.secrets.configured, r.ClientSecret)

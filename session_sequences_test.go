@@ -15,6 +15,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -442,7 +443,7 @@ func (w *walker) walk(t *testing.T, prefix []string) {
 	if w.oneProcess {
 		depth = modelDepthOneProcess
 	}
-	if testing.Short() {
+	if testing.Short() || testenv.RaceDetector {
 		depth = modelDepthShort // the longer sequences take a minute of processor time
 	}
 	for _, step := range modelSteps {

@@ -33,11 +33,14 @@ func (f *findings) warn(format string, args ...any) {
 	*f = append(*f, Finding{Text: fmt.Sprintf(format, args...)})
 }
 
-// Check checks a document that is or will be served at the URL location. Findings are in the
-// order of the document's members; there are none if all is well.
+// Check checks a document that is or will be served at the URL location, which may be empty if the
+// document has none. Findings are in the order of the document's members; there are none if all is
+// well.
 func Check(location string, data []byte) []Finding {
 	var f findings
-	f.location(location)
+	if location != "" {
+		f.location(location)
+	}
 	if len(data) > maxBytes {
 		f.warn("the document has %d bytes: servers may read %d at most", len(data), maxBytes)
 	}
@@ -48,9 +51,10 @@ func Check(location string, data []byte) []Finding {
 	}
 	d, wrong := f.decode(members)
 	switch {
-	case wrong["client_id"], d.ClientID == location:
+	case wrong["client_id"]:
 	case d.ClientID == "":
 		f.fail("client_id is missing: it is the URL of the document")
+	case d.ClientID == location:
 	default:
 		f.fail("client_id is %q, and the document is at %q: "+
 			"they must be the same, character by character", d.ClientID, location)

@@ -197,7 +197,7 @@ func TestURLOfTheDocumentIsChecked(t *testing.T) {
 		"https://[::1]/c":                      "?not a public address",
 		"https://app.internal/c":               "?not a public address",
 		"client":                               "not a URL",
-		"":                                     "not a URL",
+		"":                                     "client_id is missing",
 		"https:///c":                           "not a URL",
 	} {
 		document := good()

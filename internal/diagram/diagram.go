@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"sync"
 
 	"github.com/handstamp/handstamp"
 )
@@ -19,9 +20,12 @@ var (
 
 	//go:embed style.css
 	style string
-
-	document = template.Must(template.New("page").Parse(page))
 )
+
+// document is parsed once it is needed: most processes draw nothing.
+var document = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Parse(page))
+})
 
 // ContentSecurityPolicy is the policy of the document, which names it itself: nothing but its own
 // style sheet.
@@ -34,7 +38,7 @@ var ContentSecurityPolicy = func() string {
 // Write writes the events, in the order in which they came, as an HTML document. They are one
 // ordered list, which reads well without the drawing. Texts of servers in them are escaped.
 func Write(w io.Writer, title string, events []handstamp.Event) error {
-	return document.Execute(w, struct {
+	return document().Execute(w, struct {
 		Title, Policy string
 		Style         template.CSS
 		Participants  []string

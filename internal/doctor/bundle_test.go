@@ -3,8 +3,11 @@
 package doctor_test
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -34,7 +37,16 @@ func TestBundleHasNoSecret(t *testing.T) {
 		}
 	}
 	rec := w.Record()
+	refresh := rec.Grant.RefreshToken.Reveal()
+	percent := ""
+	for i := range len(refresh) {
+		percent += fmt.Sprintf("%%%02x", refresh[i])
+	}
 	for name, planted := range map[string]string{
+		"a part of it in base64":       base64.StdEncoding.EncodeToString([]byte("x=" + refresh[8:28] + "&y")),
+		"it in base64 twice":           base64.URLEncoding.EncodeToString([]byte(base64.StdEncoding.EncodeToString([]byte(refresh)))),
+		"it in percents":               percent,
+		"a part of it in hexadecimal":  hex.EncodeToString([]byte(refresh[4:20])),
 		"the access token":             rec.Grant.AccessToken.Reveal(),
 		"a piece of the refresh token": rec.Grant.RefreshToken.Reveal()[:24],
 		"the client's secret":          "x" + rec.GrantClient().Secret.Reveal() + "x",

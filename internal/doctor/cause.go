@@ -2,12 +2,15 @@ package doctor
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +19,7 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/loopback"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/shellword"
 )
 
 // Code is a cause, for programs.
@@ -188,6 +192,8 @@ func (x *examination) unreachable(err error, who string) *Cause {
 		if x.certificateTime(err) {
 			c.Hint = "check the clock of this machine, and that the certificate of the server is still valid"
 		}
+	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
+		c.Message, c.Hint = who+" gives no response in time", "check that it works, and that no firewall is in between"
 	case errors.As(err, &network) && network.Op == "dial":
 		c.Message, c.Hint = fmt.Sprintf("%s does not accept connections: %s", who, text(network.Err)), "check that it runs, and the port in its URL"
 	}
@@ -274,7 +280,10 @@ func (x *examination) scopeCause() *Cause {
 			Message: "the MCP server accepts the token, and denies access (403)"}
 	}
 	c := x.login(CauseScope, "the token lacks the scope %s, which the MCP server wants", m.Scope)
-	c.Command += " --force --scope " + strings.Join(strings.Fields(m.Scope), " --scope ")
+	c.Command += " --force"
+	for _, scope := range strings.Fields(m.Scope) {
+		c.Command += " --scope " + shellword.Quote(scope)
+	}
 	return &c
 }
 
@@ -332,11 +341,7 @@ func (x *examination) loginCause() *Cause {
 	case errors.Is(err, handstamp.ErrNoLoginNeeded):
 		c.Code, c.Kind, c.Command = CauseNoLoginNeeded, nil, x.command("tools")
 	case errors.Is(err, handstamp.ErrRegistrationRequired):
-		c.Code = CauseByHand
-		c.Command = x.command("login") + " --client-id ID"
-		if x.Plan != nil && x.Plan.RedirectURI != "" {
-			c.Hint = "register a client there with the redirect URI " + x.Plan.RedirectURI + ", then sign in with its client id"
-		}
+		c.Code, c.Command, c.Hint = CauseByHand, x.registerCommand(), x.byHand()
 	case errors.As(err, &blocked):
 		c.Code = CauseAddress
 	case oauth.TooLong(err):
@@ -401,6 +406,11 @@ func (x *examination) clientCause() *Cause {
 		}
 		return c
 	}
+	if x.nothingThere() {
+		return &Cause{Code: CauseNoMetadata, Kind: handstamp.ErrRegistrationRequired,
+			Message: "the server wants a token and describes no authorization server, and nothing is at the default endpoints at " + p.Issuer,
+			Hint:    "it may take tokens of another kind, such as an API key: ask those who run it; the bridge sends one with --header"}
+	}
 	if t := x.TokenEndpoint; t != nil && t.Sent && t.Err != nil && !t.Client {
 		c := x.failed(CauseTokenEndpoint, t.Err, x.command("doctor"))
 		c.Message = "the token endpoint cannot be used: " + c.Message
@@ -414,6 +424,21 @@ func (x *examination) clientCause() *Cause {
 		return &c
 	}
 	return x.registrationCause()
+}
+
+// nothingThere reports whether a login would use the default endpoints of MCP 2025-03-26, as there is no
+// metadata, and no server responds there.
+func (x *examination) nothingThere() bool {
+	s, absent := x.server(), []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented}
+	if s == nil || s.Form != oauth.FormLegacy {
+		return false
+	}
+	for _, t := range []*handstamp.Trial{x.TokenEndpoint, x.Registration} {
+		if t != nil && t.Sent && !slices.Contains(absent, t.Status) {
+			return false
+		}
+	}
+	return x.TokenEndpoint != nil && x.TokenEndpoint.Sent
 }
 
 // forgottenCause is about a client that the server does not accept.
@@ -466,7 +491,7 @@ func (x *examination) registrationCause() *Cause {
 		return x.failed(CauseTokenEndpoint, t.Err, x.command("doctor"))
 	}
 	c := x.login(CauseRegistration, "%s does not let this client register itself (%s)", x.Plan.Issuer, trialResult(t))
-	c.Kind, c.Command = handstamp.ErrRegistrationRequired, x.command("login")+" --client-id ID"
+	c.Kind, c.Command = handstamp.ErrRegistrationRequired, x.registerCommand()
 	c.Hint = x.byHand()
 	return &c
 }
@@ -477,6 +502,20 @@ func (x *examination) byHand() string {
 		return "register a client there, then sign in with its client id"
 	}
 	return "register a client there with the redirect URI " + x.Plan.RedirectURI + ", then sign in with its client id"
+}
+
+// registerCommand returns the command to run once a client is registered by hand with the redirect
+// URI of byHand, whose port the next login has to listen on.
+func (x *examination) registerCommand() string {
+	command := x.command("login") + " --client-id ID"
+	if x.Plan == nil || strings.Contains(command, " --callback-port ") {
+		return command
+	}
+	u, err := url.Parse(x.Plan.RedirectURI)
+	if err == nil && u.Scheme == "http" && u.Port() != "" {
+		command += " --callback-port " + u.Port()
+	}
+	return command
 }
 
 // pastCause is how the last login failed, where there is no other reason that it would again.
@@ -495,7 +534,7 @@ func (x *examination) pastCause() *Cause {
 			c.Hint = "the browser may have shown an error: the next login registers a new client"
 		}
 	case handstamp.ErrRegistrationRequired:
-		c.Code, c.Command, c.Hint = CauseRegistration, x.command("login")+" --client-id ID", x.byHand()
+		c.Code, c.Command, c.Hint = CauseRegistration, x.registerCommand(), x.byHand()
 	case handstamp.ErrClientRejected:
 		c.Code = CauseClient
 	default:
@@ -521,8 +560,12 @@ func (x *examination) refreshCause() *Cause {
 		c.Command, c.Hint = x.command("token")+" --refresh", "if the refresh does not help, sign in anew"
 		return &c
 	}
-	return &Cause{Code: CauseRefreshDue, Command: x.command("token"),
+	due := &Cause{Code: CauseRefreshDue, Command: x.command("token"),
 		Message: "the access token does not work any more, and the next use refreshes it"}
+	if x.RefreshFailed != "" {
+		due.Message += "; the last attempt failed (" + x.RefreshFailed + ")"
+	}
+	return due
 }
 
 // grantCause is about a stored login that only another one can replace.

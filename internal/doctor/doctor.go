@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/shellword"
 )
 
 // Result is how a step went.
@@ -69,7 +70,7 @@ type Options struct {
 // [handstamp.Client.Inspect]; what is wrong with the server is in the report.
 func Examine(ctx context.Context, c *handstamp.Client, serverURL string, o Options) (*Report, error) {
 	if o.Command == nil {
-		o.Command = func(verb string) string { return "handstamp " + verb + " " + serverURL }
+		o.Command = func(verb string) string { return "handstamp " + verb + " " + shellword.Quote(serverURL) }
 	}
 	connections, before := &connections{}, len(o.Recorder.since(0))
 	in, err := c.Inspect(connections.trace(ctx), serverURL)
@@ -78,18 +79,15 @@ func Examine(ctx context.Context, c *handstamp.Client, serverURL string, o Optio
 	}
 	x := &examination{Inspection: in, connections: connections, command: o.Command, now: time.Now()}
 	r := &Report{Server: serverURL, Profile: in.Status.Profile, At: x.now.UTC().Truncate(time.Second),
-		Events: o.Recorder.since(before), inspection: in}
+		Events: presentEvents(o.Recorder.since(before), serverURL), inspection: in}
 	for i, step := range walk {
 		s := step.look(x).withRequests(step.name, r.Events)
 		s.Number, s.Name = i+1, step.name
-		s.Finding = withoutQuery(s.Finding, serverURL)
-		for i, e := range s.Evidence {
-			s.Evidence[i] = withoutQuery(e, serverURL)
-		}
+		s.present(serverURL)
 		r.Steps = append(r.Steps, s)
 	}
 	r.Cause = x.cause()
-	r.Cause.Message = withoutQuery(r.Cause.Message, serverURL)
+	r.Cause.Message, r.Cause.Hint = presentable(r.Cause.Message, serverURL), presentable(r.Cause.Hint, serverURL)
 	return r, nil
 }
 

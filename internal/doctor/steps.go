@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,7 +62,7 @@ func (x *examination) challenge() Step {
 		s = step(Failed, "the server wants another kind of login (%s)", r.Scheme)
 	case r.Status == http.StatusUnauthorized:
 		s = step(Warning, "the server responds with 401 and without a challenge (RFC 6750 section 3)")
-	case r.MCP && r.Status/100 == 2:
+	case x.open():
 		s = step(OK, "the server responds without a token; it may want one for other requests")
 	default:
 		s = step(Warning, "there is no sign of an MCP server at this URL")
@@ -91,7 +90,7 @@ func (x *examination) resource() Step {
 	if p := x.Plan; p != nil {
 		s = s.with("resource parameter: %s (%s)", cmp.Or(p.Resource, "left out"), p.ResourceReason)
 	}
-	if x.Response.Metadata != "" && !slices.Contains(rm.AuthorizationServers, "") && len(rm.AuthorizationServers) == 0 {
+	if x.Response.Metadata != "" && len(rm.AuthorizationServers) == 0 {
 		s.Result = Warning
 	}
 	return s
@@ -213,7 +212,7 @@ func (x *examination) registrationStep(p *handstamp.LoginPlan) Step {
 	case p.Registers:
 		return step(OK, "a login registers a new client (RFC 7591); whether the server takes it shows only then")
 	case p.ClientSource == "":
-		return step(Failed, "no client can register itself there, and none is configured").then(x.command("login") + " --client-id ID")
+		return step(Failed, "no client can register itself there, and none is configured").then(x.registerCommand())
 	case x.NoCallback:
 		return step(Warning, "the last login with client %s brought no callback, so that the next one registers anew", p.ClientID)
 	}
@@ -351,33 +350,46 @@ func (x *examination) mcp() Step {
 	if m.Token {
 		with = "with the stored access token"
 	}
-	s := Step{}
-	switch {
-	case m.Err != nil:
-		s = step(Failed, "%s", text(m.Err))
-	case m.Rejected:
-		s = step(Failed, "the server rejects the access token").then(x.command("login"))
-	case inTrouble(m.Status):
-		s = step(Failed, "the MCP server is in trouble (%d)", m.Status)
-	case m.Status == http.StatusForbidden:
-		s = step(Failed, "the server accepts the token, and denies access").with("the scope it wants: %s", cmp.Or(m.Scope, "none named"))
-	case m.Version != "":
-		era := "with sessions"
-		switch {
-		case m.Modern:
-			era = "without sessions"
-		case m.SSE:
-			era = "the HTTP+SSE transport"
-		}
-		s = step(OK, "%s speaks MCP %s (%s)", cmp.Or(m.Name, "the server"), m.Version, era)
-	default:
-		s = step(Warning, "the response is not that of an MCP server of the Streamable HTTP transport")
-	}
-	if r := x.Response; m.Token && r != nil && r.MCP && r.Status/100 == 2 && s.Result == OK {
+	s := x.mcpStep(m)
+	if m.Token && s.Result == OK && x.open() {
 		s = s.with("the server responds without a token too, so that this does not prove the token")
 	}
 	if m.SSE {
 		return s.with("GET %s → %d text/event-stream", with, m.Status)
 	}
 	return s.with("POST initialize %s → %d %s", with, m.Status, m.Error)
+}
+
+func (x *examination) mcpStep(m *handstamp.MCPTrial) Step {
+	switch {
+	case m.Err != nil:
+		return step(Failed, "%s", text(m.Err))
+	case m.Rejected:
+		return step(Failed, "the server rejects the access token").then(x.command("login"))
+	case inTrouble(m.Status):
+		return step(Failed, "the MCP server is in trouble (%d)", m.Status)
+	case m.Status == http.StatusForbidden:
+		return step(Failed, "the server accepts the token, and denies access").
+			with("the scope it wants: %s", cmp.Or(m.Scope, "none named"))
+	case m.Version != "":
+		return step(OK, "%s speaks MCP %s (%s)", cmp.Or(m.Name, "the server"), m.Version, era(m))
+	}
+	return step(Warning, "the response is not that of an MCP server of the Streamable HTTP transport")
+}
+
+// era writes how a server keeps what belongs together.
+func era(m *handstamp.MCPTrial) string {
+	switch {
+	case m.Modern:
+		return "without sessions"
+	case m.SSE:
+		return "the HTTP+SSE transport"
+	}
+	return "with sessions"
+}
+
+// open reports whether the server has responded without a token, as MCP servers do that want none.
+func (x *examination) open() bool {
+	r := x.Response
+	return r != nil && r.MCP && r.Status/100 == 2
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/doctor"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -37,6 +38,12 @@ func TestDoctorNamesTheTrueCauseOfALoginThatStopsWorking(t *testing.T) {
 		want    story
 	}{
 		"expired": {(*testenv.Env).Expire, story{after: doctor.CauseRefreshDue, command: "token"}},
+		"expired, and the last refresh failed": {func(w *testenv.Env) {
+			w.Expire()
+			rec := w.Record()
+			rec.Retry = &record.Retry{NotBefore: time.Now().Add(-time.Minute), Failures: 1, Reason: "502"}
+			w.Put(rec)
+		}, story{after: doctor.CauseRefreshDue, command: "token", evidence: "the last attempt failed (502)"}},
 		"expired without a refresh token": {func(w *testenv.Env) {
 			rec := w.Record()
 			rec.Grant.RefreshToken, rec.Grant.ExpiresAt = "", time.Now().Add(-time.Minute)
@@ -136,6 +143,16 @@ func TestDoctorNamesWhatIsWrongWithAServer(t *testing.T) {
 			w.Write([]byte("event: endpoint\ndata: /messages/?session=1\n\n"))
 		}
 	}
+	wantsToken := func(others int) http.HandlerFunc { // and has nothing else
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/mcp" {
+				w.WriteHeader(others)
+				return
+			}
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}
 	distant := httptest.NewTLSServer(http.HandlerFunc(page))
 	t.Cleanup(distant.Close)
 	for name, c := range map[string]struct {
@@ -149,6 +166,8 @@ func TestDoctorNamesWhatIsWrongWithAServer(t *testing.T) {
 		"another resource":    {serve(t, wrongResource), doctor.CauseResource, handstamp.ErrProtocol, "https://another.example/mcp"},
 		"another login":       {serve(t, basic), doctor.CauseOtherLogin, handstamp.ErrProtocol, "Basic"},
 		"no login at all":     {serve(t, open), doctor.CauseNoLoginNeeded, nil, "open speaks MCP 2025-11-25"},
+		"a token of its own":  {serve(t, wantsToken(404)), doctor.CauseNoMetadata, handstamp.ErrRegistrationRequired, "→ 404"},
+		"500 but for the MCP": {serve(t, wantsToken(500)), doctor.CauseMetadataTrouble, handstamp.ErrUnreachable, "status 500"},
 		"HTTP+SSE":            {serve(t, oldTransport), doctor.CauseNoLoginNeeded, nil, "MCP 2024-11-05 (the HTTP+SSE transport)"},
 		"no such name":        {"https://no-such-host.invalid/mcp", doctor.CauseDNS, handstamp.ErrUnreachable, "no-such-host.invalid"},
 		"an unknown CA":       {distant.URL + "/mcp", doctor.CauseTLS, handstamp.ErrUnreachable, "signed by an authority"},

@@ -88,11 +88,29 @@ func parseKey(data []byte) (Key, error) {
 	}
 	key := Key{ID: jwk.KeyID, Algorithm: jwk.Algorithm, Use: jwk.Use, Certificates: jwk.Certificates}
 	if signer, ok := jwk.Key.(crypto.Signer); ok {
+		if !isPair(signer) {
+			return Key{}, fmt.Errorf("%w: its public and its private part are of two keys", ErrInvalidJWK)
+		}
 		key.Signer, key.Public = signer, signer.Public()
 	} else {
 		key.Public = jwk.Key
 	}
 	return key, CheckPublic(key.Public)
+}
+
+// isPair reports whether the public part that a JWK states is that of its private part. Otherwise
+// no server could verify what the key signs. go-jose checks that of RSA and Ed25519 keys.
+func isPair(signer crypto.Signer) bool {
+	key, ok := signer.(*ecdsa.PrivateKey)
+	if !ok {
+		return true
+	}
+	private, err := key.ECDH()
+	if err != nil {
+		return true // a curve that is not supported, which is what the error is about
+	}
+	public, err := key.PublicKey.ECDH()
+	return err == nil && private.PublicKey().Equal(public)
 }
 
 // invalidJWK has the reason only where go-jose words it: an error of a JSON decoder may show a

@@ -83,6 +83,49 @@ func TestWeakKeysAreRejected(t *testing.T) {
 	}
 }
 
+// A private JWK that states the public key of another one is no key: no server could verify what it
+// signs.
+func TestKeysOfTwoPairsAreRejected(t *testing.T) {
+	for algorithm, members := range map[string][]string{
+		"ES256": {"x", "y"}, "ES384": {"x", "y"}, "ES512": {"x", "y"}, "EdDSA": {"x"}, "RS256": {"n"},
+	} {
+		one, other := privateMembersOf(t, algorithm), privateMembersOf(t, algorithm)
+		if _, err := ParseKeys(encodeMembers(t, one)); err != nil {
+			t.Errorf("%s: %v", algorithm, err)
+		}
+		for _, name := range members {
+			one[name] = other[name]
+		}
+		if keys, err := ParseKeys(encodeMembers(t, one)); !errors.Is(err, ErrInvalidJWK) {
+			t.Errorf("%s: %v, %v", algorithm, keys, err)
+		}
+	}
+}
+
+// privateMembersOf returns the members of a new private JWK.
+func privateMembersOf(t *testing.T, algorithm string) map[string]any {
+	t.Helper()
+	signer := generate(t, algorithm)
+	text, err := Key{Signer: signer, Public: signer.Public()}.MarshalPrivate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var members map[string]any
+	if err := json.Unmarshal(text, &members); err != nil {
+		t.Fatal(err)
+	}
+	return members
+}
+
+func encodeMembers(t *testing.T, members map[string]any) []byte {
+	t.Helper()
+	text, err := json.Marshal(members)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // members are those of a private key, of any type (RFC 7518, section 6; RFC 8037).
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"}
 

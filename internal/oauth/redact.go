@@ -121,6 +121,11 @@ func (e redactor) redactError(err error) error {
 	return err
 }
 
+// RedactError returns err, or an error of the same kind whose text has none of the secrets.
+func RedactError(err error, secrets []Secret) error {
+	return redactor(nil).withSecrets(secrets).redactError(err)
+}
+
 // hiddenError is an error whose own text is not shown. It has no Unwrap, which would reveal it.
 type hiddenError struct {
 	text string

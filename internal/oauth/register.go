@@ -26,10 +26,9 @@ type RegistrationRequest struct {
 	ApplicationType         string   `json:"application_type,omitempty"`
 	Scope                   string   `json:"scope,omitempty"`
 
-	JWKS                  json.RawMessage `json:"jwks,omitempty"`
-	TLSSubject            string          `json:"tls_client_auth_subject_dn,omitempty"` // RFC 8705 section 2.1.2
-	DPoPBoundAccessTokens bool            `json:"dpop_bound_access_tokens,omitempty"`   // RFC 9449 section 5.2
-	SoftwareStatement     string          `json:"software_statement,omitempty"`         // RFC 7591 section 2.3
+	JWKS              json.RawMessage `json:"jwks,omitempty"`
+	TLSSubject        string          `json:"tls_client_auth_subject_dn,omitempty"` // RFC 8705 section 2.1.2
+	SoftwareStatement string          `json:"software_statement,omitempty"`         // RFC 7591 section 2.3
 
 	// InitialAccessToken is sent as a bearer token, for servers that require one (RFC 7591
 	// section 3).

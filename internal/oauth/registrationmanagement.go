@@ -22,11 +22,30 @@ var serverMembers = []string{
 // 2.2) by that of its last response with the changed members in place of the old ones. A server
 // that lets secrets end issues a new one with it. It returns a [*ProtocolError] for a registration
 // that cannot be managed or a response that must not be used, an [*Error] or a [*TransientError].
+//
+// The response to an earlier update may have been lost, and with it the client's secret: an update
+// with the one before is rejected. Then the registration is read, and updated as it is now. If that
+// fails, the registration as it was read is returned beside the error: it replaces the old one.
 func (f *Fetcher) UpdateRegistration(ctx context.Context, r *Registration,
 	changed map[string]json.RawMessage) (*Registration, error) {
-	if _, err := parseEndpoint("the registration's URI", r.RegistrationClientURI); err != nil {
+	updated, err := f.replaceRegistration(ctx, r, changed)
+	rejected, ok := errtype.As[*Error](err)
+	if !ok || rejected.Status != http.StatusBadRequest {
+		return updated, err
+	}
+	read, readErr := f.configureClient(ctx, http.MethodGet, r, nil)
+	if readErr != nil || read.ClientSecret == r.ClientSecret {
 		return nil, err
 	}
+	if updated, err = f.replaceRegistration(ctx, read, changed); err != nil {
+		return read, err
+	}
+	return updated, nil
+}
+
+// replaceRegistration sends one update.
+func (f *Fetcher) replaceRegistration(ctx context.Context, r *Registration,
+	changed map[string]json.RawMessage) (*Registration, error) {
 	o, err := readDocument([]byte(r.Raw))
 	if err != nil || r.RegistrationAccessToken == "" || o.text("client_id") != r.ClientID {
 		return nil, protocolErrorf(manageSpec, "the registration cannot be updated: its response was not kept")
@@ -42,7 +61,17 @@ func (f *Fetcher) UpdateRegistration(ctx context.Context, r *Registration,
 	if err != nil {
 		return nil, fmt.Errorf("oauth: registration update: %w", err)
 	}
-	a, err := f.managed(ctx, http.MethodPut, r.RegistrationClientURI, r.RegistrationAccessToken, body)
+	return f.configureClient(ctx, http.MethodPut, r, body)
+}
+
+// configureClient sends a request to the client configuration endpoint, and returns the
+// registration that it responds with (RFC 7592 section 3).
+func (f *Fetcher) configureClient(ctx context.Context, method string, r *Registration,
+	body []byte) (*Registration, error) {
+	if _, err := parseEndpoint("the registration's URI", r.RegistrationClientURI); err != nil {
+		return nil, err
+	}
+	a, err := f.managed(ctx, method, r.RegistrationClientURI, r.RegistrationAccessToken, body)
 	if err != nil {
 		return nil, err
 	}
@@ -51,23 +80,25 @@ func (f *Fetcher) UpdateRegistration(ctx context.Context, r *Registration,
 	case a.status/100 != 2:
 		return nil, notUpdated(reply)
 	case a.truncated:
-		return nil, &TransientError{Status: a.status, Reason: "the registration could not be read", Err: a.readErr}
+		return nil, &TransientError{Status: a.status, Err: a.readErr,
+			Reason: "the registration could not be read"}
 	}
 	if err := reply.errorMember(); err != nil {
 		return nil, err
 	}
-	updated, err := ParseRegistration(a.body)
+	returned, err := ParseRegistration(a.body)
 	switch {
 	case err != nil:
 		return nil, err
-	case updated.ClientID != r.ClientID:
-		return nil, protocolErrorf(manageSpec, "the update of a registration returned another client_id")
+	case returned.ClientID != r.ClientID:
+		return nil, protocolErrorf(manageSpec, "the registration endpoint returned another client_id")
 	}
-	updated.manageAt(a.url, a.body)
-	if updated.RegistrationAccessToken == "" {
-		updated.RegistrationAccessToken, updated.RegistrationClientURI = r.RegistrationAccessToken, r.RegistrationClientURI
+	returned.manageAt(a.url, a.body)
+	if returned.RegistrationAccessToken == "" {
+		returned.RegistrationAccessToken = r.RegistrationAccessToken
+		returned.RegistrationClientURI = r.RegistrationClientURI
 	}
-	return updated, nil
+	return returned, nil
 }
 
 // notUpdated returns the error of a response that is not a success. One that will be the same next

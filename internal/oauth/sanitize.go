@@ -6,13 +6,21 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds a sanitized text, in bytes.
-const maxText = 256
+// maxText bounds a sanitized text, and maxLine a line that is made of several, in bytes.
+const (
+	maxText = 256
+	maxLine = 2000
+)
 
 // Sanitize returns a remote text in a form that is safe in a terminal or a log: one line of at most
 // 256 bytes, without control characters, terminal sequences, invalid UTF-8 or characters that
 // reorder or hide their neighbours.
-func Sanitize(s string) string {
+func Sanitize(s string) string { return sanitize(s, maxText) }
+
+// SanitizeLine is [Sanitize] for a line that is made of several texts: it has at most 2000 bytes.
+func SanitizeLine(s string) string { return sanitize(s, maxLine) }
+
+func sanitize(s string, longest int) string {
 	var b strings.Builder
 	space := false // a run of spaces and removed characters is one space, and none at the ends
 	for i := 0; i < len(s); {
@@ -30,7 +38,7 @@ func Sanitize(s string) string {
 		if space {
 			need++
 		}
-		if b.Len()+need > maxText-len("…") {
+		if b.Len()+need > longest-len("…") {
 			b.WriteString("…")
 			break
 		}

@@ -12,12 +12,13 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 const (
 	// leastPiece is the length of the shortest piece of a secret, or of an encoding
 	// of it, that is removed. Eight random characters of a secret are of no use;
-	// shorter pieces occur in words that have nothing to do with it.
+	// shorter pieces occur in words that have nothing to do with it. A [piece] has as many.
 	leastPiece = 8
 
 	// leastSecret is the length of the shortest secret that is looked for. One that
@@ -44,8 +45,8 @@ func Text(text string, secrets ...string) string {
 	exact, words, numbers := newTextView(text, isAny), newTextView(text,
 		isLetterOrDigit), newTextView(text, isNumberByte)
 	for _, secret := range secrets {
-		if len(secret) < leastSecret {
-			continue
+		if len(secret) < leastSecret || len(text) < leastPiece {
+			continue // no piece is as short as that
 		}
 		all := encodings(secret)
 		exact.mark(all, marked)
@@ -71,7 +72,7 @@ func replaceMarked(text string, marked []bool, secrets []string) string {
 			end++
 		}
 		switch run := text[i:end]; {
-		case marked[i] && (!isVocabulary(run) || hasWhole(run, secrets)):
+		case marked[i] && (!isVocabulary(wordsAround(text, i, end)) || hasWhole(run, secrets)):
 			b.WriteString(redacted)
 		default:
 			b.WriteString(run)
@@ -79,6 +80,18 @@ func replaceMarked(text string, marked []bool, secrets []string) string {
 		i = end
 	}
 	return b.String()
+}
+
+// wordsAround returns a part of a text with the rest of the words that it begins and ends in: a piece
+// of a secret may be one of "client_secret_post", too.
+func wordsAround(text string, start, end int) string {
+	for start > 0 && isWordByte(text[start-1]) {
+		start--
+	}
+	for end < len(text) && isWordByte(text[end]) {
+		end++
+	}
+	return text[start:end]
 }
 
 // hasWhole reports whether a text contains a whole secret.
@@ -92,33 +105,47 @@ func hasWhole(text string, secrets []string) bool {
 // that is neither a letter nor a digit, or no digit of a number.
 type textView struct {
 	keep   func(c byte) bool
-	folded string
-	at     []int            // where each byte of folded is in the text
-	pieces map[string][]int // where in folded each piece begins
+	at     []int           // where each byte that is kept is in the text
+	pieces map[piece][]int // where each piece begins, as an index of at
+	filter [64]uint64      // has a bit of each piece: most that are looked for are not there
+}
+
+// piece is leastPiece bytes of a text.
+type piece uint64
+
+// next returns the piece that ends with c, after the one that ends before it.
+func (p piece) next(c byte) piece { return p<<8 | piece(c) }
+
+// bit returns a number of 12 bits that differs for most pieces.
+func (p piece) bit() (word int, mask uint64) {
+	hash := uint64(p) * 0x9e3779b97f4a7c15 >> 52
+	return int(hash >> 6), 1 << (hash & 63)
 }
 
 func newTextView(text string, keep func(c byte) bool) *textView {
-	v := &textView{keep: keep, pieces: make(map[string][]int)}
-	v.folded, v.at = v.fold(text)
-	for i := 0; i+leastPiece <= len(v.folded); i++ {
-		piece := v.folded[i : i+leastPiece]
-		v.pieces[piece] = append(v.pieces[piece], i)
+	v := &textView{keep: keep, pieces: make(map[piece][]int)}
+	var p piece
+	for i := range len(text) {
+		c, ok := v.fold(text[i])
+		if !ok {
+			continue
+		}
+		p, v.at = p.next(c), append(v.at, i)
+		if start := len(v.at) - leastPiece; start >= 0 {
+			v.pieces[p] = append(v.pieces[p], start)
+			word, mask := p.bit()
+			v.filter[word] |= mask
+		}
 	}
 	return v
 }
 
-func (v *textView) fold(s string) (folded string, at []int) {
-	b := make([]byte, 0, len(s))
-	for i := range len(s) {
-		c := s[i]
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		if v.keep(c) {
-			b, at = append(b, c), append(at, i)
-		}
+// fold returns a byte in lower case, and whether it is kept.
+func (v *textView) fold(c byte) (byte, bool) {
+	if c >= 'A' && c <= 'Z' {
+		c += 'a' - 'A'
 	}
-	return string(b), at
+	return c, v.keep(c)
 }
 
 func isAny(byte) bool { return true }
@@ -135,18 +162,32 @@ func (v *textView) mark(encodings []string, marked []bool) {
 		return
 	}
 	for _, encoded := range encodings {
-		folded, _ := v.fold(encoded)
-		for i := 0; i+leastPiece <= len(folded); i++ {
-			piece := folded[i : i+leastPiece]
-			places := v.pieces[piece]
-			delete(v.pieces, piece) // they are marked once and for all
-			for _, start := range places {
-				for j := v.at[start]; j <= v.at[start+leastPiece-1]; j++ {
-					marked[j] = true
-				}
+		var p piece
+		kept := 0
+		for i := range len(encoded) {
+			c, ok := v.fold(encoded[i])
+			if !ok {
+				continue
+			}
+			p, kept = p.next(c), kept+1
+			if kept >= leastPiece {
+				v.markPiece(p, marked)
 			}
 		}
 	}
+}
+
+// markPiece marks where a piece is in the text.
+func (v *textView) markPiece(p piece, marked []bool) {
+	if word, mask := p.bit(); v.filter[word]&mask == 0 {
+		return
+	}
+	for _, start := range v.pieces[p] {
+		for j := v.at[start]; j <= v.at[start+leastPiece-1]; j++ {
+			marked[j] = true
+		}
+	}
+	delete(v.pieces, p) // they are marked once and for all
 }
 
 // encodings returns what a secret looks like in the encodings that servers and
@@ -216,15 +257,20 @@ func isWordByte(c byte) bool {
 // words come before those that they begin with.
 var vocabulary = strings.NewReplacer(
 	"access", "", "application", "", "assertion", "", "authentication", "", "authorization", "", "basic", "", "bearer", "",
-	"challenge", "", "client", "", "code", "", "credential", "", "expired", "", "grant", "", "handstamp", "", "https", "",
-	"http", "", "invalid", "", "is", "", "localhost", "", "method", "", "not", "", "offline", "", "openid", "", "redirect", "",
-	"refresh", "", "registration", "", "revoked", "", "scope", "", "secret", "", "server", "", "session", "", "the", "",
-	"token", "", "unknown", "", "verifier", "",
+	"challenge", "", "client", "", "code", "", "credential", "", "endpoint", "", "expired", "", "grant", "", "handstamp", "", "https", "",
+	"http", "", "invalid", "", "is", "", "jwt", "", "key", "", "localhost", "", "method", "", "not", "", "offline", "", "openid", "", "post", "",
+	"private", "", "redirect", "", "refresh", "", "registration", "", "revoked", "", "scope", "", "secret", "", "server", "", "session", "", "the", "",
+	"token", "", "type", "", "unknown", "", "verifier", "",
 )
 
 // isVocabulary reports whether a text consists of words of the protocol, give or
 // take one character.
 func isVocabulary(text string) bool {
-	folded, _ := (&textView{keep: isLetterOrDigit}).fold(text)
+	folded := strings.Map(func(r rune) rune {
+		if r > unicode.MaxASCII || !isLetterOrDigit(byte(r)) {
+			return -1
+		}
+		return r
+	}, strings.ToLower(text))
 	return len(vocabulary.Replace(folded)) < 2
 }

@@ -52,3 +52,24 @@ func TestNumbersOfAnErrorAreNotRedacted(t *testing.T) {
 		}
 	}
 }
+
+// A piece of a secret may be a piece of a word that the protocol has, too.
+func TestWordsOfTheProtocolStay(t *testing.T) {
+	for secret, text := range map[string]string{
+		"secret-PO4NX43GB5KX":  "none, client_secret_post, client_secret_basic",
+		"secret-BA4NX43GB5KX":  "client_secret_basic, private_key_jwt",
+		"secret-JW4NX43GB5KX":  "client_secret_jwt",
+		"access-TO4NX43GB5KX":  `the "access_token" is missing`,
+		"refresh-TO4NX43GB5KX": "unsupported grant_type refresh_token",
+		"endpoint4NX43GB5KX":   "token_endpoint, authorization_endpoint",
+	} {
+		if got := Text(text, secret); got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+		for _, leak := range []string{secret, secret[:len(secret)-4], "client_" + secret, secret + "_post"} {
+			if got := Text(leak, secret); strings.Contains(got, "4NX43") {
+				t.Errorf("%q became %q", leak, got)
+			}
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"mime"
 	"net/http"
 	"net/http/httputil"
@@ -148,6 +149,7 @@ func rewrite(r *httputil.ProxyRequest) {
 			delete(r.Out.Header, name)
 		}
 	}
+	maps.Copy(r.Out.Header, f.upstream.Header)
 }
 
 // roundTripFunc is a function as an http.RoundTripper.

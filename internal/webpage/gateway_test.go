@@ -109,7 +109,7 @@ func TestWhatIsForwarded(t *testing.T) {
 	s.enter(t) // the browser's cookie goes along
 	resp, body := s.do(t, s.c, "POST", "/mcp/one", message, mcpHeader("Mcp-Session-Id", "s1", "Mcp-Protocol-Version", "2025-11-25",
 		"Last-Event-Id", "7", "Mcp-Param-Region", "eu", "User-Agent", "host/1", "Referer", "http://x/", "X-Forwarded-For", "10.0.0.1",
-		"Proxy-Authorization", "Basic eDp5", "Traceparent", "00-1"))
+		"Proxy-Authorization", "Basic eDp5", "Traceparent", "00-1", "X-Tenant", "evil"))
 	r := <-got
 	if r.Header.Get("Authorization") != "Bearer upstream-token" || r.URL.String() != "/mcp?tenant=7" {
 		t.Errorf("%s with %q", r.URL, r.Header.Get("Authorization"))
@@ -123,7 +123,7 @@ func TestWhatIsForwarded(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"Mcp-Session-Id": "s1", "Mcp-Protocol-Version": "2025-11-25", "Last-Event-Id": "7",
-		"Mcp-Param-Region": "eu", "User-Agent": "host/1", "Traceparent": "00-1", "Accept": "application/json, text/event-stream"} {
+		"Mcp-Param-Region": "eu", "User-Agent": "host/1", "Traceparent": "00-1", "X-Tenant": "7", "Accept": "application/json, text/event-stream"} {
 		if r.Header.Get(name) != want {
 			t.Errorf("%s is %q", name, r.Header.Get(name))
 		}

@@ -57,7 +57,7 @@ func (b *fakeBackend) Upstream(name string) (*Upstream, error) {
 	if name != "one" {
 		return nil, errors.New("not signed in to " + name)
 	}
-	return &Upstream{URL: b.upstream, Client: b.client, Life: b.life}, nil
+	return &Upstream{URL: b.upstream, Header: http.Header{"X-Tenant": {"7"}}, Client: b.client, Life: b.life}, nil
 }
 
 func (b *fakeBackend) Explain(string, error) (int, string) {

@@ -54,29 +54,41 @@ function showEvent(event) {
   while (log.children.length > 200) log.lastChild.remove()
 }
 
+// A browser opens six connections to one address, for all of its tabs together, and the events take
+// one: a tab that is not seen gives its own back, so that the others load.
 function listen() {
-  const source = new EventSource("events"), connection = byId("connection")
-  let last = -1, opened = 0
-  source.onopen = () => {
-    connection.textContent = "Live"
-    connection.className = "soft"
-    byId("log").replaceChildren()
-    opened = Date.now()
-  }
-  source.onerror = () => {
-    connection.textContent = "Not connected: is handstamp serve still running?"
-    connection.className = "lost"
-    last = -1
-  }
-  source.addEventListener("servers", e => showServers(JSON.parse(e.data).html))
-  source.addEventListener("log", e => {
-    const event = JSON.parse(e.data)
-    showEvent(event)
-    if (event.mark && new Date(event.at) > opened - 2000 && event.number > last) {
-      byId("news").textContent = (event.server ? event.server + ": " : "") + event.text
+  const connection = byId("connection")
+  let source = null, last = -1, opened = 0
+  const connect = () => {
+    source = new EventSource("events")
+    source.onopen = () => {
+      connection.textContent = "Live"
+      connection.className = "soft"
+      byId("log").replaceChildren()
+      opened = Date.now()
     }
-    last = event.number
-  })
+    source.onerror = () => {
+      connection.textContent = "Not connected: is handstamp serve still running?"
+      connection.className = "lost"
+      last = -1
+    }
+    source.addEventListener("servers", e => showServers(JSON.parse(e.data).html))
+    source.addEventListener("log", e => {
+      const event = JSON.parse(e.data)
+      showEvent(event)
+      if (event.mark && new Date(event.at) > opened - 2000 && event.number > last) {
+        byId("news").textContent = (event.server ? event.server + ": " : "") + event.text
+      }
+      last = event.number
+    })
+  }
+  const follow = () => {
+    source?.close()
+    source = null
+    if (!document.hidden) connect()
+  }
+  document.addEventListener("visibilitychange", follow)
+  follow()
   setInterval(tick, 1000)
 }
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// post carries out a button, with its path below the page's. What is posted must come from a form of the page: it has the token,
-// and a browser names the page as its origin.
+// post carries out a button, with its path below the page's. What is posted must come from a form
+// of the page: it has the token, and a browser names the page as its origin.
 func (p *Page) post(w http.ResponseWriter, r *http.Request, path string) {
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind != "application/x-www-form-urlencoded" || r.Header.Get("Origin") == "" ||

@@ -25,11 +25,8 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
 			shown, first = servers, false
 			err = p.sendServers(w, servers)
 		}
-		for _, e := range events {
-			number = e.Number
-			if err == nil {
-				err = send(w, "log", e)
-			}
+		if err == nil {
+			number, err = sendLog(w, number, events)
 		}
 		if err != nil || http.NewResponseController(w).Flush() != nil {
 			return
@@ -43,6 +40,17 @@ func (p *Page) stream(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+}
+
+// sendLog sends events, and returns the number of the last one; number if there is none.
+func sendLog(w io.Writer, number int, events []Event) (int, error) {
+	for _, e := range events {
+		if err := send(w, "log", e); err != nil {
+			return number, err
+		}
+		number = e.Number
+	}
+	return number, nil
 }
 
 // sendServers sends the part of the page that has the servers.

@@ -66,6 +66,7 @@ type Pending struct {
 // Upstream is how requests for a server are sent.
 type Upstream struct {
 	URL    string
+	Header http.Header     // of each request, in place of the MCP host's
 	Client *http.Client    // which signs requests in
 	Life   context.Context // ends when the user signs out
 }

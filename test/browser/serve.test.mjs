@@ -114,6 +114,26 @@ describe("serve", { skip: missing }, () => {
     await page.locator("#log").getByText("The sign-in was cancelled").first().waitFor()
   })
 
+  it("is open in more tabs than a browser has connections", async () => {
+    const setHidden = (tab, hidden) => tab.evaluate(hidden => {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true })
+      document.dispatchEvent(new Event("visibilitychange"))
+    }, hidden)
+    const first = await browser.page(), tabs = [first]
+    for (let i = 0; i < 8; i++) {
+      await tabs.at(-1).goto(served.url)
+      await tabs.at(-1).getByText("Live").waitFor()
+      await setHidden(tabs.at(-1), true)
+      tabs.push(await first.context().newPage())
+    }
+    await setHidden(first, false)
+    assert.equal((await programs.login(tabs.at(-1), lab.mcp)).code, 0)
+    await first.getByRole("meter").waitFor()
+    assert.equal((await programs.run("logout", lab.mcp)).code, 0)
+    await first.getByText("Not signed in").waitFor()
+    await first.context().close()
+  })
+
   it("says what to do where the server has ended the login", async () => {
     await button("Sign in").click()
     await allow(() => page.getByRole("link", { name: "Continue" }).click())

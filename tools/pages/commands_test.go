@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/lab/mcpserver"
 )
 
 // shellBlock is a piece of shell in a page that a reader may paste as it is.
@@ -34,16 +35,18 @@ func TestPagesRun(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", filepath.Join(bin, "handstamp"), "./cmd/handstamp").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	for _, page := range []string{"README.md", "docs/scripts.md", "docs/testing.md"} {
+	for _, page := range []string{"README.md", "docs/scripts.md", "docs/testing.md", "docs/stores.md"} {
 		t.Run(page, func(t *testing.T) {
-			server, err := lab.Start(lab.NoneFirst())
+			server, err := lab.StartWith(lab.NoneFirst(), lab.Options{MCP: mcpserver.Handler()})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer server.Close()
+			home := t.TempDir()
 			env := append(os.Environ(),
+				"HOME="+home,
 				"PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"),
-				"HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"),
+				"HANDSTAMP_HOME="+filepath.Join(home, "handstamp"),
 				"HANDSTAMP_BROWSER=handstamp demo browser")
 			blocks := shellBlock.FindAllStringSubmatch(readPage(t, page), -1)
 			if len(blocks) == 0 {

@@ -47,7 +47,7 @@ A secret does not belong there: name a file or a variable of the environment.`,
 					return usage("--%s is for one login: give it to handstamp login", name)
 				}
 			}
-			return d.run(args[0], args[1])
+			return d.run(cmd.Context(), args[0], args[1])
 		},
 	}
 	d.login.bind(cmd)
@@ -61,7 +61,7 @@ A secret does not belong there: name a file or a variable of the environment.`,
 	return cmd
 }
 
-func (d *addCommand) run(alias, url string) error {
+func (d *addCommand) run(ctx context.Context, alias, url string) error {
 	if err := d.login.check(); err != nil {
 		return err
 	}
@@ -72,6 +72,9 @@ func (d *addCommand) run(alias, url string) error {
 	s, err := d.config(url)
 	if err != nil {
 		return err
+	}
+	if strings.HasPrefix(alias, "-") || strings.Trim(alias, ".") == "" {
+		return usage("%q cannot be the alias of a server: use a word that begins with a letter", alias)
 	}
 	before := conf.Servers[alias]
 	outcome := "added"
@@ -84,14 +87,14 @@ func (d *addCommand) run(alias, url string) error {
 		outcome = "replaced"
 	}
 	if outcome != outcomeUnchanged {
-		if err := d.putAlias(alias, s); err != nil {
+		if err := d.putAlias(ctx, alias, s); err != nil {
 			return err
 		}
 	}
 	return d.print(map[string]any{"name": alias, "outcome": outcome, "config": s}, func() {
 		d.err.ok("", "%s is %s", alias, shownURL(s.URL))
-		d.err.note("", "Sign in: handstamp login %s", alias)
-		d.err.note("", "Use it in an MCP host: handstamp client connect <host> %s", alias)
+		d.err.note("", "Sign in: handstamp login %s", shellWord(alias))
+		d.err.note("", "Use it in an MCP host: handstamp client connect <host> %s", shellWord(alias))
 	})
 }
 
@@ -158,16 +161,20 @@ func (a *app) removeAlias(ctx context.Context, args []string) error {
 		return usage("there is no server %q in the configuration%s", alias,
 			didYouMean(alias, slices.Sorted(maps.Keys(conf.Servers))))
 	}
-	stored := false
+	users, stored := a.usersOf(alias, s), false
 	if t, err := a.target(alias); err == nil {
 		e, err := a.entry(ctx, t)
 		stored = err == nil && e.Usable()
 	}
-	if err := a.deleteAlias(alias); err != nil {
+	if err := a.deleteAlias(ctx, alias); err != nil {
 		return err
 	}
-	return a.print(map[string]any{"name": alias, "outcome": "removed", "server": withScheme(s.URL)}, func() {
+	return a.print(map[string]any{"name": alias, "outcome": "removed", "server": withScheme(s.URL), "used_by": users}, func() {
 		a.err.ok("", "%s is no longer %s", alias, shownURL(s.URL))
+		for _, u := range users {
+			a.err.warn("", "%s still starts the bridge for it, as %s, now without what was configured: run %s",
+				u.name, u.Entry, u.command())
+		}
 		if stored {
 			a.err.note("", "The login there stays. To sign out: handstamp logout %s", shellWord(withScheme(s.URL)))
 		}
@@ -223,5 +230,5 @@ func (a *app) completeAliases(
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return slices.Sorted(maps.Keys(conf.Servers)), cobra.ShellCompDirectiveNoFileComp
+	return proposals(slices.Collect(maps.Keys(conf.Servers))), cobra.ShellCompDirectiveNoFileComp
 }

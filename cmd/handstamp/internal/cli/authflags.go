@@ -53,6 +53,49 @@ func (o *authOptions) bind(cmd *cobra.Command) {
 		"file with the software statement to register with")
 }
 
+// registrationAdvice returns what to do about a registration that was rejected with the code, and
+// the flag to give; "" if no flag is for that.
+func (o *authOptions) registrationAdvice(code string) (hint, flag string) {
+	const token, statement = "--initial-access-token-file", "--software-statement-file"
+	switch {
+	case code == "invalid_token" && o.initialToken.given():
+		return "it rejects the initial access token of " + o.initialToken.flag("--initial-access-token") +
+			": it may have expired, or been used", token
+	case code == "invalid_token":
+		return "it registers clients that have an initial access token: obtain one there, and name its " +
+			"file with " + token, token
+	case o.statementFile != "" &&
+		(code == "invalid_software_statement" || code == "unapproved_software_statement"):
+		return "it rejects the software statement of " + statement + ": it may have expired, or " +
+			"be of a party that the server does not trust", statement
+	case code == "invalid_software_statement":
+		return "it registers clients that have a software statement: obtain one of a party that the " +
+			"server trusts, and name its file with " + statement, statement
+	}
+	return "", ""
+}
+
+// forUser returns the flags that are about how the user signs in, which a login that is there does
+// not show: all but the hint at the account that it is of.
+func (o *authOptions) forUser(account string) []string {
+	var names []string
+	for _, flag := range []struct {
+		name  string
+		given bool
+	}{
+		{"--login-hint", o.loginHint != "" && o.loginHint != account},
+		{"--prompt", o.prompt != ""},
+		{"--max-age", o.maxAge != ""},
+		{"--acr-values", o.acrValues != ""},
+		{"--authorization-details", o.details != ""},
+	} {
+		if flag.given {
+			names = append(names, flag.name)
+		}
+	}
+	return names
+}
+
 // bindGrants adds the flags that choose the grant.
 func (o *authOptions) bindGrants(cmd *cobra.Command) {
 	flags := cmd.Flags()

@@ -107,7 +107,9 @@ func (b *bridgeCommand) list(ctx context.Context, args []string) error {
 
 func (b *bridgeCommand) call(ctx context.Context, args []string) error {
 	server, name := args[0], args[1]
-	arguments, err := parseArguments(args[2:], b.in)
+	arguments, err := interruptible(b.app, func() (toolArguments, error) {
+		return parseArguments(args[2:], b.in)
+	})
 	if err != nil {
 		return listTools(err, server, b.repeated())
 	}

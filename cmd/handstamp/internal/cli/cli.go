@@ -41,6 +41,7 @@ type Process struct {
 // returns 130.
 func Run(ctx context.Context, args []string, p Process) int {
 	a := newApp(p)
+	a.interrupted = ctx.Done()
 	root := a.newRoot()
 	root.SetArgs(args)
 	if completes(args) {
@@ -68,6 +69,8 @@ type app struct {
 	err *printer // messages
 	env environment
 	exe string
+
+	interrupted <-chan struct{} // closed when the run has to end; nil: never
 
 	global   globalOptions
 	conf     *config            // read on first use

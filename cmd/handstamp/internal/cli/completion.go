@@ -122,10 +122,15 @@ func (a *app) completeServers(
 	return proposals(names), cobra.ShellCompDirectiveNoFileComp
 }
 
-// proposals sorts what is proposed, each once, without what a terminal must not see.
+// shellActive is what has a shell do more than pass a word on. Bash inserts what several proposals
+// have in common as it is.
+const shellActive = "$`\\\"'!;|<>()"
+
+// proposals sorts what is proposed, each once, without what a terminal must not see, or a shell
+// would carry out.
 func proposals(names []string) []string {
 	names = slices.DeleteFunc(names, func(name string) bool {
-		return name == "" || clean(name) != name
+		return name == "" || clean(name) != name || strings.ContainsAny(name, shellActive)
 	})
 	slices.Sort(names)
 	return slices.Compact(names)

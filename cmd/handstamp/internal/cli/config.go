@@ -108,6 +108,7 @@ func (a *app) loadConfig() (*config, error) {
 // misspelt one would be a setting that silently does nothing.
 func parseConfig(b []byte) (*config, error) {
 	var conf config
+	b = bytes.TrimPrefix(b, byteOrderMark)
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&conf); err != nil {
@@ -121,10 +122,10 @@ func parseConfig(b []byte) (*config, error) {
 		switch {
 		case s == nil || s.URL == "":
 			return nil, fmt.Errorf("server %q has no url", alias)
-		case alias == "" || strings.ContainsAny(alias, "/: \t\n") || clean(alias) != alias:
+		case alias == "" || strings.HasPrefix(alias, "-") || strings.ContainsAny(alias, "/: \t\n") ||
+			clean(alias) != alias:
 			return nil, fmt.Errorf("%q cannot be the alias of a server: use a word without "+
-				"spaces, slashes and colons",
-				alias)
+				"spaces, slashes and colons, which does not begin with a dash", alias)
 		case s.ClientSecretFile != "" && s.ClientSecretEnv != "":
 			return nil, fmt.Errorf("server %q has both client_secret_file and client_secret_env", alias)
 		}

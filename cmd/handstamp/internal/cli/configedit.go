@@ -2,63 +2,73 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // putAlias writes a server into the configuration.
-func (a *app) putAlias(alias string, s *serverConfig) error {
-	return a.editConfig(func(text []byte) ([]byte, error) {
+func (a *app) putAlias(ctx context.Context, alias string, s *serverConfig) error {
+	return a.editConfig(ctx, func(text []byte) ([]byte, error) {
 		return splice.Put(splice.JSON, text, []string{"servers"}, alias, configObject(s))
 	})
 }
 
 // deleteAlias takes a server out of the configuration.
-func (a *app) deleteAlias(alias string) error {
-	return a.editConfig(func(text []byte) ([]byte, error) {
+func (a *app) deleteAlias(ctx context.Context, alias string) error {
+	return a.editConfig(ctx, func(text []byte) ([]byte, error) {
 		return splice.Remove(splice.JSON, text, []string{"servers"}, alias, 0)
 	})
 }
 
-// editConfig changes the configuration, and nothing in it but what change does.
-func (a *app) editConfig(change func([]byte) ([]byte, error)) error {
+// byteOrderMark is what some editors put before a text.
+var byteOrderMark = []byte("\ufeff")
+
+// editConfig changes the configuration, and nothing in it but what change does. Of several
+// processes each changes what the one before has made of it.
+func (a *app) editConfig(ctx context.Context, change func([]byte) ([]byte, error)) error {
 	dirs, err := findFolders(a.env)
 	if err != nil {
 		return err
 	}
+	editor, err := a.editor(false)
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(dirs.Config, "config.json")
-	cannot := func(err error) error {
-		return &failure{kind: kindOther, message: "the configuration " + path + " cannot be changed", err: withoutPath(err)}
+	err = os.MkdirAll(dirs.Config, 0o700)
+	if err == nil {
+		err = editor.Rewrite(ctx, path, func(text []byte) ([]byte, error) {
+			after, err := change(text)
+			if err != nil {
+				return nil, err
+			}
+			if len(after) > maxConfig {
+				return nil, fmt.Errorf("it would be larger than %d KiB", maxConfig>>10)
+			}
+			conf, err := parseConfig(after)
+			if err != nil {
+				return nil, usage("%w", err)
+			}
+			a.conf = conf
+			return after, nil
+		})
 	}
-	if err := os.MkdirAll(dirs.Config, 0o700); err != nil {
-		return cannot(err)
+	if _, ok := errors.AsType[*failure](err); ok || err == nil {
+		return err
 	}
-	text, err := readFile(path, maxConfig)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return cannot(err)
-	}
-	after, err := change(text)
-	if err != nil {
-		return cannot(err)
-	}
-	conf, err := parseConfig(bytes.TrimPrefix(after, []byte("\ufeff")))
-	if err != nil {
-		return usage("%w", err)
-	}
-	if err := mcphost.Replace(path, after, text); err != nil {
-		return cannot(err)
-	}
-	a.conf = conf
-	return nil
+	return &failure{kind: kindOther, err: withoutPath(err),
+		message: "the configuration " + path + " cannot be changed"}
 }
 
 // configObject returns a server's configuration as the file has it.
@@ -105,10 +115,23 @@ func configHeaders(lines []string) (map[string]string, error) {
 	return headers, (&serverConfig{Headers: headers}).checkHeaders()
 }
 
-// literalSecret reports whether a header's value may be a secret as it stands.
+// literalSecret reports whether a header's value may be a secret as it stands: its name sounds like
+// one, or it has the form of credentials.
 func literalSecret(name, value string) bool {
-	return (mcphost.MayBeSecret(name) || strings.EqualFold(name, "Cookie")) && !variable.Get().MatchString(value)
+	if variable.Get().MatchString(value) {
+		return false
+	}
+	return mcphost.MayBeSecret(name) || strings.EqualFold(name, "Cookie") ||
+		withSchemeWord.Get().MatchString(value) ||
+		randomWord.Get().MatchString(value) && strings.ContainsAny(value, "0123456789") &&
+			strings.ContainsFunc(value, unicode.IsLetter) && !uuid.Get().MatchString(value)
 }
+
+var (
+	withSchemeWord = lazyregexp.New(`(?i)^(bearer|basic|digest|token|apikey) +[^ ]`)
+	randomWord     = lazyregexp.New(`^[A-Za-z0-9_.~+/=-]{24,}$`)
+	uuid           = lazyregexp.New(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+)
 
 // checkHeaders finds headers that cannot be sent.
 func (s *serverConfig) checkHeaders() error {

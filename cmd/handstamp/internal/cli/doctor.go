@@ -92,11 +92,11 @@ func (d *doctorCommand) run(ctx context.Context, args []string) error {
 	if e, ok := errors.AsType[*handstamp.Error](r.Cause.Err); ok && e.Setting != "" {
 		r.Cause.Hint = settings[e.Setting].hint // the one of the command
 	}
-	if err := d.writeFiles(t, r); err != nil {
-		return err
-	}
 	exit := exitOf(r.Cause)
 	if err := d.print(doctorOutput{t.name, r, exit}, func() { d.show(t, r) }); err != nil {
+		return err
+	}
+	if err := d.writeFiles(t, r); err != nil {
 		return err
 	}
 	return ended(exit)

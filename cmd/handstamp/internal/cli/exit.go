@@ -129,7 +129,7 @@ func advise(err error, t *target) error {
 	}
 	a := &advised{err: err, server: t.url}
 	switch kindOf(err).code {
-	case "auth_required":
+	case "auth_required", "timeout":
 		a.command = t.command("login")
 	case "no_login_needed":
 		a.command = t.command("tools")
@@ -138,7 +138,7 @@ func advise(err error, t *target) error {
 		if e, ok := errors.AsType[*handstamp.Error](err); ok {
 			a.command = t.registerCommand(e.RedirectURI)
 		}
-	case "protocol", "client_rejected", "unreachable", "timeout":
+	case "protocol", "client_rejected", "unreachable":
 		if e, ok := errors.AsType[*handstamp.Error](err); !ok || e.RetryAt.IsZero() {
 			a.command = t.command("doctor") // no other command helps, and it shows why
 		}
@@ -213,18 +213,7 @@ func explain(ctx context.Context, err error) *report {
 		r.Server, r.Command = a.server, a.command
 	}
 	if e, ok := errors.AsType[*handstamp.Error](err); ok {
-		if outer, ok := errors.AsType[*url.Error](err); ok && errors.Is(outer, e) {
-			r.Message = e.Error() // net/http's prefix repeats the URL
-		}
-		r.OAuthError, r.RedirectURI, r.Hint = e.Code, e.RedirectURI, e.Hint
-		r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
-		if s, ok := settings[e.Setting]; ok {
-			r.Setting, r.Hint = s.name, s.hint
-		}
-		r.Server = cmp.Or(r.Server, e.Server)
-		if !e.RetryAt.IsZero() {
-			r.RetryAt = &e.RetryAt
-		}
+		r.describe(e, err)
 	} else if errors.Is(err, context.DeadlineExceeded) {
 		r.Message = "no response in time; the credential is kept"
 		r.Hint = "allow more time with --timeout"
@@ -236,6 +225,22 @@ func explain(ctx context.Context, err error) *report {
 		r.Hint = a.hint
 	}
 	return r
+}
+
+// describe adds what an error of the library has, which err is or contains.
+func (r *report) describe(e *handstamp.Error, err error) {
+	if outer, ok := errors.AsType[*url.Error](err); ok && errors.Is(outer, e) {
+		r.Message = e.Error() // net/http's prefix repeats the URL
+	}
+	r.OAuthError, r.RedirectURI, r.Hint = e.Code, e.RedirectURI, e.Hint
+	r.Message = strings.TrimSuffix(r.Message, "; "+e.Hint)
+	if s, ok := settings[e.Setting]; ok {
+		r.Setting, r.Hint = s.name, s.hint
+	}
+	r.Server = cmp.Or(r.Server, e.Server)
+	if !e.RetryAt.IsZero() {
+		r.RetryAt = &e.RetryAt
+	}
 }
 
 // fail shows an error and returns the exit code.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,32 @@ func readRegular(path string, limit int64) ([]byte, error) {
 		return nil, errors.New("it is not a regular file")
 	}
 	return readFile(path, limit)
+}
+
+// readInput reads standard input, at most limit bytes.
+func (a *app) readInput(limit int64) ([]byte, error) {
+	return interruptible(a, func() ([]byte, error) { return io.ReadAll(io.LimitReader(a.in, limit)) })
+}
+
+// interruptible reads what the user types, or another program writes. A read waits for as long as
+// they take, and knows nothing of the signal that ends the run.
+func interruptible[T any](a *app, read func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	go func() {
+		value, err := read()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-a.interrupted:
+		var none T
+		return none, context.Canceled
+	}
 }
 
 // readArgument returns what an argument gives as a text, or as the name of a file after an at

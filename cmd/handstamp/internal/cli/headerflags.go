@@ -58,7 +58,7 @@ func (o *headerOptions) fileLines() ([]string, error) {
 // headerLines returns the headers in the text of a file: lines that are no comments.
 func headerLines(text []byte) []string {
 	var lines []string
-	for line := range bytes.Lines(bytes.TrimPrefix(text, []byte("\ufeff"))) {
+	for line := range bytes.Lines(bytes.TrimPrefix(text, byteOrderMark)) {
 		if s := strings.TrimSpace(string(line)); s != "" && !strings.HasPrefix(s, "#") {
 			lines = append(lines, s)
 		}

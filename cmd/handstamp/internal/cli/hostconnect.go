@@ -21,7 +21,8 @@ type connectCommand struct {
 	host   *mcphost.Host
 	target *target
 	server mcphost.Server
-	ours   bool // an entry of the name is there, and starts Handstamp
+	taken  bool // an entry of the name is there
+	ours   bool // and starts Handstamp
 	result hostResult
 }
 
@@ -132,6 +133,13 @@ func (c *connectCommand) chooseName(text []byte) error {
 		return err
 	}
 	byName := make(map[string]mcphost.Entry)
+	members, err := splice.Members(c.host.Format, text, c.host.Path)
+	if err != nil {
+		return err
+	}
+	for name, value := range members {
+		byName[name] = mcphost.Entry{Name: name, Value: value} // of whatever kind it is
+	}
 	for _, e := range entries {
 		byName[e.Name] = e
 	}
@@ -141,18 +149,24 @@ func (c *connectCommand) chooseName(text []byte) error {
 	if c.result.Name == "" {
 		c.result.Name = c.freeName(entries, byName)
 	}
+	c.noteDoubles(entries)
+	e, taken := byName[c.result.Name]
+	c.taken, c.ours = taken, taken && e.Kind == mcphost.Ours
+	c.noteLost(e)
+	if !taken || c.force || c.ours && c.same(e) {
+		return nil
+	}
+	return c.nameTaken(e)
+}
+
+// noteDoubles notes other entries by which the host itself connects to the server.
+func (c *connectCommand) noteDoubles(entries []mcphost.Entry) {
 	for _, e := range entries {
 		if e.Kind == mcphost.Remote && c.same(e) && e.Name != c.result.Name {
 			c.result.Notes = append(c.result.Notes, c.host.Name+" has an entry of its own for this server, "+
 				e.Name+": remove it, or replace it with --name "+shellWord(e.Name)+" --force")
 		}
 	}
-	e, taken := byName[c.result.Name]
-	c.ours = taken && e.Kind == mcphost.Ours
-	if !taken || c.force || c.ours && c.same(e) {
-		return nil
-	}
-	return c.nameTaken(e)
 }
 
 // freeName returns the name of the entry for this server, which is written anew, or one that

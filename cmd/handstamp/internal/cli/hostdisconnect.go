@@ -100,30 +100,39 @@ func (d *disconnectCommand) choose(entries []mcphost.Entry, name string) (e mcph
 		list(names, "and"))
 }
 
-// remove takes the entry out.
+// remove takes the entry out. Only by way of the file is an entry brought back that it replaced.
 func (d *disconnectCommand) remove(ctx context.Context, e mcphost.Entry) error {
-	if tool := d.hostTool(d.host, d.hostOptions); tool != "" {
-		args := []string{"mcp", "remove", e.Name, "--scope", "user"}
-		d.result.Command = append([]string{d.host.Tool}, args...)
-		d.result.Outcome = outcomeWould
-		if !d.dryRun {
-			d.result.Outcome = outcomeWritten
-			if err := d.runTool(ctx, tool, args...); err != nil {
-				return err
-			}
-		}
-		return d.show()
-	}
 	editor, err := d.editor(d.dryRun)
 	if err != nil {
 		return err
 	}
 	place := mcphost.Place{File: d.result.File, Format: d.host.Format, Path: d.host.Path}
+	if tool := d.hostTool(d.host, d.hostOptions); tool != "" && !editor.Replaced(place, e.Name) {
+		return d.removeByTool(ctx, tool, e.Name)
+	}
 	change, err := editor.Remove(ctx, place, e.Name)
 	if err != nil {
 		return d.leftAlone(e.Name, err)
 	}
+	if change.Lost {
+		d.result.Notes = append(d.result.Notes,
+			"the entry that was there before could not be brought back: it is in a backup beside this one")
+	}
 	d.result.setChange(change, d.dryRun)
+	return d.show()
+}
+
+// removeByTool has the host's own command take the entry out.
+func (d *disconnectCommand) removeByTool(ctx context.Context, tool, name string) error {
+	args := []string{"mcp", "remove", name, "--scope", "user"}
+	d.result.Command = append([]string{d.host.Tool}, args...)
+	d.result.Outcome = outcomeWould
+	if !d.dryRun {
+		d.result.Outcome = outcomeWritten
+		if err := d.runTool(ctx, tool, args...); err != nil {
+			return err
+		}
+	}
 	return d.show()
 }
 
@@ -146,6 +155,9 @@ func (d *disconnectCommand) show() error {
 			d.err.note(indent, "File: %s", d.shortPath(r.File))
 			if r.Backup != "" {
 				d.err.note(indent, "As it was: %s", d.shortPath(r.Backup))
+			}
+			for _, note := range r.Notes {
+				d.err.warn(indent, "%s", capital(note))
 			}
 			return
 		}

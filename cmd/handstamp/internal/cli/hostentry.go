@@ -35,6 +35,12 @@ func (a *app) hostServer(h *mcphost.Host, t *target, more []string) (mcphost.Ser
 		t.config.Profile != t.profile {
 		args = append(args, "--profile", t.profile)
 	}
+	args = append(append(args, a.globalArgs()...), more...)
+	return mcphost.Server{Command: command, Args: args, Env: a.hostEnv(h)}, nil
+}
+
+// globalArgs returns the global flags of this process that the bridge needs, too.
+func (a *app) globalArgs() (args []string) {
 	g := a.global
 	for _, f := range []struct {
 		name, value string
@@ -54,7 +60,7 @@ func (a *app) hostServer(h *mcphost.Host, t *target, more []string) (mcphost.Ser
 	if g.allowHTTP {
 		args = append(args, "--allow-http")
 	}
-	return mcphost.Server{Command: command, Args: append(args, more...), Env: a.hostEnv(h)}, nil
+	return args
 }
 
 // checkBridgeFlags finds flags that the bridge would reject, when no user looks on.
@@ -100,11 +106,19 @@ func (a *app) hostEnv(h *mcphost.Host) splice.Object {
 		}
 	}
 	add("HANDSTAMP_STORE", a.env.get("HANDSTAMP_STORE"))
+	if a.global.Proxy == "" {
+		env = append(env, a.proxies()...)
+	}
+	return env
+}
+
+// proxies returns the variables that name proxies, without those that have a password.
+func (a *app) proxies() (env splice.Object) {
 	for _, name := range []string{
 		"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
 	} {
-		if value := a.env.get(name); a.global.Proxy == "" && !strings.Contains(value, "@") {
-			add(name, value)
+		if value := a.env.get(name); value != "" && !strings.Contains(value, "@") {
+			env = append(env, splice.Member{Name: name, Value: value})
 		}
 	}
 	return env

@@ -11,8 +11,13 @@ import (
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
 )
 
-// tool returns the path of the host's own command, "" where the file is written.
+// tool returns the path of the host's own command, "" where the file is written. An entry that is
+// not ours would have to be removed first, and could not be brought back without showing what is
+// in it to all who see command lines.
 func (c *connectCommand) tool() string {
+	if c.taken && !c.ours {
+		return ""
+	}
 	return c.hostTool(c.host, c.hostOptions)
 }
 

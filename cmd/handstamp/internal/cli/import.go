@@ -30,7 +30,7 @@ file or, with --stdin, from standard input.`,
 		Args: m.checkArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			servers := &importServers{app: a, dryRun: m.dryRun}
-			if done, err := servers.run(args); done || err != nil {
+			if done, err := servers.run(cmd.Context(), args); done || err != nil {
 				return err
 			}
 			return m.run(cmd.Context(), args)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"os"
 	"slices"
@@ -33,7 +34,7 @@ type importedServer struct {
 }
 
 // run takes servers over. done is false if what args name is neither a host nor a file of one.
-func (m *importServers) run(args []string) (done bool, err error) {
+func (m *importServers) run(ctx context.Context, args []string) (done bool, err error) {
 	if len(args) != 1 {
 		return false, nil
 	}
@@ -46,7 +47,7 @@ func (m *importServers) run(args []string) (done bool, err error) {
 		if h = hostOf(text); err != nil || h == nil {
 			return false, nil
 		}
-		return true, m.takeFiles(nil, h, args[0])
+		return true, m.takeFiles(ctx, nil, h, args[0])
 	}
 	if h == nil {
 		return false, nil
@@ -56,7 +57,7 @@ func (m *importServers) run(args []string) (done bool, err error) {
 	if at.File != "" {
 		files = append([]string{at.File}, at.Old...)
 	}
-	return true, m.takeFiles(h, h, files...)
+	return true, m.takeFiles(ctx, h, h, files...)
 }
 
 // hostOf returns a host whose files are like this text; nil if no host's are.
@@ -73,7 +74,7 @@ func hostOf(text []byte) *mcphost.Host {
 }
 
 // takeFiles takes over the servers in files. named is the host that was named; nil: none was.
-func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error {
+func (m *importServers) takeFiles(ctx context.Context, named, h *mcphost.Host, files ...string) error {
 	found := false
 	for _, file := range files {
 		entries, err := m.hostEntries(h, file)
@@ -90,7 +91,7 @@ func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error
 				r.Host = named.ID
 			}
 			m.results = append(m.results, r)
-			if err := m.take(r, e); err != nil {
+			if err := m.take(ctx, r, e); err != nil {
 				return err
 			}
 		}
@@ -102,20 +103,23 @@ func (m *importServers) takeFiles(named, h *mcphost.Host, files ...string) error
 }
 
 // take gives a server a name in the configuration.
-func (m *importServers) take(r *importedServer, e mcphost.Entry) error {
+func (m *importServers) take(ctx context.Context, r *importedServer, e mcphost.Entry) error {
 	t, err := m.server(e.URL)
 	if err != nil || strings.Contains(e.URL, "${") {
 		r.Outcome = outcomeNotTaken
-		r.Notes = append(r.Notes, "its URL cannot be used: it holds a variable, or more than a URL may")
+		r.Notes = append(r.Notes, m.whyNot(e.URL))
 		return nil
 	}
 	if alias, _ := m.alias(t.key.Server); alias != "" {
 		r.Name, r.Outcome = alias, outcomeKept
 		return nil
 	}
-	s := &serverConfig{URL: t.url}
+	s := &serverConfig{URL: t.url, AllowHTTP: m.global.allowHTTP && strings.HasPrefix(t.url, "http:")}
 	r.takeHeaders(s, e.Headers)
-	takeClient(s, e.Value)
+	if takeClient(s, e) {
+		r.Notes = append(r.Notes, "the secret of its client is not taken: give it to handstamp login "+
+			"with --client-secret-file")
+	}
 	r.Name, r.Outcome = m.freeAlias(e.Name, t), outcomeTaken
 	if m.dryRun {
 		if m.conf.Servers == nil {
@@ -124,7 +128,22 @@ func (m *importServers) take(r *importedServer, e mcphost.Entry) error {
 		m.conf.Servers[r.Name] = s
 		return nil
 	}
-	return m.putAlias(r.Name, s)
+	return m.putAlias(ctx, r.Name, s)
+}
+
+// whyNot returns why a URL cannot be used.
+func (m *importServers) whyNot(rawURL string) string {
+	u, err := parseURL(rawURL)
+	switch {
+	case strings.Contains(rawURL, "${"):
+		return "its URL cannot be used: it holds a variable"
+	case err == nil && u.Scheme == "http" && !m.global.allowHTTP:
+		return "its URL is plain http, where anyone on the network can read the token: with --allow-http, " +
+			"it is taken"
+	case err != nil && (u == nil || u.User == nil):
+		return "its URL cannot be used: " + err.Error()
+	}
+	return "its URL cannot be used: it holds more than a URL may"
 }
 
 // freeAlias returns a name that no server has yet.
@@ -139,8 +158,13 @@ func (m *importServers) freeAlias(entry string, t *target) string {
 	}
 }
 
-// inEnv is how several hosts write an environment variable.
-var inEnv = lazyregexp.New(`\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}`)
+var (
+	// inEnv is how several hosts write an environment variable.
+	inEnv = lazyregexp.New(`\$?\{env:([A-Za-z_][A-Za-z0-9_]*)\}`)
+
+	// ofHost is what else a host puts something in place of: its own inputs and files, defaults.
+	ofHost = lazyregexp.New(`\$\{|\$[A-Za-z_]|\{(file|input):`)
+)
 
 // takeHeaders takes the headers that hold no secret themselves.
 func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string) {
@@ -148,6 +172,10 @@ func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string)
 		value := inEnv.Get().ReplaceAllString(headers[name], "$${$1}")
 		if literalSecret(name, value) {
 			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken, because its value may be a secret")
+			continue
+		}
+		if ofHost.Get().MatchString(variable.Get().ReplaceAllString(value, "")) {
+			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken: it has a variable of the MCP host's own")
 			continue
 		}
 		if s.Headers == nil {
@@ -161,14 +189,18 @@ func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string)
 	}
 }
 
-// takeClient takes a client that was registered by hand, without its secret.
-func takeClient(s *serverConfig, entry any) {
-	object, _ := entry.(map[string]any)
+// takeClient takes a client that was registered by hand, and reports whether its secret is left out.
+func takeClient(s *serverConfig, e mcphost.Entry) (secret bool) {
+	if e.Client != nil {
+		s.ClientID = e.Client.ID
+		return e.Client.Secret != ""
+	}
+	object, _ := e.Value.(map[string]any)
 	client, _ := object["oauth"].(map[string]any)
-	for _, key := range []string{"clientId", "client_id"} {
-		if id, ok := client[key].(string); ok && !strings.Contains(id, "$") && clean(id) == id {
-			s.ClientID = id
-		}
+	id, _ := firstOf(client, "clientId", "client_id").(string)
+	if id != "" && !strings.Contains(id, "$") && clean(id) == id {
+		s.ClientID = id
+		secret = firstOf(client, "clientSecret", "client_secret") != nil
 	}
 	switch scopes := firstOf(client, "scopes", "scope").(type) {
 	case string:
@@ -180,6 +212,7 @@ func takeClient(s *serverConfig, entry any) {
 			}
 		}
 	}
+	return secret
 }
 
 func firstOf(object map[string]any, keys ...string) any {
@@ -220,7 +253,7 @@ func (m *importServers) show(h *mcphost.Host) {
 			m.err.warn(indent, "%s", capital(note))
 		}
 		if r.Outcome != outcomeNotTaken {
-			m.err.note(indent, "Sign in: handstamp login %s", r.Name)
+			m.err.note(indent, "Sign in: handstamp login %s", shellWord(r.Name))
 			m.err.note(indent, "Have %s use it: %s", h.Name, m.connectLine(r, h))
 		}
 	}

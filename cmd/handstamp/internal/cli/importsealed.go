@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 
@@ -58,7 +57,7 @@ func (m *importSealed) run(ctx context.Context, args []string) error {
 	var sealed []byte
 	var err error
 	if m.stdin {
-		sealed, err = io.ReadAll(io.LimitReader(m.in, maxSealed))
+		sealed, err = m.readInput(maxSealed)
 	} else {
 		where = args[0]
 		sealed, err = readFile(args[0], maxSealed)

@@ -102,6 +102,7 @@ func TestJSONPage(t *testing.T) {
 	pages := t.TempDir()
 	home := homeWithHost(t)
 	c.env = []string{"MCP_REMOTE_CONFIG_DIR=" + t.TempDir(), "HOME=" + home, "USERPROFILE=" + home}
+	page := c.serve()
 	seen := make(map[string]shape)
 	for _, sample := range []jsonSample{
 		{heading: "An error", args: []string{"token", url}, member: "error", stderr: true, code: exitLogin},
@@ -116,6 +117,11 @@ func TestJSONPage(t *testing.T) {
 		{heading: "handstamp token", args: []string{"token", url}},
 		{heading: "handstamp tools", args: []string{"tools", url}},
 		{heading: "handstamp call", args: []string{"call", url, "echo", "text=hello"}},
+		{heading: "handstamp doctor", args: []string{"doctor", url}},
+		{heading: "handstamp doctor", args: []string{"doctor", "http://127.0.0.1:1/mcp"}, code: exitUnreachable},
+		{heading: "handstamp serve", args: []string{"serve", "--no-browser"}},
+		{heading: "handstamp store info", args: []string{"store", "info"}},
+		{heading: "handstamp store migrate", args: []string{"store", "migrate", "encrypted", "--dry-run"}},
 		{heading: "handstamp logout", args: []string{"logout", url}},
 		{heading: "handstamp logout --all", args: []string{"logout", "--all"}},
 		{heading: "handstamp add", args: []string{"add", "linear", url}},
@@ -165,6 +171,7 @@ func TestJSONPage(t *testing.T) {
 			}
 		})
 	}
+	page.stop()
 	compareShapes(t, documentedShapes(t), seen)
 }
 

@@ -41,8 +41,8 @@ days pass), and 1 or 20 processes start, each for one tool call. The suite count
 the sessions that succeeded, browser tabs, token requests, registrations and failed
 calls. The exit code is 1 if a cell failed.
 
-Programs in PATH and BROWSER play the browser; HOME is a new folder for each cell.
---timeout bounds the sessions of a cell.`,
+Programs in PATH and BROWSER play the browser; HOME, where the client starts, is a
+new folder for each cell. --timeout bounds the sessions of a cell.`,
 		Example: `  handstamp lab run --personality rotates-strictly --processes 20
   handstamp lab run --client 'npx -y mcp-remote {url}' --html report.html
   handstamp lab run --client-http './mcpcall {url}' --junit report.xml`,
@@ -89,20 +89,7 @@ func (r *labRun) run(ctx context.Context, given func(flag string) bool) error {
 			return err
 		}
 	}
-	var reports suite.Reports
-	for _, client := range clients {
-		o.Client, o.Ways = client, r.ways
-		if ours, ok := client.(*labClient); ok {
-			o.Ways = ours.ways
-		}
-		var report *suite.Report
-		if report, err = r.play(ctx, o); report != nil {
-			reports = append(reports, report)
-		}
-		if err != nil {
-			break
-		}
-	}
+	reports, err := r.playAll(ctx, clients, o)
 	// An interrupted run reports the cells that it has played.
 	for _, file := range files {
 		err = errors.Join(err, file.create(reports))
@@ -119,6 +106,25 @@ func (r *labRun) run(ctx context.Context, given func(flag string) bool) error {
 		return exitStatus(exitOther)
 	}
 	return nil
+}
+
+// playAll plays the suite with each client, until an error.
+func (r *labRun) playAll(ctx context.Context, clients []suite.Client, o suite.Options) (suite.Reports, error) {
+	var reports suite.Reports
+	for _, client := range clients {
+		o.Client, o.Ways = client, r.ways
+		if ours, ok := client.(*labClient); ok {
+			o.Ways = ours.ways
+		}
+		report, err := r.play(ctx, o)
+		if report != nil {
+			reports = append(reports, report)
+		}
+		if err != nil {
+			return reports, err
+		}
+	}
+	return reports, nil
 }
 
 // reportFile is a report to be written to a file.

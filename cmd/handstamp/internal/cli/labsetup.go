@@ -78,23 +78,8 @@ func (o *labSetup) apply(
 
 // configure does what the flags say.
 func (o *labSetup) configure(server *lab.Server) error {
-	if o.clientID == "" && cmp.Or(o.secretFile, o.jwksFile, o.method) != "" {
-		return usage("a client of the server has an id: give it with --client-id")
-	}
-	if o.clientID != "" {
-		client := lab.ConfiguredClient{ID: o.clientID, Method: o.method}
-		if o.secretFile != "" {
-			raw, err := readFile(o.secretFile, maxConfig)
-			if err != nil {
-				return usage("--client-secret-file cannot be read: %w", err)
-			}
-			client.Secret = strings.TrimSpace(string(raw))
-		}
-		var err error
-		if client.JWKS, err = readJWKS("client-jwks", o.jwksFile); err != nil {
-			return err
-		}
-		server.RegisterClient(client)
+	if err := o.registerClient(server); err != nil {
+		return err
 	}
 	for _, pair := range o.trusted {
 		issuer, file, ok := strings.Cut(pair, "=")
@@ -114,6 +99,30 @@ func (o *labSetup) configure(server *lab.Server) error {
 		}
 		server.AllowExchange(audience, id)
 	}
+	return nil
+}
+
+// registerClient registers the client that the flags describe, if any.
+func (o *labSetup) registerClient(server *lab.Server) error {
+	if o.clientID == "" {
+		if cmp.Or(o.secretFile, o.jwksFile, o.method) != "" {
+			return usage("a client of the server has an id: give it with --client-id")
+		}
+		return nil
+	}
+	client := lab.ConfiguredClient{ID: o.clientID, Method: o.method}
+	if o.secretFile != "" {
+		raw, err := readFile(o.secretFile, maxConfig)
+		if err != nil {
+			return usage("--client-secret-file cannot be read: %w", err)
+		}
+		client.Secret = strings.TrimSpace(string(raw))
+	}
+	var err error
+	if client.JWKS, err = readJWKS("client-jwks", o.jwksFile); err != nil {
+		return err
+	}
+	server.RegisterClient(client)
 	return nil
 }
 

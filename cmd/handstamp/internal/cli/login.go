@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -94,6 +95,13 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 		func() { l.show(t, result) })
 }
 
+// dpopHints name the words of --dpop that a server may not go along with.
+var dpopHints = map[string]string{
+	"always": "--dpop always requests tokens that are bound to a key, which this server may not take",
+	"never": "--dpop never requests tokens that are not bound to a key, " +
+		"which this server may not take",
+}
+
 // adviseLogin adds to the error of a login the flag that it may be due to.
 func (l *loginCommand) adviseLogin(err error, t *target) error {
 	e, ok := errors.AsType[*handstamp.Error](err)
@@ -102,15 +110,12 @@ func (l *loginCommand) adviseLogin(err error, t *target) error {
 	if !ok || !advisable {
 		return advice
 	}
-	switch token := &l.login.auth.initialToken; {
-	case e.Kind == handstamp.ErrRegistrationRequired && e.Code == "invalid_token" && token.given():
-		a.hint = "it rejects the initial access token of " + token.flag("--initial-access-token") +
-			": it may have expired, or been used"
-	case e.Kind == handstamp.ErrRegistrationRequired && e.Code == "invalid_token":
-		a.hint = "it registers clients that have an initial access token: obtain one there, and name its " +
-			"file with --initial-access-token-file"
-	case e.Kind == handstamp.ErrProtocol && t.auth.DPoP == "never":
-		a.hint = "--dpop never requests tokens that are not bound to a key, which this server may not take"
+	registration, flag := l.login.auth.registrationAdvice(e.Code)
+	switch {
+	case e.Kind == handstamp.ErrRegistrationRequired && registration != "":
+		a.hint, a.command = registration, t.command("login")+" "+flag+" FILE"
+	case e.Kind == handstamp.ErrProtocol && dpopHints[t.auth.DPoP] != "":
+		a.hint = dpopHints[t.auth.DPoP]
 		a.command = t.command("login") + " --dpop auto"
 	}
 	return advice
@@ -124,6 +129,9 @@ func (l *loginCommand) show(t *target, result *handstamp.LoginResult) {
 	}
 	l.err.ok("", "%s %s (profile %s, %s)", verb, t.name, t.profile, l.place)
 	l.err.note("", "%s", accessLine(result.Status, time.Now()))
+	if names := l.login.auth.forUser(result.Status.Account); result.Already && len(names) > 0 {
+		l.err.warn("", "No login was made, so %s had no effect", strings.Join(names, " and "))
+	}
 	if reason := result.NoRefreshToken; reason != "" {
 		l.err.warn("", "It cannot be refreshed: %s", reason)
 	}

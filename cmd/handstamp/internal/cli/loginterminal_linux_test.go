@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
 	"golang.org/x/sys/unix"
 )
@@ -107,4 +108,25 @@ func TestLoginOverSSH(t *testing.T) {
 		}
 	}
 	c.ends(cmd, 0, waitLimit)
+}
+
+// Where the page is served at a terminal, its logins wait for no key there.
+func TestServeAtATerminal(t *testing.T) {
+	_, terminal := pseudoTerminal(t)
+	a := newApp(Process{Stdin: terminal, Stderr: terminal,
+		Environ: []string{"HANDSTAMP_HOME=" + t.TempDir(), "HANDSTAMP_BROWSER=labbrowser", "TERM=xterm"}})
+	if !a.terminalIn() {
+		t.Fatal("this is no terminal")
+	}
+	b, err := a.newServeBackend([]string{"http://127.0.0.1:1/mcp"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.client(b.targets[0], &loginOptions{}, handstamp.LoginAuto)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Prompt.Paste != nil || b.terminalIn() {
+		t.Error("a login waits for what is typed at the terminal")
+	}
 }

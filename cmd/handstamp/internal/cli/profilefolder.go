@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -26,7 +25,8 @@ func (a *app) saveFlags(t *target) {
 		return
 	}
 	if err := writePrivate(a.flagsFile(sum), t.flags.shown()); err != nil {
-		a.logger("profile").Debug("the flags of a profile cannot be saved", "profile", t.profile, "err", err)
+		a.logger("profile").Debug("the flags of a profile cannot be saved",
+			"profile", t.profile, "err", err)
 	}
 }
 
@@ -39,11 +39,7 @@ func writePrivate(path string, v any) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	temp := path + "." + rand.Text()
-	if err := os.WriteFile(temp, text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
+	return writeWhole(path, text, 0o600)
 }
 
 // loadFlags returns the flags with a hash; nil if they are not known.

@@ -108,6 +108,19 @@ type opens struct {
 // noneHere reports that this machine has no browser, other than by a flag.
 func (o opens) noneHere() bool { return o.reason != "" && !strings.HasPrefix(o.reason, "--") }
 
+// sentence comes before the URL.
+func (o opens) sentence() string {
+	switch {
+	case o.enter:
+		return "Press Enter to open this URL in your browser, which opens by itself in " + span(openDelay) + ":"
+	case o.itself:
+		return "Your browser opens; if it does not, open this URL:"
+	case o.noneHere():
+		return "Open this URL in a browser, as none opens by itself: " + short(o.reason)
+	}
+	return "Open this URL in a browser:"
+}
+
 // showRequest shows what the user has to do. The URL is always there: the
 // browser that opens may be the wrong one.
 func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, how opens) {
@@ -129,17 +142,7 @@ func (a *app) showRequest(t *target, r handstamp.AuthorizationRequest, how opens
 	if how.noneHere() && tunnel == "" && how.paste {
 		a.showQRCode(r.URL)
 	}
-	switch {
-	case how.enter:
-		a.err.note("", "Press Enter to open this URL in your browser, which opens by itself in %s:",
-			span(openDelay))
-	case how.itself:
-		a.err.note("", "Your browser opens; if it does not, open this URL:")
-	case how.noneHere():
-		a.err.note("", "Open this URL in a browser, as none opens by itself: %s", short(how.reason))
-	default:
-		a.err.note("", "Open this URL in a browser:")
-	}
+	a.err.note("", "%s", how.sentence())
 	a.err.raw("\n  " + clean(r.URL) + "\n")
 	if tunnel != "" {
 		a.err.note("", "If that browser is on the machine from which you came by SSH, run this there first:")

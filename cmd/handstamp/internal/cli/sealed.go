@@ -60,7 +60,10 @@ func (a *app) typed(prompt string) (secret.String, error) {
 		return "", usage("there is no terminal to type at")
 	}
 	_, _ = io.WriteString(a.err.w, prompt)
-	text, err := term.ReadPassword(int(f.Fd()))
+	if shown, err := term.GetState(int(f.Fd())); err == nil {
+		defer func() { _ = term.Restore(int(f.Fd()), shown) }() // after an interruption
+	}
+	text, err := interruptible(a, func() ([]byte, error) { return term.ReadPassword(int(f.Fd())) })
 	_, _ = io.WriteString(a.err.w, "\n")
 	if err != nil {
 		return "", usage("the passphrase cannot be read: %w", err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/handstamp/handstamp/secret"
@@ -70,7 +69,7 @@ func (s *secretSource) readAs(a *app, what string) (secret.String, error) {
 		_ = os.Unsetenv(s.env)
 		return value, err
 	case s.stdin:
-		b, err := io.ReadAll(io.LimitReader(a.in, maxSecret+1))
+		b, err := a.readInput(maxSecret + 1)
 		if err != nil {
 			return "", usage("standard input cannot be read: %w", err)
 		}

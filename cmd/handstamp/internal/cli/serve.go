@@ -92,21 +92,23 @@ func (s *serveCommand) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	port := cmp.Or(s.port, b.state.Port)
-	listener, err := listenLocally(ctx, port)
+	port := s.port
+	listener, place, err, unkept := b.state.begin(func(last int) (net.Listener, error) {
+		port = cmp.Or(port, last)
+		return listenLocally(ctx, port)
+	})
 	if err != nil {
-		if link, ok := b.state.runningPage(ctx, port); ok {
-			return s.show(b, link, servers, true)
+		if link, ok := place.runningPage(ctx, port); ok {
+			return s.show(b, link, place.host(), servers, true)
 		}
 		return portError(port, err)
 	}
 	defer listener.Close()
-	host := listener.Addr().String()
-	if err := b.state.begin(listener.Addr().(*net.TCPAddr).Port); err != nil {
-		s.notice("port and bearer tokens last only until the page ends: " + err.Error())
+	if unkept != nil {
+		s.notice("port and bearer tokens last only until the page ends: " + unkept.Error())
 	}
-	page := webpage.New(webpage.Options{Backend: b, Host: host,
-		Control: b.state.Control, Proof: b.state.Proof})
+	page := webpage.New(webpage.Options{Backend: b, Host: place.host(),
+		Control: place.Control, Proof: place.Proof})
 	b.page.Store(page)
 	server := &http.Server{Handler: page, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
 		ErrorLog: webpage.NoLog}
@@ -117,7 +119,7 @@ func (s *serveCommand) run(ctx context.Context, args []string) error {
 		b.end()
 		_ = server.Close()
 	}()
-	if err := s.show(b, page, servers, false); err != nil {
+	if err := s.show(b, page, place.host(), servers, false); err != nil {
 		return err
 	}
 	select {
@@ -151,14 +153,16 @@ func portError(port int, err error) error {
 type linker interface{ Link(once bool) string }
 
 // show prints where the page and the servers are, and opens the page.
-func (s *serveCommand) show(b *serveBackend, page linker, servers []webpage.Server,
+func (s *serveCommand) show(b *serveBackend, page linker, host string, servers []webpage.Server,
 	already bool,
 ) error {
-	host := net.JoinHostPort("127.0.0.1", strconv.Itoa(b.state.Port))
+	b.mu.Lock()
+	base := b.baseProfile()
+	b.mu.Unlock()
 	out := serveOutput{URL: page.Link(false), Already: already, Servers: []serveServer{}}
 	for _, v := range servers {
 		out.Servers = append(out.Servers, serveServer{
-			Name: v.Name, Server: v.URL, Profile: cmp.Or(v.Profile, b.baseProfile()), SignedIn: v.SignedIn,
+			Name: v.Name, Server: v.URL, Profile: cmp.Or(v.Profile, base), SignedIn: v.SignedIn,
 			URL: "http://" + host + "/mcp/" + v.Name, Bearer: b.Bearer(v.Name),
 		})
 	}

@@ -4,15 +4,21 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // loginElsewhere signs in to another server, in another process.
@@ -68,6 +74,32 @@ func TestServeAndALoginThatCameLater(t *testing.T) {
 	}
 }
 
+// TestServeAndANameThatCameLater shows a server that was added in another process, and requests
+// need what is configured for it by then.
+func TestServeAndANameThatCameLater(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	s := c.serve()
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+	if _, stderr, code := c.run("add", "later", c.server.MCPURL(), "--header", "X-Tenant=${NO_SUCH_TENANT}"); code != 0 {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	s.await(">later</h2>")
+	if status, body := s.call("initialize"); status != http.StatusServiceUnavailable || !strings.Contains(body, "NO_SUCH_TENANT is not set") {
+		t.Errorf("without the header: %d %s", status, body)
+	}
+	if _, stderr, code := c.run("add", "later", c.server.MCPURL(), "--header", "X-Tenant=7", "--force"); code != 0 {
+		t.Fatalf("%d %s", code, stderr)
+	}
+	s.get("/")
+	if status, body := s.call("initialize"); status != http.StatusOK {
+		t.Errorf("with the header: %d %s", status, body)
+	}
+	s.stop()
+}
+
 // TestTwoServesAtOnce on different ports know the same bearer tokens, and the one that was started
 // last stays the one that is found.
 func TestTwoServesAtOnce(t *testing.T) {
@@ -104,4 +136,94 @@ func TestTwoServesAtOnce(t *testing.T) {
 	}
 	first.stop()
 	second.stop()
+}
+
+// TestServesThatBeginAtOnce are one page, which the others find.
+func TestServesThatBeginAtOnce(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	var stops []func()
+	var outs []io.Reader
+	for range 3 {
+		cmd, stdin, stdout, _ := c.startWithin(5*time.Minute, "handstamp", "serve", "--json")
+		stdin.Close()
+		outs = append(outs, stdout)
+		stops = append(stops, func() {
+			_ = cmd.Process.Signal(syscall.SIGINT)
+			c.wait(cmd)
+		})
+	}
+	bases := make(map[string]bool)
+	first := 0
+	for _, out := range outs {
+		var o serveOutput
+		if err := json.NewDecoder(out).Decode(&o); err != nil {
+			t.Fatal(err)
+		}
+		base, _, _ := strings.Cut(o.URL, "/?")
+		bases[base] = true
+		if !o.Already {
+			first++
+		}
+	}
+	if first != 1 || len(bases) != 1 {
+		t.Errorf("%d pages at %v", first, bases)
+	}
+	for _, stop := range stops {
+		stop()
+	}
+}
+
+// TestServeAndADamagedState serves, with names and tokens that work, whatever the file has.
+func TestServeAndADamagedState(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	first := c.serve()
+	first.stop()
+	file := c.serveStateFile()
+	kept := first.Servers[0]
+	key := `"key":{"server":"` + kept.Server + `","profile":"default"}`
+	other := `{"name":"other","key":{"server":"http://127.0.0.1:1/mcp","profile":"default"},"bearer":"` + kept.Bearer[1:] + `x"}`
+	for name, text := range map[string]string{
+		"empty":            "",
+		"cut":              `{"port":1,"servers":[{"na`,
+		"null":             "null",
+		"a list":           "[]",
+		"of other types":   `{"port":"x","servers":{}}`,
+		"a port too large": `{"port":99999,"servers":[]}`,
+		"a negative port":  `{"port":-1,"servers":null}`,
+		"no token":         `{"servers":[{"name":"n",` + key + `}]}`,
+		"a short token":    `{"servers":[{"name":"n",` + key + `,"bearer":"x"}]}`,
+		"no key":           `{"servers":[{"name":"n","bearer":"` + kept.Bearer + `"}]}`,
+		"no name":          `{"servers":[{` + key + `,"bearer":"` + kept.Bearer + `"}]}`,
+		"a name of a path": `{"servers":[{"name":"../n",` + key + `,"bearer":"` + kept.Bearer + `"}]}`,
+		"two of a name":    `{"servers":[` + other + `,{"name":"other",` + key + `,"bearer":"` + kept.Bearer + `"}]}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := c.serve()
+			if status, body := s.call("initialize"); status != http.StatusOK {
+				t.Errorf("%+v: %d %s", s.serveOutput, status, body)
+			}
+			s.stop()
+		})
+	}
+}
+
+// TestServeAndALockThatIsHeld waits for it once, and says that nothing is kept.
+func TestServeAndALockThatIsHeld(t *testing.T) {
+	waits := 0
+	s := &serveState{path: filepath.Join(t.TempDir(), "state.json"), lock: func() (func(), error) {
+		waits++
+		return nil, errors.New("it is held")
+	}}
+	one := s.name(store.Key{Server: "https://one.example/mcp"}, "")
+	two := s.name(store.Key{Server: "https://two.example/mcp"}, "")
+	l, _, err, unkept := s.begin(func(int) (net.Listener, error) { return net.Listen("tcp4", "127.0.0.1:0") })
+	if err != nil || unkept == nil || waits != 1 || s.bearer(one) == "" || s.bearer(one) == s.bearer(two) {
+		t.Errorf("%v, %v, %d waits for the lock, %+v", err, unkept, waits, s.Servers)
+	}
+	l.Close()
 }

@@ -101,7 +101,6 @@ func (b *serveBackend) promptOnPage(
 	c *handstamp.Client, t *target, l *pageLogin, o *loginOptions,
 ) {
 	open, _ := b.browserFor(o)
-	c.Prompt.Paste = nil
 	c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) {
 		text := "Sign in to " + t.name + " at " + r.Issuer + ", and come back here."
 		if open != nil {

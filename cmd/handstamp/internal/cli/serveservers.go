@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type serveBackend struct {
 type upstream struct {
 	webpage.Upstream
 	client *handstamp.Client
+	config *serverConfig
 	end    context.CancelFunc
 }
 
@@ -52,6 +54,7 @@ func (a *app) newServeBackend(names []string) (*serveBackend, error) {
 	if _, err := a.openStore(); err != nil {
 		return nil, err
 	}
+	a.in = strings.NewReader("") // the user is at the page: no login waits for a key at the terminal
 	b.state = a.loadServeState()
 	return b, nil
 }
@@ -88,6 +91,14 @@ func (b *serveBackend) log(e webpage.Event) {
 func (b *serveBackend) Servers(ctx context.Context) ([]webpage.Server, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.list(ctx)
+}
+
+// list lists the servers, and knows them by their names from then on. b.mu is held.
+func (b *serveBackend) list(ctx context.Context) ([]webpage.Server, error) {
+	if conf, err := (&app{env: b.env}).loadConfig(); err == nil {
+		b.conf = conf // another process may have changed it
+	}
 	before := len(b.clients)
 	entries, err := b.entries(ctx)
 	b.clients = b.clients[:before] // the client that has listed has nothing to store
@@ -240,8 +251,16 @@ func (b *serveBackend) Upstream(name string) (*webpage.Upstream, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.known[name]
-	if t == nil {
-		return nil, errNotSignedIn(name)
+	if t == nil { // no page is open that would have seen the login of another process
+		if _, err := b.list(context.Background()); err != nil {
+			return nil, err
+		}
+		if t = b.known[name]; t == nil {
+			return nil, errNotSignedIn(name)
+		}
+	}
+	if u := b.streams[name]; u != nil && !reflect.DeepEqual(u.config, t.config) {
+		b.endStream(name)
 	}
 	u := b.streams[name]
 	if u == nil {
@@ -264,6 +283,10 @@ func (b *serveBackend) Upstream(name string) (*webpage.Upstream, error) {
 
 // newUpstream returns a client that never starts a login. b.mu is held.
 func (b *serveBackend) newUpstream(t *target, name string) (*upstream, error) {
+	header, err := (&headerOptions{configured: t.config.Headers}).read(b.app)
+	if err != nil {
+		return nil, err
+	}
 	c, err := b.client(t, &loginOptions{}, handstamp.LoginNever)
 	if err != nil {
 		return nil, err
@@ -271,7 +294,8 @@ func (b *serveBackend) newUpstream(t *target, name string) (*upstream, error) {
 	c.LockTimeout = 0 // no command is waiting: a slow refresh elsewhere is waited for
 	b.showEvents(c, name, false)
 	life, end := context.WithCancel(context.Background())
-	return &upstream{webpage.Upstream{URL: t.url, Client: c.HTTPClient(t.url), Life: life}, c, end}, nil
+	u := webpage.Upstream{URL: t.url, Header: header, Client: c.HTTPClient(t.url), Life: life}
+	return &upstream{u, c, t.config, end}, nil
 }
 
 // Explain implements [webpage.Backend].

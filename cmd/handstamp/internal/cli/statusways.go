@@ -72,20 +72,24 @@ func (a *app) writeWays(e *entry) {
 	if e.DPoP {
 		a.out.note(indent, "DPoP: the token is bound to a key of this login")
 	}
-	if e.Ways == nil {
-		return
+	if e.Ways != nil {
+		a.writeFlags(e.Ways)
 	}
-	if e.Ways.DPoP == "always" || e.Ways.DPoP == "never" {
-		a.out.note(indent, "DPoP: %s, as the login was made", e.Ways.DPoP)
+}
+
+// writeFlags prints what the login was configured with.
+func (a *app) writeFlags(w *ways) {
+	if w.DPoP == "always" || w.DPoP == "never" {
+		a.out.note(indent, "DPoP: %s, as the login was made", w.DPoP)
 	}
-	switch k := e.Ways.Key; {
+	switch k := w.Key; {
 	case k == nil:
 	case k.Problem != "":
 		a.out.bad(indent, "%s", capital(clean(k.Problem)))
 	default:
-		a.out.note(indent, "Key: %s %s (%s)", k.Algorithm, clean(k.ID), clean(e.Ways.JWTKeyFile))
+		a.out.note(indent, "Key: %s %s (%s)", k.Algorithm, clean(k.ID), clean(w.JWTKeyFile))
 	}
-	if file := e.Ways.ClientCertFile; file != "" {
+	if file := w.ClientCertFile; file != "" {
 		a.out.note(indent, "Certificate: %s", clean(file))
 	}
 }

@@ -91,24 +91,42 @@ func (a *app) decideStore() error {
 	if err != nil || c.by != "" {
 		return err
 	}
-	c.word = storeKeyring
+	// A keyring that hangs must not hold up those that wait for the lock.
 	missing := keyringstore.Check(context.Background(), a.keyringOptions())
-	switch {
-	case missing == nil:
+	if missing != nil && !errors.Is(missing, keyringstore.ErrUnavailable) {
+		// It is there, and files in its place would be a surprise.
+		return keyringFailure(missing, "; or choose files with --store file")
+	}
+	unlock, err := a.lockChoice(context.Background())
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if c, err = a.chosenStore(); err != nil || c.by != "" {
+		return err // another process has chosen
+	}
+	if missing == nil {
+		c.word = storeKeyring
 		a.tell("Logins are kept sealed, with the key in the system keyring; " +
 			"handstamp store info says more")
-	case errors.Is(missing, keyringstore.ErrUnavailable):
+	} else {
 		c.word = storeFile
 		a.tell("Logins are kept in files that only you can read, as there is no system keyring; " +
 			"handstamp store info says more")
-	default: // it is there, and files in its place would be a surprise
-		return keyringFailure(missing, "; or choose files with --store file")
 	}
 	a.decided, a.store = storeChoice{c.word, storeAuto}, nil
 	if err := a.noteStore(storeMembers{Store: c.word}); err != nil {
 		a.logger(handstamp.StepStore).Debug("the choice of the store cannot be noted", "err", err)
 	}
 	return nil
+}
+
+// lockChoice has this process alone choose a store or change the choice, and look at the
+// configuration anew.
+func (a *app) lockChoice(ctx context.Context) (unlock func(), err error) {
+	unlock, err = a.lockShared(ctx, "choice")
+	a.conf = nil
+	return unlock, err
 }
 
 // storeWord checks a value of --store, and makes a path absolute.

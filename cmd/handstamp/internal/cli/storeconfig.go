@@ -1,14 +1,10 @@
 package cli
 
 import (
-	"bytes"
-	"crypto/rand"
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
 )
 
 // storeMembers are the members of the configuration that say where credentials are.
@@ -21,103 +17,25 @@ type storeMembers struct {
 // noteStore writes the members into the configuration, which otherwise stays as it is, byte for
 // byte. Empty ones are removed.
 func (a *app) noteStore(members storeMembers) error {
-	conf, err := a.loadConfig()
-	if err != nil || conf.storeMembers == members {
-		return err
-	}
-	dirs, err := findFolders(a.env)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dirs.Config, "config.json")
-	text, err := readFile(path, maxConfig)
-	if errors.Is(err, fs.ErrNotExist) {
-		text, err = []byte("{}\n"), nil
-	}
-	if err != nil {
-		return err
-	}
-	values := map[string]string{"store": members.Store, "store_key_file": members.StoreKeyFile,
-		"store_passphrase_file": members.StorePassphraseFile}
-	for _, name := range []string{"store_passphrase_file", "store_key_file", "store"} {
-		text = withMember(text, name, values[name])
-	}
-	next, err := parseConfig(text)
-	if err != nil || next.storeMembers != members {
-		return fmt.Errorf("%s cannot be changed safely: set its member \"store\" to %q by hand",
-			path, members.Store)
-	}
-	if err := replaceFile(path, text); err != nil {
-		return err
-	}
-	conf.storeMembers = members
-	return nil
-}
-
-// replaceFile writes a file in one step. A symbolic link stays one.
-func replaceFile(path string, text []byte) error {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	mode := fs.FileMode(0o600)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	temp := path + "." + rand.Text()
-	err := os.WriteFile(temp, text, mode)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		_ = os.Remove(temp)
-	}
-	return err
-}
-
-// withMember returns a JSON object in which a member has a value, or is missing if that is empty.
-// The rest of the text stays as it is.
-func withMember(text []byte, name, value string) []byte {
-	quoted, _ := json.Marshal(value) // which always works
-	d := json.NewDecoder(bytes.NewReader(text))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return text
-	}
-	first := int(d.InputOffset())
-	members := 0
-	for end := first; d.More(); members++ {
-		begin := end
-		key, err := d.Token()
+	return a.editConfig(context.Background(), func(text []byte) ([]byte, error) {
+		before, err := splice.Members(splice.JSON, text, nil)
+		for _, m := range []struct{ name, value string }{
+			{"store", members.Store},
+			{"store_key_file", members.StoreKeyFile},
+			{"store_passphrase_file", members.StorePassphraseFile},
+		} {
+			old, there := before[m.name]
+			switch {
+			case err != nil || there && old == m.value:
+			case m.value != "":
+				text, err = splice.Put(splice.JSON, text, nil, m.name, m.value)
+			case there:
+				text, err = splice.Remove(splice.JSON, text, nil, m.name, 0)
+			}
+		}
 		if err != nil {
-			return text
+			return nil, fmt.Errorf("%w: set its member \"store\" to %q by hand", err, members.Store)
 		}
-		var old json.RawMessage
-		if d.Decode(&old) != nil {
-			return text
-		}
-		end = int(d.InputOffset())
-		switch {
-		case key != name:
-		case value != "":
-			return join(text[:end-len(old)], quoted, text[end:])
-		case members > 0: // with the comma before it
-			return join(text[:begin], text[end:])
-		default: // with the comma after it
-			rest := bytes.TrimLeft(text[end:], " \t\r\n")
-			rest, _ = bytes.CutPrefix(rest, []byte(","))
-			return join(text[:begin], rest)
-		}
-	}
-	if value == "" {
-		return text
-	}
-	member := fmt.Appendf(nil, "\n  %q: %s", name, quoted)
-	if members > 0 {
-		return join(text[:first], member, []byte(","), text[first:])
-	}
-	return join(text[:first], member, []byte("\n"), bytes.TrimLeft(text[first:], " \t\r\n"))
+		return text, nil
+	})
 }
-
-func join(parts ...[]byte) []byte { return bytes.Join(parts, nil) }

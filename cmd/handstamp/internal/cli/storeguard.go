@@ -55,6 +55,22 @@ func (g *guardedStore) Get(
 	return value, revision, err
 }
 
+// Lock implements [store.Store]. Where the login is in both stores still, a refresh would use up
+// the refresh token of the other one.
+func (g *guardedStore) Lock(
+	ctx context.Context, key store.Key, name store.LockName,
+) (func(), error) {
+	unlock, err := g.Store.Lock(ctx, key, name)
+	if err != nil {
+		return nil, err
+	}
+	if moved := g.moved(); moved != nil {
+		unlock()
+		return nil, moved
+	}
+	return unlock, nil
+}
+
 // Peek implements [store.Peeker], as far as the store does.
 func (g *guardedStore) Peek(
 	ctx context.Context, key store.Key,

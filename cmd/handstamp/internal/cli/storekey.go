@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
@@ -62,16 +63,26 @@ const keyNoteVersion = 1
 // encryptedKey returns the key of an encrypted store: that of the key file that is named, or one
 // that is derived from a passphrase. The first use of an empty store makes it.
 func (a *app) encryptedKey(o *openedStore) (secret.String, error) {
-	unlock, err := o.Lock(context.Background(), store.Key{Server: storeEncrypted}, "key")
-	if err != nil {
-		return "", &failure{kind: kindStore, err: err}
-	}
-	defer unlock()
 	path := filepath.Join(o.folders.Credentials, keyNoteName)
 	note, err := readKeyNote(path)
+	if err == nil && note == nil {
+		// This process alone makes the key, for which its user may type a passphrase.
+		var unlock func()
+		at := store.Key{Server: storeEncrypted}
+		if unlock, err = a.lock(context.Background(), o, at, "key"); err != nil {
+			return "", err
+		}
+		defer unlock()
+		note, err = readKeyNote(path)
+	}
 	if err != nil {
 		return "", err
 	}
+	return a.keyOfNote(o, note, path)
+}
+
+// keyOfNote returns the key that the note at path is about, or makes both if there is none.
+func (a *app) keyOfNote(o *openedStore, note *keyNote, path string) (secret.String, error) {
 	from, err := a.keySources()
 	if err != nil {
 		return "", err
@@ -91,7 +102,7 @@ func (a *app) encryptedKey(o *openedStore) (secret.String, error) {
 	}
 	next.KeyID = key.ID()
 	switch {
-	case note != nil && note.KeyID != next.KeyID:
+	case note != nil && note.KeyID != next.KeyID, note == nil && !isNew && !opensAny(o.Store, key):
 		return "", storeFailure("the encrypted store was sealed with another key than that of "+
 			cmp.Or(from.keyFile, "the passphrase"), "give the one that it was made with")
 	case note == nil:
@@ -100,6 +111,17 @@ func (a *app) encryptedKey(o *openedStore) (secret.String, error) {
 		}
 	}
 	return encodeKey(raw), nil
+}
+
+// opensAny reports whether a key opens any of the values in a store of sealed ones.
+func opensAny(values store.Store, key sealed.Key) bool {
+	ctx := context.Background()
+	keys, _ := values.List(ctx) // without any, no key opens one
+	opened := sealed.New(values, key).(store.Peeker)
+	return slices.ContainsFunc(keys, func(k store.Key) bool {
+		_, _, err := opened.Peek(ctx, k)
+		return err == nil
+	})
 }
 
 // fit finds a source that cannot have the key that a store was made with.
@@ -216,7 +238,7 @@ func (s keySources) passphrase(a *app, isNew bool) (phrase secret.String, err er
 func (a *app) keyFromFile(path string, isNew bool) ([]byte, error) {
 	text, err := readRegular(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) && isNew {
-		if text, err = createKeyFile(path); err == nil {
+		if text, err = createKeyFile(path, os.Link); err == nil {
 			a.tell("Made the key file " + path + ": keep a copy, as nothing else opens the logins")
 		}
 	}
@@ -238,15 +260,18 @@ func (a *app) keyFromFile(path string, isNew bool) ([]byte, error) {
 	return raw, nil
 }
 
-// createKeyFile makes a key file, of which there is either nothing or all.
-func createKeyFile(path string) ([]byte, error) {
+// createKeyFile makes a key file, of which there is either nothing or all, and returns what is in
+// it. Another process may make it first. link is [os.Link].
+func createKeyFile(path string, link func(temp, path string) error) ([]byte, error) {
 	raw := make([]byte, sealed.KeySize)
 	rand.Read(raw)
 	text := []byte(base64.StdEncoding.EncodeToString(raw) + "\n")
-	temp := path + "." + rand.Text()
-	if err := os.WriteFile(temp, text, 0o600); err != nil {
-		return nil, withoutPath(err)
+	err := publish(path, text, 0o600, link)
+	if _, ok := errors.AsType[*os.LinkError](err); ok && !errors.Is(err, fs.ErrExist) {
+		err = writeNew(path, text, 0o600) // on a file system without hard links
 	}
-	defer os.Remove(temp)
-	return text, os.Link(temp, path)
+	if errors.Is(err, fs.ErrExist) {
+		return readRegular(path, maxConfig)
+	}
+	return text, withoutPath(err)
 }

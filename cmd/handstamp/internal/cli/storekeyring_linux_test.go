@@ -178,3 +178,17 @@ func TestKeyringInTroubleIsNoReasonForFiles(t *testing.T) {
 		}
 	}
 }
+
+// Processes that begin at once do not wait for each other's calls of a keyring that hangs.
+func TestKeyringThatHangsHoldsUpNoOtherProcess(t *testing.T) {
+	c := withKeyring(t, keyringtest.SilentBus(t))
+	unlock, err := c.inside().lockChoice(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	_, stderr, code := c.run("login", c.server.MCPURL())
+	if code != exitStore || !strings.Contains(stderr, "does not respond") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}

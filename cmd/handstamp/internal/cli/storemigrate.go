@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 
-	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/keyringstore"
 	"github.com/spf13/cobra"
@@ -66,17 +63,31 @@ type migrateOutcome struct {
 	Outcome string `json:"outcome"`
 }
 
+func (m *storeMigrate) note(key store.Key, outcome string) {
+	m.report.Credentials = append(m.report.Credentials, migrateOutcome{key, outcome})
+}
+
+// The outcomes for a credential.
+const (
+	outcomeMoved   = "moved"
+	outcomeNewer   = "kept"    // the target has a newer one
+	outcomeDamaged = "damaged" // it stays where it is
+)
+
 func (m *storeMigrate) run(ctx context.Context, args []string) error {
+	do := m.listOnly
+	if !m.dryRun {
+		unlock, err := m.lockChoice(ctx)
+		if err != nil {
+			return err
+		}
+		defer unlock()
+		do = m.move
+	}
 	if err := m.plan(args[0]); err != nil {
 		return err
 	}
-	var err error
-	if m.dryRun {
-		err = m.listOnly(ctx)
-	} else {
-		err = m.move(ctx)
-	}
-	if err != nil {
+	if err := do(ctx); err != nil {
 		return err
 	}
 	return m.print(m.report, m.show)
@@ -103,7 +114,43 @@ func (m *storeMigrate) plan(to string) error {
 	}
 	m.report = migrateOutput{From: []string{}, To: m.to, DryRun: m.dryRun,
 		Credentials: []migrateOutcome{}, ChosenBy: m.overriding()}
-	return m.findSources(append(m.readJournal(), current.word))
+	words := append(m.readJournal(), current.word)
+	if err := m.checkFolders(words); err != nil {
+		return err
+	}
+	return m.findSources(words)
+}
+
+// checkFolders rejects a target whose folder is that of another store: what was moved there would
+// be removed with what was there before, or replace what is sealed.
+func (m *storeMigrate) checkFolders(words []string) error {
+	to, err := m.foldersOf(m.to)
+	if err != nil {
+		return err
+	}
+	if filepath.IsAbs(m.to) {
+		words = append(words, storeFile, storeKeyring, storeEncrypted)
+	}
+	for _, word := range words {
+		folders, err := m.foldersOf(word)
+		if err != nil {
+			return err
+		}
+		if word != m.to && sameFolder(folders.Credentials, to.Credentials) {
+			return usage("%s and %s have the same folder, %s, so there is nothing to move",
+				word, m.to, to.Credentials)
+		}
+	}
+	return nil
+}
+
+func sameFolder(a, b string) bool {
+	infoA, errA := os.Stat(a)
+	infoB, errB := os.Stat(b)
+	if errA != nil || errB != nil {
+		return filepath.Clean(a) == filepath.Clean(b)
+	}
+	return os.SameFile(infoA, infoB)
 }
 
 // findSources notes those stores that have credentials to move.
@@ -159,238 +206,6 @@ func (m *storeMigrate) listOnly(ctx context.Context) error {
 	return nil
 }
 
-func (m *storeMigrate) move(ctx context.Context) error {
-	var err error
-	if m.target, err = m.open(m.to, ""); err != nil {
-		return err
-	}
-	for _, word := range m.report.From {
-		from, err := m.open(word, "")
-		if err != nil {
-			return err
-		}
-		m.sources = append(m.sources, from)
-	}
-	if err := m.writeJournal(); err != nil {
-		return err
-	}
-	for _, from := range m.sources {
-		unlock, err := m.copyAll(ctx, from)
-		defer unlock()
-		if err != nil {
-			return err
-		}
-	}
-	if err := m.choose(); err != nil {
-		return err
-	}
-	for _, from := range m.sources {
-		if err := m.removeAll(ctx, from); err != nil {
-			return err
-		}
-	}
-	_ = os.Remove(m.journal())
-	m.findLeftovers()
-	return nil
-}
-
-// findLeftovers notes the folders in which there are files that belong to no credential.
-func (m *storeMigrate) findLeftovers() {
-	for _, from := range m.sources {
-		dir := from.folders.Credentials
-		if len(recordFiles(dir)) > 0 && !isSealed(from.word) {
-			m.report.Leftovers = append(m.report.Leftovers, dir)
-		}
-	}
-}
-
-// copyAll copies all credentials of a store. Until unlock is called, no process refreshes or
-// replaces them.
-func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock func(), err error) {
-	var locks []func()
-	unlock = func() {
-		for _, release := range locks {
-			release()
-		}
-	}
-	keys, err := from.List(ctx)
-	if err != nil {
-		return unlock, &failure{kind: kindStore, err: err}
-	}
-	for _, key := range keys {
-		for _, name := range []store.LockName{store.LockLogin, store.LockRefresh} {
-			release, err := m.lock(ctx, from, key, name)
-			if err != nil {
-				return unlock, err
-			}
-			locks = append(locks, release)
-		}
-		outcome, err := m.copy(ctx, from, key)
-		if err != nil {
-			return unlock, &failure{kind: kindStore, err: err,
-				message: "the login at " + key.String() + " cannot be moved"}
-		}
-		m.note(key, outcome)
-	}
-	return unlock, nil
-}
-
-func (m *storeMigrate) lock(
-	ctx context.Context, from store.Store, key store.Key, name store.LockName,
-) (func(), error) {
-	ctx, cancel := context.WithTimeout(ctx, m.lockTimeout())
-	defer cancel()
-	release, err := from.Lock(ctx, key, name)
-	if busy := store.Busy(err); busy != nil {
-		return nil, &failure{kind: kindStore, err: err, hint: busy.Hint()}
-	}
-	if err != nil {
-		return nil, &failure{kind: kindStore, err: err}
-	}
-	return release, nil
-}
-
-func (m *storeMigrate) note(key store.Key, outcome string) {
-	m.report.Credentials = append(m.report.Credentials, migrateOutcome{key, outcome})
-}
-
-// The outcomes for a credential.
-const (
-	outcomeMoved   = "moved"
-	outcomeNewer   = "kept"    // the target has a newer one
-	outcomeDamaged = "damaged" // it stays where it is
-)
-
-// copy copies a credential to the target, where the newer of two stays.
-func (m *storeMigrate) copy(ctx context.Context, from store.Store, key store.Key) (string, error) {
-	value, _, err := from.Get(ctx, key)
-	switch {
-	case errors.Is(err, store.ErrCorrupt):
-		return outcomeDamaged, nil
-	case errors.Is(err, store.ErrNotFound):
-		return outcomeMoved, nil
-	case err != nil:
-		return "", err
-	}
-	for {
-		there, revision, err := m.target.Get(ctx, key)
-		switch {
-		case err == nil && bytes.Equal(there, value):
-			return outcomeMoved, nil
-		case err == nil && isNewer(there, value):
-			return outcomeNewer, nil
-		case err != nil && !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt):
-			return "", err
-		}
-		// What was put is read once more before the original is removed.
-		_, err = m.target.Put(ctx, key, value, revision)
-		if err != nil && !errors.Is(err, store.ErrConflict) {
-			return "", err
-		}
-	}
-}
-
-// isNewer compares two records by the time of their last change.
-func isNewer(there, value []byte) bool {
-	a, err := record.Decode(there)
-	if err != nil {
-		return false
-	}
-	b, err := record.Decode(value)
-	return err != nil || a.UpdatedAt.After(b.UpdatedAt)
-}
-
-// choose notes the new store in the configuration.
-func (m *storeMigrate) choose() error {
-	members := storeMembers{Store: m.to}
-	if m.to == storeEncrypted {
-		from, err := m.keySources()
-		if err != nil {
-			return err
-		}
-		members.StoreKeyFile = from.keyFile
-		if from.phraseFile != "-" {
-			members.StorePassphraseFile = from.phraseFile
-		}
-	}
-	for _, from := range m.sources {
-		if err := m.copyBeside(from); err != nil {
-			return err
-		}
-	}
-	if err := m.noteStore(members); err != nil {
-		return &failure{kind: kindStore, err: err, message: "the configuration cannot be written, " +
-			"so the old store stays in use"}
-	}
-	return nil
-}
-
-// copyBeside copies what is kept beside credentials, if the target has it elsewhere.
-func (m *storeMigrate) copyBeside(from *openedStore) error {
-	old, err := m.besideFolders(from)
-	if err != nil {
-		return err
-	}
-	next, err := m.besideFolders(m.target)
-	if err != nil || old.Credentials == next.Credentials {
-		return err
-	}
-	for _, folder := range []string{settingsName, profilesName} {
-		files, _ := filepath.Glob(filepath.Join(escapeGlob(old.Credentials), folder, "*.json"))
-		for _, file := range files {
-			text, err := readRegular(file, maxConfig)
-			if err != nil {
-				continue // later sessions need the flags again
-			}
-			to := filepath.Join(next.Credentials, folder, filepath.Base(file))
-			if err := writePrivate(to, json.RawMessage(text)); err != nil {
-				return &failure{kind: kindStore, err: err}
-			}
-		}
-	}
-	return nil
-}
-
-// removeAll removes from a store what the target has, with what was there before and what is
-// damaged. What came meanwhile is moved, too.
-func (m *storeMigrate) removeAll(ctx context.Context, from *openedStore) error {
-	keys, err := from.List(ctx)
-	if err != nil {
-		return &failure{kind: kindStore, err: err}
-	}
-	for _, key := range keys {
-		outcome, err := m.copy(ctx, from, key)
-		if err != nil {
-			return &failure{kind: kindStore, err: err}
-		}
-		_, revision, err := from.Get(ctx, key)
-		if err != nil || outcome == outcomeDamaged {
-			continue
-		}
-		if err := from.Delete(ctx, key, revision); err != nil {
-			return &failure{kind: kindStore, err: err, message: "the login at " + key.String() +
-				" is moved, but cannot be removed from the old store: run this again"}
-		}
-	}
-	return m.removeRest(ctx, from)
-}
-
-// removeRest removes what a run that was killed left of credentials that it had begun to remove.
-func (m *storeMigrate) removeRest(ctx context.Context, from *openedStore) error {
-	keys, err := m.target.List(ctx)
-	if err != nil {
-		return &failure{kind: kindStore, err: err}
-	}
-	for _, key := range keys {
-		// Without a revision, a credential that is there stays.
-		err := from.Delete(ctx, key, "")
-		if err != nil && !errors.Is(err, store.ErrConflict) {
-			return &failure{kind: kindStore, err: err}
-		}
-	}
-	return nil
-}
-
 // journal is the file that names what an interrupted migration was about.
 func (m *storeMigrate) journal() string {
 	dirs, err := findFolders(m.env)
@@ -434,7 +249,11 @@ func (m *storeMigrate) show() {
 			m.out.warn("", "%s is damaged, and stays where it is", c.Key)
 		}
 	}
-	m.out.ok("", "%s %d credentials to the %s", verb, moved, storeName(m.to))
+	noun := "credentials"
+	if moved == 1 {
+		noun = "credential"
+	}
+	m.out.ok("", "%s %d %s to the %s", verb, moved, noun, storeName(m.to))
 	switch {
 	case m.dryRun:
 		return

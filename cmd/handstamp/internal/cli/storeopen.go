@@ -110,12 +110,14 @@ func (a *app) storeKey(o *openedStore) (secret.String, error) {
 	if o.word == storeEncrypted {
 		return a.encryptedKey(o)
 	}
-	raw, err := keyringstore.Key(context.Background(), o.Store, a.keyringOptions())
+	ctx, cancel := context.WithTimeout(context.Background(), a.lockTimeout())
+	defer cancel()
+	raw, err := keyringstore.Key(ctx, o.Store, a.keyringOptions())
 	if _, ok := errors.AsType[*keyringstore.Error](err); ok {
 		return "", keyringFailure(err, a.withoutKeyring(o.folders.Credentials))
 	}
 	if err != nil {
-		return "", &failure{kind: kindStore, err: err}
+		return "", storeTrouble(err)
 	}
 	return encodeKey([]byte(raw.Reveal())), nil
 }
@@ -143,6 +145,41 @@ func (a *app) keyringOptions() keyringstore.Options {
 		options.Item = "store key for " + dir
 	}
 	return options
+}
+
+// lock takes a lock of a store, for which it does not wait for ever.
+func (a *app) lock(
+	ctx context.Context, in store.Store, key store.Key, name store.LockName,
+) (unlock func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, a.lockTimeout())
+	defer cancel()
+	if unlock, err = in.Lock(ctx, key, name); err != nil {
+		return nil, storeTrouble(err)
+	}
+	return unlock, nil
+}
+
+// lockShared takes a lock that all processes of a user share, whichever store they use. What there
+// is to notice about the folder is reported where the store is opened.
+func (a *app) lockShared(ctx context.Context, what string) (unlock func(), err error) {
+	dirs, err := findFolders(a.env)
+	if err != nil {
+		return nil, err
+	}
+	locks, err := dirs.Open(filestore.Options{Warn: func(string) {}})
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
+	return a.lock(ctx, locks, store.Key{Server: what}, "shared")
+}
+
+// storeTrouble is the failure of a command whose store, or another process, is in the way.
+func storeTrouble(err error) error {
+	f := &failure{kind: kindStore, err: err}
+	if busy := store.Busy(err); busy != nil {
+		f.hint = busy.Hint()
+	}
+	return f
 }
 
 // storedKeys opens the store and returns the keys of what it has.

@@ -7,8 +7,53 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
+
+// Who is to type a passphrase can end the command instead, and the terminal shows again what is
+// typed.
+func TestInterruptedAtThePassphrase(t *testing.T) {
+	c := newCommand(t)
+	keyboard, terminal := pseudoTerminal(t)
+	before, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "handstamp", "status", "--store", "encrypted")
+	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home)
+	cmd.Stdin = terminal
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for hidden := false; !hidden; {
+		now, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+		if err != nil || ctx.Err() != nil {
+			t.Fatal(err, ctx.Err())
+		}
+		hidden = now.Lflag&unix.ECHO == 0
+	}
+	if _, err := keyboard.WriteString("\x03"); err != nil { // Ctrl-C
+		t.Fatal(err)
+	}
+	text, _ := io.ReadAll(out)
+	if code := c.wait(cmd); code != exitInterrupted {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+	after, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err != nil || *after != *before {
+		t.Errorf("%v: the terminal is %+v, and was %+v", err, after, before)
+	}
+}
 
 // A passphrase is typed unseen, twice when it is new; without a terminal it cannot be.
 func TestPassphraseOfTheStoreIsTyped(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/internal/shellword"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -54,7 +55,11 @@ func (t *target) command(verb string) string {
 // registerCommand returns the command to run once a client is registered by hand with a
 // redirect URI, whose port the next login has to listen on.
 func (t *target) registerCommand(redirectURI string) string {
-	command := t.command("login") + " --client-id ID"
+	command := t.command("login")
+	if t.auth.Grant == grantDevice {
+		command += " --device"
+	}
+	command += " --client-id ID"
 	u, err := url.Parse(redirectURI)
 	if err == nil && u.Scheme == "http" && u.Port() != "" && t.config.CallbackPort == 0 {
 		command += " --callback-port " + u.Port()
@@ -214,18 +219,10 @@ func parseURL(raw string) (*url.URL, error) {
 }
 
 // shellWord quotes a word for a shell, where users paste commands.
-func shellWord(s string) string {
-	safe := func(r rune) bool {
-		return alphanumeric(r) || strings.ContainsRune("-_./:@%+,=~", r)
-	}
-	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
-		return s
-	}
-	return shellQuote(s)
-}
+func shellWord(s string) string { return shellword.Quote(s) }
 
 // shellQuote quotes a text for a shell, in which it then means itself.
-func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+func shellQuote(s string) string { return shellword.Always(s) }
 
 func alphanumeric(r rune) bool {
 	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'

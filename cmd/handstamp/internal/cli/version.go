@@ -9,10 +9,10 @@ import (
 )
 
 // What a release is built with, for builds outside of a repository: -ldflags
-// "-X github.com/handstamp/handstamp/cmd/handstamp/internal/cli.version=1.2.3 -X ….commit=HASH -X ….date=DATE".
+// "-X github.com/handstamp/handstamp/cmd/handstamp/internal/cli.version=v1.2.3 -X ….commit=HASH -X ….date=DATE".
 // Empty: what the Go toolchain recorded in the binary counts.
 var (
-	version string // without the v of its tag: 1.2.3
+	version string // with a v, as the toolchain records it: v1.2.3
 	commit  string // the full hash
 	date    string // of the commit, as RFC 3339
 )

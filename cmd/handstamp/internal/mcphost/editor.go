@@ -3,11 +3,13 @@ package mcphost
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -34,6 +36,7 @@ type Change struct {
 	Before []byte // nil: there was none
 	After  []byte // nil: there is none any more
 	Backup string // where the text before is kept; empty: nowhere
+	Lost   bool   // an entry that Put had replaced could not be brought back
 }
 
 // Changed reports whether the edit changes anything.
@@ -56,34 +59,55 @@ func (e *Editor) Put(
 	ctx context.Context, p Place, name string, value splice.Object, ours bool,
 ) (*Change, error) {
 	return e.edit(ctx, p.File, func(before []byte, j *journal) ([]byte, error) {
-		after, err := splice.Put(p.Format, before, p.Path, name, value)
-		if err != nil || bytes.Equal(before, after) {
-			return after, err
+		return j.put(p, before, name, value, ours)
+	})
+}
+
+// put returns a text with an entry, and notes it.
+func (j *journal) put(
+	p Place, before []byte, name string, value splice.Object, ours bool,
+) ([]byte, error) {
+	after, err := splice.Put(p.Format, before, p.Path, name, value)
+	if err != nil || bytes.Equal(before, after) {
+		return after, err
+	}
+	members, err := splice.Members(p.Format, before, p.Path)
+	if err != nil {
+		return nil, err
+	}
+	for noted := range j.Entries {
+		if _, there := members[noted]; !there {
+			delete(j.Entries, noted) // the user has removed it
 		}
-		members, err := splice.Members(p.Format, before, p.Path)
-		if err != nil {
+	}
+	if len(j.Entries) == 0 {
+		j.Made, j.Objects = before == nil, missing(p, before)
+	}
+	// An entry that is written again comes out as it was before the first time.
+	original := before
+	if ours {
+		if original, _, err = j.takeBack(p, before, name); err != nil {
 			return nil, err
 		}
-		for noted := range j.Entries {
-			if _, there := members[noted]; !there {
-				delete(j.Entries, noted) // the user has removed it
-			}
-		}
-		if len(j.Entries) == 0 {
-			j.Made, j.Objects = before == nil, missing(p, before)
-		}
-		// An entry that is written again comes out as it was before the first time.
-		original, ok := j.Entries[name].undo(before)
-		if !ok && ours {
-			if original, err = splice.Remove(p.Format, before, p.Path, name, 0); err != nil {
-				return nil, err
-			}
-		} else if !ok {
-			original = before
-		}
-		j.Entries[name] = newHunk(original, after)
-		return after, nil
-	})
+	}
+	h := newHunk(original, after)
+	if then, err := splice.Members(p.Format, original, p.Path); err == nil && then[name] != nil {
+		h.Value, _ = json.Marshal(then[name])
+	}
+	j.Entries[name] = h
+	return after, nil
+}
+
+// onlyTakesBack returns what reports whether a text is one before, but for an entry that has
+// another value or is missing.
+func (p Place) onlyTakesBack(before []byte, name string) func([]byte) bool {
+	return func(original []byte) bool {
+		now, err := splice.Members(p.Format, before, p.Path)
+		then, err2 := splice.Members(p.Format, original, p.Path)
+		value, ok := then[name]
+		return err == nil && err2 == nil && (!ok || !reflect.DeepEqual(value, now[name])) &&
+			splice.OnlyDiffers(p.Format, before, original, p.Path, name)
+	}
 }
 
 // missing returns how many objects of the path are not there.
@@ -97,27 +121,47 @@ func missing(p Place, text []byte) int {
 	return 0
 }
 
-// Remove takes an entry out of a file: what Put wrote, byte by byte if it is there unchanged.
+// Remove takes an entry out of a file: what Put wrote, byte by byte if it is there unchanged. What
+// Put replaced is there again.
 func (e *Editor) Remove(ctx context.Context, p Place, name string) (*Change, error) {
-	return e.edit(ctx, p.File, func(before []byte, j *journal) ([]byte, error) {
-		h, noted := j.Entries[name]
-		delete(j.Entries, name)
-		after, ok := h.undo(before)
-		if !ok || !splice.OnlyDiffers(p.Format, before, after, p.Path, name) {
-			var err error
-			prune := 0
-			if noted {
-				prune = j.Objects
-			}
-			if after, err = splice.Remove(p.Format, before, p.Path, name, prune); err != nil {
-				return nil, err
-			}
-		}
-		if j.Made && len(j.Entries) == 0 && nothing(p, after) {
+	lost := false
+	c, err := e.edit(ctx, p.File, func(before []byte, j *journal) (after []byte, err error) {
+		after, lost, err = j.takeBack(p, before, name)
+		if err == nil && j.Made && len(j.Entries) == 0 && nothing(p, after) {
 			return nil, nil
 		}
-		return after, nil
+		return after, err
 	})
+	if c != nil {
+		c.Lost = lost
+	}
+	return c, err
+}
+
+// takeBack returns a text without an entry, or with what was in its place before, and forgets it.
+func (j *journal) takeBack(p Place, text []byte, name string) (after []byte, lost bool, err error) {
+	h, noted := j.Entries[name]
+	delete(j.Entries, name)
+	if after, ok := h.undo(text, p.onlyTakesBack(text, name)); ok {
+		return after, false, nil
+	}
+	if value, ok := h.object(); ok {
+		if after, err := splice.Put(p.Format, text, p.Path, name, value); err == nil {
+			return after, false, nil
+		}
+	}
+	prune := 0
+	if noted {
+		prune = j.Objects
+	}
+	after, err = splice.Remove(p.Format, text, p.Path, name, prune)
+	return after, h.Value != nil, err
+}
+
+// Replaced reports whether Remove brings back an entry that Put has replaced.
+func (e *Editor) Replaced(p Place, name string) bool {
+	path, err := behindLinks(p.File)
+	return err == nil && e.readJournal(path).Entries[name].Value != nil
 }
 
 // nothing reports whether a text has no content.
@@ -155,17 +199,51 @@ func (e *Editor) edit(
 		if e.DryRun || !c.Changed() {
 			return c, nil
 		}
-		if err := e.write(c, j, mode); !errors.Is(err, ErrChanging) {
+		if err := e.write(c, e.readJournal(path), j, mode); !errors.Is(err, ErrChanging) {
 			return c, err
 		}
 	}
 	return nil, ErrChanging
 }
 
-// write keeps the text before, and then replaces the file.
-func (e *Editor) write(c *Change, j *journal, mode fs.FileMode) (err error) {
-	if mode&0o200 == 0 {
-		return fs.ErrPermission
+// Rewrite replaces the text of another file in the same way, without a backup and notes. Its mode
+// stays, and a new file is the user's alone.
+func (e *Editor) Rewrite(
+	ctx context.Context, path string, change func(before []byte) ([]byte, error),
+) error {
+	path, err := behindLinks(path)
+	if err != nil {
+		return err
+	}
+	unlock, err := e.lock(ctx, path)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	for range attempts {
+		before, mode, err := readHostFile(path)
+		if err != nil {
+			return err
+		}
+		if err := writable(path, mode); err != nil {
+			return err
+		}
+		after, err := change(before)
+		if err != nil {
+			return err
+		}
+		if err := replaceFile(path, after, mode, before); !errors.Is(err, ErrChanging) {
+			return err
+		}
+	}
+	return ErrChanging
+}
+
+// write keeps the text before, and then replaces the file. Before and after that the notes are
+// written, so that they are right if it fails or never ends.
+func (e *Editor) write(c *Change, was, j *journal, mode fs.FileMode) (err error) {
+	if err := writable(c.File, mode); err != nil {
+		return err
 	}
 	if c.Before != nil {
 		if c.Backup, err = e.backup(c.File, c.Before); err != nil {
@@ -175,13 +253,13 @@ func (e *Editor) write(c *Change, j *journal, mode fs.FileMode) (err error) {
 		return err
 	}
 	made := j.Folder
-	// What is noted but not written does no harm.
-	if len(j.Entries) > 0 {
-		if err := e.writeJournal(j); err != nil {
-			return fmt.Errorf("the notes on it cannot be written: %w", err)
-		}
+	if err := e.writeJournal(j.pending(was)); err != nil {
+		return fmt.Errorf("the notes on it cannot be written: %w", err)
 	}
 	if c.After == nil {
+		if err := unchanged(c.File, c.Before); err != nil {
+			return err
+		}
 		if err := os.Remove(c.File); err != nil {
 			return err
 		}
@@ -217,7 +295,7 @@ func (e *Editor) backup(path string, text []byte) (string, error) {
 	}
 	name := time.Now().UTC().Format("20060102T150405.000000") + "-" + filepath.Base(path)
 	file := filepath.Join(folder, name)
-	if err := replaceFile(file, text, 0o600, nil); err != nil {
+	if err := writeFile(file, text); err != nil {
 		return "", err
 	}
 	all, err := os.ReadDir(folder)

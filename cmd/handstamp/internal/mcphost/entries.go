@@ -28,7 +28,8 @@ type Entry struct {
 	Kind    Kind
 	URL     string            // of a remote server; Ours: as it is given to the bridge
 	Headers map[string]string // that are sent to it; they may hold secrets
-	Args    []string          // Ours: what follows the URL
+	Args    []string          // Ours, MCPRemote: what follows the URL
+	Client  *mcpremote.Client // that mcp-remote is given; nil: none
 	Value   any               // as it was decoded
 	Project string            // for which alone the entry is, as the file names it; "": for all
 }
@@ -104,7 +105,10 @@ func newEntry(name string, object map[string]any, self string) Entry {
 		return e
 	}
 	if found := mcpremote.Commands(text, "", mcpremote.Surroundings{}); len(found) > 0 {
-		e.Kind, e.URL, e.Headers = MCPRemote, found[0].URL, found[0].Headers
+		e.Kind, e.URL, e.Headers, e.Client = MCPRemote, found[0].URL, found[0].Headers, found[0].Client
+		if i := slices.Index(words, e.URL); i >= 0 { // else it is within another word
+			e.Args = words[i+1:]
+		}
 	}
 	return e
 }

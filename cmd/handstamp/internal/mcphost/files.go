@@ -7,22 +7,32 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
-// behindLinks returns the file that a path leads to, so that a link stays one.
+// behindLinks returns the file that a path leads to, so that a link stays one. Of a file that is
+// missing, it is the one that would be made.
 func behindLinks(path string) (string, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
 	}
 	real, err := filepath.EvalSymlinks(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			return "", errors.New("it is a link to a file that is missing")
-		}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return real, err
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return "", errors.New("it is a link to a file that is missing")
+	}
+	folder := filepath.Dir(path)
+	if folder == path {
 		return path, nil
 	}
-	return real, err
+	if folder, err = behindLinks(folder); err != nil {
+		return "", err
+	}
+	return filepath.Join(folder, filepath.Base(path)), nil
 }
 
 // ReadFile returns the text of a host's file; nil if there is none.
@@ -58,12 +68,77 @@ func readHostFile(path string) ([]byte, fs.FileMode, error) {
 	return text, info.Mode().Perm(), err
 }
 
-// replaceFile replaces a file in one step. If before is not nil, the file must still have that
-// text.
-func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".handstamp-*")
+// writable returns an error if a file is there that its mode keeps from this user, or that is
+// locked: the folder alone would allow to replace it.
+func writable(path string, mode fs.FileMode) error {
+	if mode&0o200 == 0 {
+		return fs.ErrPermission
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
+	}
+	return f.Close()
+}
+
+// replaceFile replaces a host's file in one step. The file must still have the text before; nil:
+// it must be missing. It keeps its owner.
+func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) error {
+	removeTemporary(path)
+	temp, err := writeBeside(path, text, mode)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(keepOwner(temp, path), unchanged(path, before)); err != nil {
+		os.Remove(temp)
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// unchanged returns [ErrChanging] unless a file has a text; nil: it is missing.
+func unchanged(path string, before []byte) error {
+	now, err := ReadFile(path)
+	if err != nil || (now == nil) != (before == nil) || !bytes.Equal(now, before) {
+		return ErrChanging
+	}
+	return nil
+}
+
+// writeFile writes a file of our own in one step.
+func writeFile(path string, text []byte) error {
+	temp, err := writeBeside(path, text, 0o600)
+	if err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// stale is how old a temporary file is that no process writes any more.
+const stale = time.Minute
+
+// removeTemporary removes what writeBeside left where a process was killed: it has all that the file
+// has, and is not where its user would look for it.
+func removeTemporary(path string) {
+	all, _ := os.ReadDir(filepath.Dir(path))
+	for _, f := range all {
+		if info, err := f.Info(); strings.HasPrefix(f.Name(), temporaryPrefix(path)) && err == nil &&
+			info.Mode().IsRegular() && time.Since(info.ModTime()) > stale {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), f.Name()))
+		}
+	}
+}
+
+func temporaryPrefix(path string) string { return "." + filepath.Base(path) + ".handstamp-" }
+
+// writeBeside writes a temporary file in the folder of another, and returns its path.
+func writeBeside(path string, text []byte, mode fs.FileMode) (name string, err error) {
+	temp, err := os.CreateTemp(filepath.Dir(path), temporaryPrefix(path)+"*")
+	if err != nil {
+		return "", err
 	}
 	defer func() {
 		if err != nil {
@@ -72,22 +147,12 @@ func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) (err
 		}
 	}()
 	if _, err = temp.Write(text); err != nil {
-		return err
+		return "", err
 	}
 	if err = temp.Chmod(mode); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+		return "", err
 	}
-	if err = errors.Join(temp.Sync(), temp.Close()); err != nil {
-		return err
-	}
-	if before != nil {
-		now, err := os.ReadFile(path)
-		if err != nil || !bytes.Equal(now, before) {
-			os.Remove(temp.Name())
-			return ErrChanging
-		}
-	}
-	return os.Rename(temp.Name(), path)
+	return temp.Name(), errors.Join(temp.Sync(), temp.Close())
 }
 
 // makeFolders makes a folder and those above it, and returns the topmost that was missing.
@@ -106,21 +171,4 @@ func removeFolders(folder, made string) {
 	for made != "" && os.Remove(folder) == nil && folder != made {
 		folder = filepath.Dir(folder)
 	}
-}
-
-// Replace replaces a file in one step, if it still has the text before; nil: if it is missing.
-// Its mode stays, and a new file is the user's alone.
-func Replace(path string, text, before []byte) error {
-	path, err := behindLinks(path)
-	if err != nil {
-		return err
-	}
-	now, mode, err := readHostFile(path)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(now, before) {
-		return ErrChanging
-	}
-	return replaceFile(path, text, mode, now)
 }

@@ -5,8 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
 )
 
 // journal notes what was written into one file of a host, so that it can be taken back byte
@@ -23,9 +27,18 @@ type journal struct {
 type hunk struct {
 	Before []byte `json:"before"`
 	After  []byte `json:"after"`
+
+	// Value is the entry that was replaced, null if there was none: hosts write their files
+	// anew, and then the bytes are not there.
+	Value json.RawMessage `json:"value,omitempty"`
+
+	// Or is what was noted before. It counts as long as it is not known whether the file has
+	// been written since.
+	Or *hunk `json:"or,omitempty"`
 }
 
-// newHunk returns what differs between two texts.
+// newHunk returns what differs between two texts, after as much of what precedes it as makes it
+// the only such place.
 func newHunk(before, after []byte) hunk {
 	start := 0
 	for start < min(len(before), len(after)) && before[start] == after[start] {
@@ -35,15 +48,65 @@ func newHunk(before, after []byte) hunk {
 	for a > start && b > start && before[a-1] == after[b-1] {
 		a, b = a-1, b-1
 	}
-	return hunk{before[start:a], after[start:b]}
+	for n := 1; start > 0 && bytes.Count(after, after[start:b]) != 1; n *= 2 {
+		start = max(0, start-n)
+	}
+	return hunk{Before: before[start:a], After: after[start:b]}
 }
 
-// undo returns a text without the change, if it is there exactly once.
-func (h hunk) undo(text []byte) ([]byte, bool) {
-	if len(h.After) == 0 || bytes.Count(text, h.After) != 1 {
+// places bounds how often what was written is looked for in a text.
+const places = 20
+
+// undo returns a text without the change, made at the first place where the outcome fits: the user
+// may have copied what was written, into a comment or to another name.
+func (h hunk) undo(text []byte, fits func(original []byte) bool) ([]byte, bool) {
+	from := 0
+	for range places {
+		i := bytes.Index(text[from:], h.After)
+		if i < 0 || len(h.After) == 0 {
+			break
+		}
+		from += i
+		original := slices.Concat(text[:from], h.Before, text[from+len(h.After):])
+		if fits(original) {
+			return original, true
+		}
+		from++
+	}
+	if h.Or != nil {
+		return h.Or.undo(text, fits)
+	}
+	return nil, false
+}
+
+// object returns the entry that was replaced; ok is false if there was none, or nothing that can
+// be written again.
+func (h hunk) object() (o splice.Object, ok bool) {
+	d := json.NewDecoder(bytes.NewReader(h.Value))
+	d.UseNumber()
+	var value any
+	if d.Decode(&value) != nil {
 		return nil, false
 	}
-	return bytes.Replace(text, h.After, h.Before, 1), true
+	members, ok := value.(map[string]any)
+	if !ok {
+		return nil, false
+	}
+	return object(members), true
+}
+
+func object(members map[string]any) splice.Object {
+	o := splice.Object{}
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		value := members[name]
+		if inner, ok := value.(map[string]any); ok {
+			value = object(inner)
+		} else if list, ok := value.([]any); ok && len(texts(list)) == len(list) {
+			value = texts(list)
+		}
+		o = append(o, splice.Member{Name: name, Value: value})
+	}
+	return o
 }
 
 // sum names a file in the editor's folder.
@@ -70,6 +133,21 @@ func (e *Editor) readJournal(file string) *journal {
 	return j
 }
 
+// pending returns what has to be noted before a file is written: what was, and what will be.
+func (j *journal) pending(was *journal) *journal {
+	both := *j
+	both.Entries = maps.Clone(was.Entries)
+	for name, h := range j.Entries {
+		if old, ok := was.Entries[name]; ok && bytes.Equal(old.After, h.After) {
+			h = old
+		} else if ok {
+			h.Or = &old
+		}
+		both.Entries[name] = h
+	}
+	return &both
+}
+
 // writeJournal keeps what is noted, or removes it where nothing is.
 func (e *Editor) writeJournal(j *journal) error {
 	if len(j.Entries) == 0 {
@@ -82,5 +160,5 @@ func (e *Editor) writeJournal(j *journal) error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(e.journalFile(j.File), text, 0o600, nil)
+	return writeFile(e.journalFile(j.File), text)
 }

@@ -30,7 +30,7 @@ func (jsonFormat) parse(text []byte) (any, error) {
 	return document, nil
 }
 
-func (jsonFormat) put(text []byte, path []string, name string, value Object) ([]byte, error) {
+func (jsonFormat) put(text []byte, path []string, name string, value any) ([]byte, error) {
 	if len(bytes.TrimSpace(text)) == 0 {
 		return append(jsonText(nested(append(slices.Clone(path), name), value), "", "  ", "\n"), '\n'), nil
 	}
@@ -90,15 +90,15 @@ func (jsonFormat) remove(text []byte, path []string, name string, prune int) ([]
 }
 
 // nested returns value below names, one object in another.
-func nested(names []string, value Object) Object {
+func nested(names []string, value any) any {
 	for _, name := range slices.Backward(names) {
 		value = Object{{name, value}}
 	}
 	return value
 }
 
-// jsonText returns an object as JSON that spans lines, whose further ones begin with prefix.
-func jsonText(value Object, prefix, unit, end string) []byte {
+// jsonText returns a value as JSON. An object spans lines; all but the first begin with prefix.
+func jsonText(value any, prefix, unit, end string) []byte {
 	var out bytes.Buffer
 	compact := jsonCompact(value)
 	if err := json.Indent(&out, compact, prefix, unit); err != nil {

@@ -115,7 +115,7 @@ func (p *jsonPlace) afterComments(offset, end int) int {
 }
 
 // insert returns the cuts that add a member behind the others.
-func (p *jsonPlace) insert(name string, value Object) []cut {
+func (p *jsonPlace) insert(name string, value any) []cut {
 	var cuts []cut
 	n := len(p.object.Members)
 	from, comma, indent := p.start+1, false, p.indent(p.start)+p.unit
@@ -151,7 +151,7 @@ func (p *jsonPlace) inLine(noComments bool) bool {
 }
 
 // inlineMember returns a member on one line, with spaces if the text has them.
-func (p *jsonPlace) inlineMember(name string, value Object) string {
+func (p *jsonPlace) inlineMember(name string, value any) string {
 	if !bytes.Contains(p.text, []byte(`": `)) && !bytes.Contains(p.text, []byte(`, "`)) {
 		return jsonScalar(name) + ":" + jsonInline(value, false)
 	}
@@ -163,7 +163,7 @@ func (p *jsonPlace) inlineMember(name string, value Object) string {
 }
 
 // replace returns the cut that gives a member another value.
-func (p *jsonPlace) replace(m hujson.ObjectMember, value Object) cut {
+func (p *jsonPlace) replace(m hujson.ObjectMember, value any) cut {
 	text := jsonInline(value, bytes.Contains(p.text, []byte(`": `)))
 	if p.spansLines() {
 		text = string(jsonText(value, p.indent(m.Name.StartOffset), p.unit, p.end1))

@@ -11,10 +11,14 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
+	"sync"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
-// Member is a named value: a string, a bool, an int, a []string or an Object.
+// Member is a named value: a string, a bool, an int, a []string or an [Object].
 type Member struct {
 	Name  string
 	Value any
@@ -34,7 +38,24 @@ func unsafe(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnsafe, fmt.Sprintf(format, args...))
 }
 
-func syntax(err error) error { return fmt.Errorf("%w: %w", ErrSyntax, err) }
+// syntax returns what is reported of a parser's error: where it is, since the rest may quote the
+// file, which has secrets in it.
+func syntax(err error) error {
+	place := place().FindString(err.Error())
+	if decode, ok := errors.AsType[*toml.DecodeError](err); ok {
+		line, column := decode.Position()
+		place = fmt.Sprintf("line %d, column %d", line, column)
+	}
+	if place == "" {
+		return ErrSyntax
+	}
+	return fmt.Errorf("%w: %s", ErrSyntax, place)
+}
+
+// place finds where an error is, behind the name of its library.
+var place = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\bline \d+(, column \d+)?`)
+})
 
 // Format is how a file is written.
 type Format interface {
@@ -42,7 +63,7 @@ type Format interface {
 	// can be compared.
 	parse(text []byte) (any, error)
 	// put returns the text with the member in place, which is replaced if it is there.
-	put(text []byte, path []string, name string, value Object) ([]byte, error)
+	put(text []byte, path []string, name string, value any) ([]byte, error)
 	// remove returns the text without the member. Of the objects at the end of path, at most
 	// prune that have become empty are removed, too.
 	remove(text []byte, path []string, name string, prune int) ([]byte, error)
@@ -58,8 +79,8 @@ var (
 var byteOrderMark = []byte("\ufeff")
 
 // Put returns a copy of text in which the object at path, which is made if it is missing, has
-// the member. An empty text becomes a document.
-func Put(f Format, text []byte, path []string, name string, value Object) ([]byte, error) {
+// the member, of a value as in a [Member]. An empty text becomes a document.
+func Put(f Format, text []byte, path []string, name string, value any) ([]byte, error) {
 	return splice(f, text, func(body []byte) ([]byte, error) {
 		return f.put(body, path, name, value)
 	}, func(before any) (any, error) {

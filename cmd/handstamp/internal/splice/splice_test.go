@@ -126,6 +126,28 @@ func TestRemoveBetweenOthers(t *testing.T) {
 	}
 }
 
+// A comment in an object keeps it from being removed with its last member.
+func TestCommentsStayWithTheirObject(t *testing.T) {
+	for name, test := range map[string]struct {
+		format     Format
+		text, want string
+	}{
+		"JSON":         {JSON, "{\n  \"m\": { // mine\n    \"new\": {}\n  }\n}\n", "{\n  \"m\": { // mine\n  }\n}\n"},
+		"YAML, before": {YAML, "m:\n  # mine\n  new:\n    a: 1\nb: 1\n", "m: {}\n  # mine\nb: 1\n"},
+		"YAML, behind": {YAML, "m:\n  new:\n    a: 1\n  # mine\nb: 1\n", "  # mine\nb: 1\n"},
+		"YAML, beside": {YAML, "m: # mine\n  new:\n    a: 1\nb: 1\n", "m: {} # mine\nb: 1\n"},
+		"YAML, none":   {YAML, "m:\n\n  new:\n    a: 1 # in\n\nb: 1\n", "\nb: 1\n"},
+		"TOML":         {TOML, "[m]\n# mine\n\n[m.new]\na = 1\n", "[m]\n# mine\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := Remove(test.format, []byte(test.text), []string{"m"}, "new", 1)
+			if err != nil || string(out) != test.want {
+				t.Errorf("%q, %v; want %q", out, err, test.want)
+			}
+		})
+	}
+}
+
 // An entry that is there is replaced where it is.
 func TestPutReplaces(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -141,6 +163,28 @@ func TestPutReplaces(t *testing.T) {
 		if err != nil || string(out) != test.want {
 			t.Errorf("%s: %q, %v; want %q", name, out, err, test.want)
 		}
+	}
+}
+
+// A value that is no object, at the top of a document.
+func TestPutWord(t *testing.T) {
+	for name, test := range map[string]struct{ text, want string }{
+		"new":         {"{\n  \"a\": {\n    \"b\": 1\n  }\n}\n", "{\n  \"a\": {\n    \"b\": 1\n  },\n  \"store\": \"<file>\"\n}\n"},
+		"replaced":    {"{\n  \"store\": {\"x\": []}, // c\n  \"a\": 1\n}", "{\n  \"store\": \"<file>\", // c\n  \"a\": 1\n}"},
+		"on one line": {`{"a":1}`, `{"a":1,"store":"<file>"}`},
+		"empty":       {"", "{\n  \"store\": \"<file>\"\n}\n"},
+		"BOM, CRLF":   {"\ufeff{\r\n  \"a\": 1\r\n}\r\n", "\ufeff{\r\n  \"a\": 1,\r\n  \"store\": \"<file>\"\r\n}\r\n"},
+	} {
+		out, err := Put(JSON, []byte(test.text), nil, "store", "<file>")
+		if err != nil || string(out) != test.want {
+			t.Errorf("%s: %q, %v; want %q", name, out, err, test.want)
+		}
+	}
+	if out, err := Put(YAML, []byte("e:\n  a: 1\n"), []string{"e"}, "b", true); string(out) != "e:\n  b: true\n  a: 1\n" {
+		t.Errorf("YAML: %q, %v", out, err)
+	}
+	if out, err := Put(TOML, nil, []string{"e"}, "b", true); !errors.Is(err, ErrUnsafe) {
+		t.Errorf("TOML: %q, %v", out, err)
 	}
 }
 
@@ -215,6 +259,38 @@ func TestRejected(t *testing.T) {
 				t.Errorf("%q, %v; want %v", out, err, test.want)
 			}
 		})
+	}
+}
+
+// What is reported of a file that cannot be parsed is where, and nothing of the file itself.
+func TestErrorsQuoteNothing(t *testing.T) {
+	for text, test := range map[string]struct {
+		format Format
+		want   string
+	}{
+		"{\n  \"a\": hunter2}":                   {JSON, ": line 2, column 8"},
+		"{\"a\": {hunter2: 1}}":                  {JSON, ": line 1, column 8"},
+		"{\"a\": \"hunter2\\q\"}":                {JSON, ": line 1, column 7"},
+		"[m.a]\nkey = hunter2\n":                 {TOML, ": line 2, column 7"},
+		"[m.a]\nkey = \"hunter2\n":               {TOML, ": line 2, column"},
+		"[m.a]\nhunter2 = 1\nhunter2 = 2\n":      {TOML, ": line 3"},
+		"hunter2 = 1\n[hunter2]\na = 1\n":        {TOML, ": line 2"},
+		"m:\n  a: *hunter2\n":                    {YAML, ""},
+		"m:\n  a: !!int hunter2\n":               {YAML, ""},
+		"m:\n  a: @hunter2\n":                    {YAML, ": line 2"},
+		"m:\n  hunter2: 1\n  hunter2: 2\n":       {YAML, ": line 3"},
+		"m:\n  a: {[hunter2]: {}, [hunter2]: 1}": {YAML, ""},
+	} {
+		for _, do := range []func() error{
+			func() error { _, err := Put(test.format, []byte(text), []string{"m"}, "new", entry); return err },
+			func() error { _, err := Members(test.format, []byte(text), []string{"m"}); return err },
+		} {
+			err := do()
+			if err == nil || !errors.Is(err, ErrSyntax) || strings.Contains(err.Error(), "hunter2") ||
+				!strings.HasPrefix(err.Error(), ErrSyntax.Error()+test.want) {
+				t.Errorf("%q: %v", text, err)
+			}
+		}
 	}
 }
 

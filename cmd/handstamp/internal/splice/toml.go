@@ -19,13 +19,17 @@ func (tomlFormat) parse(text []byte) (any, error) {
 	return document, nil
 }
 
-func (tomlFormat) put(text []byte, path []string, name string, value Object) ([]byte, error) {
+func (tomlFormat) put(text []byte, path []string, name string, value any) ([]byte, error) {
+	object, ok := value.(Object)
+	if !ok {
+		return nil, unsafe("%q would be no table", name)
+	}
 	tables, err := tomlTables(text, path[0])
 	if err != nil {
 		return nil, err
 	}
 	end := lineEnd(text)
-	table := strings.ReplaceAll(tomlTable(path[0], name, value), "\n", end)
+	table := strings.ReplaceAll(tomlTable(path[0], name, object), "\n", end)
 	if mine := tables.below(path[0], name); len(mine) > 0 {
 		return apply(text, tomlCuts(mine, table)...), nil
 	}

@@ -26,7 +26,7 @@ func (yamlFormat) parse(text []byte) (any, error) {
 	return document, nil
 }
 
-func (yamlFormat) put(text []byte, path []string, name string, value Object) ([]byte, error) {
+func (yamlFormat) put(text []byte, path []string, name string, value any) ([]byte, error) {
 	root, err := openYAML(text)
 	if err != nil {
 		return nil, err
@@ -85,6 +85,9 @@ func (yamlFormat) remove(text []byte, path []string, name string, prune int) ([]
 		return apply(text, gone), nil
 	}
 	if prune > 0 {
+		if bytes.ContainsRune(text[section.start:mine.start], '#') {
+			return nil, unsafe("a comment would be lost")
+		}
 		return apply(text, cut{section.start, section.end(), ""}), nil
 	}
 	colon := section.start + bytes.IndexByte(text[section.start:], ':') + 1

@@ -1,0 +1,213 @@
+//go:build unix
+
+package cli
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// withKeyFile returns the command with the path of a key file.
+func withKeyFile(t *testing.T) (c *command, keyFile string) {
+	c = newCommand(t)
+	keyFile = filepath.Join(t.TempDir(), "store.key")
+	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + keyFile}
+	return c, keyFile
+}
+
+// A migration whose target is the folder of its source, under another name, removes nothing.
+func TestMigrationIntoItsOwnFolderIsRejected(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "link")
+	for name, test := range map[string]struct {
+		from   string // where the logins are first
+		target func(home string) string
+	}{
+		"its path": {storeFile, func(home string) string { return home + "/credentials" }},
+		"a link": {storeFile, func(home string) string {
+			if err := os.Symlink(home+"/credentials", link); err != nil {
+				t.Fatal(err)
+			}
+			return link
+		}},
+		"in the clear over sealed": {storeEncrypted, func(home string) string {
+			return home + "/credentials/encrypted"
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, _ := withKeyFile(t)
+			values := c.plant(2)
+			if test.from != storeFile {
+				c.mustRun("store", "migrate", test.from)
+			}
+			target := test.target(c.home)
+			for _, more := range [][]string{{"--dry-run"}, nil} {
+				args := append([]string{"store", "migrate", target}, more...)
+				if _, stderr, code := c.run(args...); code != exitUsage {
+					t.Errorf("%q: exit code %d\n%s", args, code, stderr)
+				}
+			}
+			c.wantAll(values)
+		})
+	}
+}
+
+// A migration that ends halfway changes nothing of which store is used, also where nothing but the
+// credentials has told which it is.
+func TestMigrationThatEndsHalfwayLeavesTheStoreInUse(t *testing.T) {
+	c, _ := withKeyFile(t)
+	c.env = append(c.env, "HANDSTAMP_STORE=encrypted")
+	values := c.plant(3)
+	c.env = c.env[:1]
+	c.wantAll(values)
+	last := store.Key{Server: "https://mcp2.example/mcp", Profile: store.DefaultProfile}
+	file := filepath.Join(c.home, "credentials", storeEncrypted, last.Name()+".json")
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := c.run("store", "migrate", storeFile); code != exitStore {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if n := countFiles(filepath.Join(c.home, "credentials")); n != 2 {
+		t.Errorf("%d logins were copied", n)
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.wantAll(values)
+	c.mustRun("store", "migrate", storeFile)
+	c.wantAll(values)
+}
+
+// Of several migrations at once to different stores, whichever ends last has all logins.
+func TestMigrationsAtOnceLoseNoLogin(t *testing.T) {
+	c, _ := withKeyFile(t)
+	values := c.plant(20)
+	ended := make(chan error)
+	dir := t.TempDir()
+	targets := []string{storeEncrypted, filepath.Join(dir, "a"), filepath.Join(dir, "b")}
+	for _, to := range targets {
+		cmd, stdin, _, _ := c.start("store", "migrate", to)
+		stdin.Close()
+		go func() { ended <- cmd.Wait() }()
+	}
+	for range targets {
+		if err := <-ended; err != nil {
+			t.Errorf("a migration: %v", err)
+		}
+	}
+	c.wantAll(values)
+}
+
+// A store whose note of its key is lost takes no other key than that of its records.
+func TestEncryptedStoreWithoutItsNoteTakesNoOtherKey(t *testing.T) {
+	c, keyFile := withKeyFile(t)
+	values := c.plant(1)
+	c.mustRun("store", "migrate", storeEncrypted)
+	note := filepath.Join(c.home, "credentials", storeEncrypted, keyNoteName)
+	if err := os.Remove(note); err != nil {
+		t.Fatal(err)
+	}
+	other, otherFile := withKeyFile(t)
+	other.plant(1)
+	other.mustRun("store", "migrate", storeEncrypted)
+	c.env[0] = "HANDSTAMP_STORE_KEY_FILE=" + otherFile
+	if _, stderr, code := c.run("status"); code != exitStore {
+		t.Errorf("another key: exit code %d\n%s", code, stderr)
+	}
+	c.env[0] = "HANDSTAMP_STORE_KEY_FILE=" + keyFile
+	c.mustRun("store", "info")
+	c.wantAll(values)
+}
+
+// A process that has begun to make the key, such as one whose user types a passphrase, keeps those
+// that have it from nothing, and the others not for ever.
+func TestEncryptedStoreIsNotHeldUpByItsKeysLock(t *testing.T) {
+	c, _ := withKeyFile(t)
+	c.env = append(c.env, "HANDSTAMP_STORE=encrypted")
+	a := c.inside()
+	folders, err := a.foldersOf(storeEncrypted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := a.open(folders.Credentials, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold := func() (unlock func()) {
+		unlock, err := held.Lock(t.Context(), store.Key{Server: storeEncrypted}, "key")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return unlock
+	}
+	unlock := hold()
+	if _, stderr, code := c.run("status", "--timeout", "100ms"); code != exitStore {
+		t.Errorf("while the key is made: exit code %d\n%s", code, stderr)
+	}
+	unlock()
+	values := c.plant(1)
+	defer hold()()
+	c.mustRun("store", "info")
+	c.wantAll(values)
+}
+
+// A process that refreshes in a store from which the logins were moved, but not removed yet, would
+// use up the refresh token of the new store.
+func TestMigrationThatIsKilledIsNoticedBeforeARefresh(t *testing.T) {
+	c, _ := withKeyFile(t)
+	values := c.plant(1)
+	running, err := c.inside().openStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.inside().noteStore(storeMembers{Store: storeEncrypted}); err != nil {
+		t.Fatal(err)
+	}
+	for key := range values {
+		unlock, err := running.Lock(t.Context(), key, store.LockRefresh)
+		if !errors.Is(err, store.ErrUnusable) ||
+			!strings.Contains(err.Error(), "start this program again") {
+			t.Errorf("Lock = %v", err)
+		}
+		if err == nil {
+			unlock()
+		}
+	}
+}
+
+// A key file that cannot be made leaves nothing of it, and one that another process has made is
+// taken.
+func TestKeyFileIsMadeOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "store.key")
+	want, err := createKeyFile(path, os.Link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := createKeyFile(path, os.Link); err != nil || string(got) != string(want) {
+		t.Errorf("the second one gets another key (%v)", err)
+	}
+	if found, _ := os.ReadDir(dir); len(found) != 1 {
+		t.Errorf("there are %d files", len(found))
+	}
+}
+
+// An encrypted store that was left can be made anew with another kind of key.
+func TestEncryptedStoreThatWasLeftTakesAnotherKey(t *testing.T) {
+	c, _ := withKeyFile(t)
+	values := c.plant(1)
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.mustRun("store", "migrate", storeFile)
+	phrase := filepath.Join(t.TempDir(), "phrase")
+	if err := os.WriteFile(phrase, []byte("correct horse battery staple\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env[0] = "HANDSTAMP_STORE_PASSPHRASE_FILE=" + phrase
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.wantAll(values)
+}
