@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/testenv"
 )
 
 func bodies() map[string][]byte {
@@ -124,6 +126,7 @@ func BenchmarkNested(b *testing.B) {
 // and of one that is a hundred times as long: work that grows with the square would be
 // a hundred times as much, and the machine's mood is not. Neither bound is close.
 func TestNestedMessagesCostWhatTheyAreLong(t *testing.T) {
+	testenv.Heavy(t, "it reads many megabytes of nested messages")
 	u := &newFront(context.Background(), func() {}, Options{}).current().up
 	cost := func(body []byte, turns int) float64 {
 		best := time.Duration(1 << 62)

@@ -57,7 +57,8 @@ func bearer(token string) map[string]string {
 }
 
 // TestClientManagementThroughTheLibrary has a client that an initial access token let in, and that
-// comes back to another redirect URI: its registration is updated, and gone after the logout.
+// comes back to another redirect URI: its registration has both after that, and is gone after the
+// logout.
 func TestClientManagementThroughTheLibrary(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(newScene(t, func(t *testing.T, _ string) *authServer {
@@ -80,7 +81,7 @@ func TestClientManagementThroughTheLibrary(t *testing.T) {
 		t.Fatalf("with another redirect URI: %v; requests: %s", err, l.as.all())
 	}
 	updated := l.record().GrantClient()
-	if updated.ID != registered.ID || updated.RedirectURIs[0] == registered.RedirectURIs[0] {
+	if updated.ID != registered.ID || len(updated.RedirectURIs) != 2 || updated.RedirectURIs[0] != registered.RedirectURIs[0] {
 		t.Errorf("the client is %s with %q, was %s with %q", updated.ID, updated.RedirectURIs, registered.ID, registered.RedirectURIs)
 	}
 	if updated.RegistrationAccessToken == registered.RegistrationAccessToken {

@@ -232,9 +232,7 @@ var stories = map[string]story{
 }
 
 func TestDoctorNamesTheTrueCauseOfEveryPersonality(t *testing.T) {
-	if testenv.RaceDetector {
-		t.Skip("it runs without the race detector, in a step of its own")
-	}
+	testenv.Heavy(t, "it looks at every personality of the lab")
 	seen := make(map[string]bool)
 	for _, p := range append(lab.Personalities(), lab.Personality{Name: "seed", Habits: lab.NoneFirst()}) {
 		seen[p.Name] = true

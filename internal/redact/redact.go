@@ -72,7 +72,7 @@ func replaceMarked(text string, marked []bool, secrets []string) string {
 			end++
 		}
 		switch run := text[i:end]; {
-		case marked[i] && (!isVocabulary(wordsAround(text, i, end)) || hasWhole(run, secrets)):
+		case marked[i] && (hasWhole(run, secrets) || !isVocabulary(run) && !isVocabulary(wordsAround(text, i, end))):
 			b.WriteString(redacted)
 		default:
 			b.WriteString(run)
@@ -258,7 +258,7 @@ func isWordByte(c byte) bool {
 var vocabulary = strings.NewReplacer(
 	"access", "", "application", "", "assertion", "", "authentication", "", "authorization", "", "basic", "", "bearer", "",
 	"challenge", "", "client", "", "code", "", "credential", "", "endpoint", "", "expired", "", "grant", "", "handstamp", "", "https", "",
-	"http", "", "invalid", "", "is", "", "jwt", "", "key", "", "localhost", "", "method", "", "not", "", "offline", "", "openid", "", "post", "",
+	"http", "", "id", "", "invalid", "", "is", "", "jwt", "", "key", "", "localhost", "", "method", "", "not", "", "offline", "", "openid", "", "post", "",
 	"private", "", "redirect", "", "refresh", "", "registration", "", "revoked", "", "scope", "", "secret", "", "server", "", "session", "", "the", "",
 	"token", "", "type", "", "unknown", "", "verifier", "",
 )

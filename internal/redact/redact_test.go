@@ -62,6 +62,10 @@ func TestWordsOfTheProtocolStay(t *testing.T) {
 		"access-TO4NX43GB5KX":  `the "access_token" is missing`,
 		"refresh-TO4NX43GB5KX": "unsupported grant_type refresh_token",
 		"endpoint4NX43GB5KX":   "token_endpoint, authorization_endpoint",
+
+		"test_refresh_token_4NX43GB5KX": `"code": "refresh_due", "refresh_token_rotated"`,
+		"my-access-token_4NX43GB5KX":    "access_token_lifetime",
+		"client_id:client-4NX43GB5KX":   "client_identifier, client_info",
 	} {
 		if got := Text(text, secret); got != text {
 			t.Errorf("%q became %q", text, got)

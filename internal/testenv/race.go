@@ -2,6 +2,5 @@
 
 package testenv
 
-// RaceDetector reports whether the race detector looks on. It makes a test ten times as slow: those
-// that look at very many cases, one after the other, run without it in a step of their own.
+// RaceDetector reports whether the race detector looks on. It makes a test ten times as slow.
 const RaceDetector = true

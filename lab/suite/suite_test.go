@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
-
 	"github.com/handstamp/handstamp/lab/suite"
 	"github.com/handstamp/handstamp/lab/suite/internal/mutant"
 )
@@ -26,7 +26,7 @@ func client(d mutant.Defect) suite.Client {
 // the suite asks nothing that a client of a few hundred lines cannot do.
 func TestHonestClient(t *testing.T) {
 	o := suite.Options{Client: client(mutant.None), Ways: lab.Ways(), Timeout: 30 * time.Second}
-	if testing.Short() { // all cells take a minute of processor time
+	if testing.Short() || testenv.RaceDetector { // all cells take a minute of processor time
 		o.Conditions, o.Processes = []suite.Condition{suite.Warm, suite.Expired}, []int{1}
 	}
 	suite.Test(t, o)

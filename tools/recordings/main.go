@@ -91,7 +91,7 @@ func (r recording) record(ctx context.Context, command string) (string, error) {
 	for _, line := range r.commands {
 		cmd := exec.CommandContext(ctx, command, strings.Fields(line)[1:]...)
 		cmd.Env = []string{"HOME=" + home, "HANDSTAMP_HOME=" + home, "PATH=" + os.Getenv("PATH"), "CLICOLOR_FORCE=1",
-			"COLUMNS=" + columns, "LANG=C.UTF-8", `HANDSTAMP_BROWSER="` + command + `" demo browser`}
+			"COLUMNS=" + columns, "LANG=C.UTF-8", "HANDSTAMP_STORE=file", `HANDSTAMP_BROWSER="` + command + `" demo browser`}
 		out, err := cmd.CombinedOutput()
 		if exited, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exited.ExitCode() != 4) {
 			return "", fmt.Errorf("%s: %w\n%s", line, err, out)

@@ -68,13 +68,16 @@ func everything() []suite {
 			after: []string{"packages", "vet"}, env: []string{required("mcp-remote"), long},
 			steps: []step{
 				goTest(append([]string{"-race", "-timeout", "60m"}, libraryPackages()...)...),
-				goTest("-timeout", "60m", "-run="+manyCases, ".", "./internal/doctor"),
+				goTest("-timeout", "60m", "-run="+heavy, ".", "./bridge", "./internal/doctor", "./lab/suite"),
 			},
 		},
 		{
 			name: "command", about: "the command and the keyring, with the race detector",
 			after: []string{"packages", "vet"}, env: []string{required("mcp-remote keyring"), long},
-			steps: []step{goTest("-race", "-timeout", "60m", "./cmd/handstamp/...", "./store/keyringstore/...")},
+			steps: []step{
+				goTest("-race", "-timeout", "60m", "./cmd/handstamp/...", "./store/keyringstore/..."),
+				goTest("-timeout", "60m", "-run="+heavy, "./cmd/handstamp/internal/cli"),
+			},
 		},
 		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
@@ -129,8 +132,10 @@ func everything() []suite {
 	}
 }
 
-// manyCases are the tests of the library that look at too many cases for the race detector.
-const manyCases = "^(TestNoSequenceContradictsItself|TestDoctorNamesTheTrueCauseOfEveryPersonality)$"
+// heavy are the tests that compute too much for the race detector: testenv.Heavy skips them there.
+const heavy = "^(TestNoSequenceContradictsItself|TestNestedMessagesCostWhatTheyAreLong|" +
+	"TestDoctorNamesTheTrueCauseOfEveryPersonality|TestHonestClient|TestBridgeMemory.*|TestLab)$|" +
+	"^TestScripts$/^export$"
 
 // libraryPackages returns the packages of the library's module but for the chaos suite.
 func libraryPackages() []string {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +41,37 @@ func TestEveryPackageIsInASuite(t *testing.T) {
 	}
 }
 
+// Each test that the race detector leaves out runs without it.
+func TestEveryHeavyTestRuns(t *testing.T) {
+	runs := regexp.MustCompile(heavy)
+	function := regexp.MustCompile(`(?m)^func (Test\w+)\(.*\n(?:\t.*\n|\n)*?\ttestenv\.Heavy\(`)
+	found := 0
+	for _, file := range strings.Fields(mustOutput(t, "git", "-C", "../..", "ls-files", "*_test.go")) {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range function.FindAllSubmatch(text, -1) {
+			found++
+			if !runs.Match(match[1]) {
+				t.Errorf("%s: %s is heavy, and in no step without the race detector", file, match[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no test is heavy")
+	}
+}
+
+func mustOutput(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := output(name, args...)
+	if err != nil {
+		t.Fatalf("%s %q: %v", name, args, err)
+	}
+	return out
+}
+
 // orHere returns the patterns, or the one that "go test" takes without any.
 func orHere(patterns []string) []string {
 	if len(patterns) == 0 {
@@ -50,9 +83,5 @@ func orHere(patterns []string) []string {
 // packages returns what "go list" prints.
 func packages(t *testing.T, args ...string) []string {
 	t.Helper()
-	out, err := output("go", append([]string{"list"}, args...)...)
-	if err != nil {
-		t.Fatalf("go list %q: %v", args, err)
-	}
-	return strings.Fields(out)
+	return strings.Fields(mustOutput(t, "go", append([]string{"list"}, args...)...))
 }

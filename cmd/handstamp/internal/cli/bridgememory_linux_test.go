@@ -10,12 +10,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/testenv"
 )
 
 // longServer is an MCP server without a login, whose tools have long responses.
@@ -125,9 +126,7 @@ func peakMemory(t *testing.T, pid int) int {
 // TestBridgeMemoryIsBounded measures a bridge whose host has called 20 tools that all
 // respond at length at once, and what else has to work meanwhile.
 func TestBridgeMemoryIsBounded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it moves hundreds of megabytes through a bridge")
-	}
+	testenv.Heavy(t, "it moves hundreds of megabytes through a bridge")
 	const calls, size, bound = 20, 60 << 20, 256
 	for _, kind := range []string{"a body", "a body with a length", "an event", "an event of many lines", "another id"} {
 		t.Run(kind, func(t *testing.T) {
@@ -159,9 +158,7 @@ func TestBridgeMemoryIsBounded(t *testing.T) {
 // TestBridgeMemoryOfMessagesToMend measures a bridge that has to change what is long, or
 // to put it together from parts.
 func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it moves hundreds of megabytes through a bridge")
-	}
+	testenv.Heavy(t, "it moves hundreds of megabytes through a bridge")
 	const calls, size, bound = 2, 60 << 20, 256
 	for _, kind := range []string{"many tools", "many members", "bytes that are not UTF-8",
 		"an event of two lines", "an event of a long type"} {
@@ -183,15 +180,10 @@ func TestBridgeMemoryOfMessagesToMend(t *testing.T) {
 	}
 }
 
-// bridge starts a bridge to a server, as a process, with a session. It is the program that users
-// have: the race detector takes several times the memory and the time.
+// bridge starts a bridge to a server, as a process, with a session.
 func (c *command) bridge(url string, flags ...string) (cmd *exec.Cmd, stdin io.WriteCloser, stdout *bufio.Reader) {
 	c.t.Helper()
-	program := filepath.Join(c.t.TempDir(), "handstamp")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "../..").CombinedOutput(); err != nil {
-		c.t.Fatalf("%v\n%s", err, out)
-	}
-	cmd, stdin, stdout, _ = c.startWithin(3*time.Minute, program, append([]string{"bridge", "--login=never", url}, flags...)...)
+	cmd, stdin, stdout, _ = c.startWithin(3*time.Minute, "handstamp", append([]string{"bridge", "--login=never", url}, flags...)...)
 	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
 	lineWith(c.t, stdout, `"hello"`)
 	fmt.Fprintln(stdin, `{"jsonrpc":"2.0","method":"notifications/initialized"}`)
@@ -213,9 +205,7 @@ func (c *command) endsBelow(cmd *exec.Cmd, stdin io.Closer, bound int) {
 // TestBridgeMemoryIsNotPromised: a length that a server announces takes no memory, and
 // short calls do not wait for long ones.
 func TestBridgeMemoryIsNotPromised(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it moves hundreds of megabytes through a bridge")
-	}
+	testenv.Heavy(t, "it moves hundreds of megabytes through a bridge")
 	server := httptest.NewServer(&longServer{"a length that is a lie", 60 << 20})
 	defer server.Close()
 	defer server.CloseClientConnections()
@@ -231,9 +221,7 @@ func TestBridgeMemoryIsNotPromised(t *testing.T) {
 
 // TestBridgeMemoryOfRequests measures a bridge whose host calls with long arguments.
 func TestBridgeMemoryOfRequests(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it moves hundreds of megabytes through a bridge")
-	}
+	testenv.Heavy(t, "it moves hundreds of megabytes through a bridge")
 	const calls, size = 8, 60 << 20
 	server := httptest.NewServer(&longServer{})
 	defer server.Close()
@@ -256,6 +244,7 @@ func TestBridgeMemoryOfRequests(t *testing.T) {
 // TestBridgeMemoryFlag: with less memory, what does not fit is an error with its id, in
 // both directions.
 func TestBridgeMemoryFlag(t *testing.T) {
+	testenv.Heavy(t, "it moves a hundred megabytes through a bridge")
 	server := httptest.NewServer(&longServer{"a body", 60 << 20})
 	defer server.Close()
 	c := &command{t: t, home: t.TempDir()}

@@ -14,15 +14,14 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab/suite"
 )
 
-// TestLab runs our library and our bridge through some of the suite's cells, with
-// the race detector. make lab has all of them.
+// TestLab runs our library and our bridge through some of the suite's cells.
+// make lab has all of them.
 func TestLab(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it plays the cells of two clients, half a minute of processor time")
-	}
+	testenv.Heavy(t, "it plays the cells of two clients, half a minute of processor time")
 	args := []string{"lab", "run", "--json",
 		"--processes", "1,3", "--personality", "none-first,registers-otherwise,rotates-strictly,lost-response,forgot-client-page,issuer-moved,step-up,iss-wrong,machine-key,enterprise,device-code"}
 	raw, err := exec.CommandContext(t.Context(), "handstamp", args...).Output()

@@ -17,6 +17,7 @@ import (
 	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/mcpremote"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -71,10 +72,13 @@ func (w *scriptWorld) close(t testscript.T) {
 // scriptCondition knows whether this machine lets an ordinary or root user mount
 // things in a namespace of its own.
 func scriptCondition(name string) (bool, error) {
-	if name != "mount-namespace" {
-		return false, fmt.Errorf("no condition %q", name)
+	switch name {
+	case "mount-namespace":
+		return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", os.TempDir()).Run() == nil, nil
+	case "race-detector":
+		return testenv.RaceDetector, nil
 	}
-	return exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", os.TempDir()).Run() == nil, nil
+	return false, fmt.Errorf("no condition %q", name)
 }
 
 // cmdCode runs a command and checks its exit code: code 2 handstamp login.

@@ -57,7 +57,7 @@ func TestMigrationIntoItsOwnFolderIsRejected(t *testing.T) {
 }
 
 // A migration that ends halfway changes nothing of which store is used, also where nothing but the
-// credentials has told which it is.
+// credentials has shown which it is.
 func TestMigrationThatEndsHalfwayLeavesTheStoreInUse(t *testing.T) {
 	c, _ := withKeyFile(t)
 	c.env = append(c.env, "HANDSTAMP_STORE=encrypted")
