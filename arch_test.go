@@ -24,11 +24,13 @@ var (
 	// libraryRequires is all that the go.mod of the library may name.
 	libraryRequires = slices.Concat(libraryModules, fileModules)
 
-	libraryModules = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/oauth2", "golang.org/x/sys"}
-	joseModules    = []string{"github.com/go-jose/go-jose/v4"}
-	fileModules    = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
-	keyringModules = []string{"github.com/zalando/go-keyring", "github.com/godbus/dbus/v5", "github.com/danieljoos/wincred", "golang.org/x/sys"}
-	sdkModules     = []string{
+	libraryModules  = []string{"github.com/go-jose/go-jose/v4", "golang.org/x/oauth2", "golang.org/x/sys"}
+	joseModules     = []string{"github.com/go-jose/go-jose/v4"}
+	fileModules     = []string{"github.com/gofrs/flock", "golang.org/x/sys"}
+	keyringModules  = []string{"github.com/zalando/go-keyring", "github.com/godbus/dbus/v5", "github.com/danieljoos/wincred", "golang.org/x/sys"}
+	postgresModules = []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "github.com/jackc/puddle/v2", "golang.org/x/sync", "golang.org/x/text"}
+	redisModules    = []string{"github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "github.com/dgryski/go-rendezvous"}
+	sdkModules      = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
 		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync",
 		"golang.org/x/sys", "golang.org/x/time",
@@ -86,6 +88,10 @@ var layers = map[string]layer{
 	"store/storetest":                {ours: []string{"store"}},
 	"store/keyringstore":             {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
 	"internal/keyringtest":           {},
+	"store/pgstore":                  {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
+	"store/redisstore":               {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: redisModules},
+	"internal/servicetest":           {},
+	"hosted":                         {ours: []string{"", "store"}, modules: libraryModules},
 	"store/sealed":                   {ours: []string{"store"}},
 	"store/filestore":                {ours: []string{"internal/atomicfile", "internal/envelope", "store", "store/internal/locks"}, modules: fileModules},
 	"lab":                            {},

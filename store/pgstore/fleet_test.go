@@ -107,8 +107,8 @@ func (r *replica) token(ctx context.Context, db *pgstore.Database, user int) err
 	return errors.Join(err, client.Close(ctx))
 }
 
-func ownerOf(user int) pgstore.Owner {
-	return pgstore.Owner{Tenant: "acme", User: strconv.Itoa(user)}
+func ownerOf(user int) store.Owner {
+	return store.Owner{Tenant: "acme", User: strconv.Itoa(user)}
 }
 
 // The credentials of many users expire together, and many replicas need all of them: each is

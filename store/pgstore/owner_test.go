@@ -15,14 +15,14 @@ import (
 func TestOwnersAreSeparate(t *testing.T) {
 	db, _ := open(t, servicetest.StartPostgres(t), pgstore.Options{})
 	key := store.Key{Server: "https://a.example/mcp", Profile: store.DefaultProfile}
-	ada := storeOf(t, db, pgstore.Owner{Tenant: "acme", User: "ada"})
+	ada := storeOf(t, db, store.Owner{Tenant: "acme", User: "ada"})
 	revision := mustPut(t, ada, key, []byte("ada's"))
 	unlock, err := ada.Lock(t.Context(), key, store.LockRefresh)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	for _, o := range []pgstore.Owner{
+	for _, o := range []store.Owner{
 		{}, {Tenant: "acme"}, {User: "ada"}, {Tenant: "acme", User: "Ada"}, {Tenant: "acme", User: "ada "},
 		{Tenant: "other", User: "ada"}, {Tenant: "acme4:ada", User: ""}, {Tenant: "a", User: "cme3:ada"},
 		{Tenant: "acme%", User: "%"}, {Tenant: "' OR '' = '", User: "' OR '' = '"},
@@ -54,21 +54,21 @@ func TestOwnersAreSeparate(t *testing.T) {
 func TestOwnerNames(t *testing.T) {
 	db, _ := open(t, servicetest.StartPostgres(t), pgstore.Options{})
 	for _, name := range []string{"a\x00b", "\xff", strings.Repeat("x", 256)} {
-		for _, o := range []pgstore.Owner{{Tenant: name}, {User: name}} {
+		for _, o := range []store.Owner{{Tenant: name}, {User: name}} {
 			if _, err := db.Store(o); err == nil {
 				t.Errorf("%q was accepted", o)
 			}
 		}
 	}
 	long := strings.Repeat("\u00e9", 127)
-	mustPut(t, storeOf(t, db, pgstore.Owner{Tenant: long, User: long}), store.Key{Server: "https://a.example"}, nil)
+	mustPut(t, storeOf(t, db, store.Owner{Tenant: long, User: long}), store.Key{Server: "https://a.example"}, nil)
 }
 
 // Whoever can write to the table can't give one user the tokens of another.
 func TestSealedValueOfAnotherOwnerIsRejected(t *testing.T) {
 	db, pool := open(t, servicetest.StartPostgres(t), pgstore.Options{Keys: []sealed.Key{newKey(t)}})
 	key := store.Key{Server: "https://a.example/mcp", Profile: store.DefaultProfile}
-	ada, mallory := pgstore.Owner{Tenant: "acme", User: "ada"}, pgstore.Owner{Tenant: "evil", User: "ada"}
+	ada, mallory := store.Owner{Tenant: "acme", User: "ada"}, store.Owner{Tenant: "evil", User: "ada"}
 	mustPut(t, storeOf(t, db, ada), key, []byte("ada's"))
 	mustPut(t, storeOf(t, db, mallory), key, []byte("mallory's"))
 	// With the checksum that the row then has.

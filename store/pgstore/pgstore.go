@@ -2,7 +2,8 @@
 //
 //	pool, err := pgxpool.New(ctx, databaseURL)
 //	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: []sealed.Key{key}})
-//	client := &handstamp.Client{Store: db.Store(pgstore.Owner{Tenant: "acme", User: "ada"})}
+//	ada, err := db.Store(store.Owner{Tenant: "acme", User: "ada"})
+//	client := &handstamp.Client{Store: ada}
 //
 // The tables are those of [Schema]; [Database.CreateSchema] creates them.
 //
@@ -24,7 +25,6 @@ package pgstore
 import (
 	"context"
 	_ "embed"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -96,18 +96,11 @@ func (db *Database) CreateSchema(ctx context.Context) error {
 	return nil
 }
 
-// Owner is who has credentials: a user of a tenant. Both are names of the application's own, of at
-// most 255 bytes, and may be empty.
-type Owner struct{ Tenant, User string }
-
 // Store returns the store of one user. It can read, list, lock and change what that user has, and
 // nothing else.
-func (db *Database) Store(o Owner) (store.Store, error) {
-	for _, name := range []string{o.Tenant, o.User} {
-		if len(name) > maxName || !isText(name) {
-			return nil, errors.New("pgstore: the name of a tenant or user has at most 255 bytes, " +
-				"and is valid UTF-8 without zero bytes")
-		}
+func (db *Database) Store(o store.Owner) (store.Store, error) {
+	if err := o.Check(); err != nil {
+		return nil, fmt.Errorf("pgstore: %w", err)
 	}
 	s := &ownedStore{db: db, owner: o}
 	if len(db.keys) == 0 {
@@ -120,7 +113,7 @@ func (db *Database) Store(o Owner) (store.Store, error) {
 	return sealed.New(s, keys[0], keys[1:]...), nil
 }
 
-const maxName = 255
+var _ store.Database = (*Database)(nil)
 
 // unusable is what the store's callers get when the database fails: the context's error, or
 // [store.ErrUnusable].

@@ -33,7 +33,7 @@ func open(t *testing.T, server *servicetest.Postgres, o pgstore.Options) (*pgsto
 	return db, pool
 }
 
-func storeOf(t *testing.T, db *pgstore.Database, o pgstore.Owner) store.Store {
+func storeOf(t *testing.T, db *pgstore.Database, o store.Owner) store.Store {
 	t.Helper()
 	s, err := db.Store(o)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestStore(t *testing.T) {
 			first, pool := open(t, server, pgstore.Options{Keys: keys})
 			second, _ := open(t, server, pgstore.Options{Keys: keys})
 			users := 0
-			owner := pgstore.Owner{Tenant: name}
+			owner := store.Owner{Tenant: name}
 			storetest.Suite{
 				Open: func(t *testing.T) store.Store {
 					users++

@@ -27,7 +27,7 @@ const writeTimeout = 30 * time.Second
 // ownedStore has the credentials of one user.
 type ownedStore struct {
 	db    *Database
-	owner Owner
+	owner store.Owner
 }
 
 var _ store.Store = (*ownedStore)(nil)

@@ -2,7 +2,8 @@
 //
 //	client := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: addresses})
 //	db, err := redisstore.New(ctx, client, redisstore.Options{Keys: []sealed.Key{key}})
-//	auth := &handstamp.Client{Store: db.Store(redisstore.Owner{Tenant: "acme", User: "ada"})}
+//	ada, err := db.Store(store.Owner{Tenant: "acme", User: "ada"})
+//	auth := &handstamp.Client{Store: ada}
 //
 // # What it cannot promise
 //
@@ -121,23 +122,24 @@ func field(info, name string) string {
 	return ""
 }
 
-// Owner is who has credentials: a user of a tenant. Both are names of the application's own, and
-// may be empty.
-type Owner struct{ Tenant, User string }
-
 // Store returns the store of one user. It can read, list, lock and change what that user has, and
 // nothing else.
-func (db *Database) Store(o Owner) store.Store {
+func (db *Database) Store(o store.Owner) (store.Store, error) {
+	if err := o.Check(); err != nil {
+		return nil, fmt.Errorf("redisstore: %w", err)
+	}
 	s := &ownedStore{db: db, slot: db.slot(o)}
 	if len(db.keys) == 0 {
-		return s
+		return s, nil
 	}
 	keys := make([]sealed.Key, len(db.keys))
 	for i, key := range db.keys {
 		keys[i] = key.For(o.Tenant, o.User)
 	}
-	return sealed.New(s, keys[0], keys[1:]...)
+	return sealed.New(s, keys[0], keys[1:]...), nil
 }
+
+var _ store.Database = (*Database)(nil)
 
 // unusable is what the store's callers get when the database fails: the context's error, or
 // [store.ErrUnusable].

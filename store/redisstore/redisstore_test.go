@@ -35,7 +35,7 @@ func TestStore(t *testing.T) {
 			first := open(t, server, redisstore.Options{Keys: keys})
 			second := open(t, server, redisstore.Options{Keys: keys})
 			users := 0
-			owner := redisstore.Owner{Tenant: name}
+			owner := store.Owner{Tenant: name}
 			storetest.Suite{
 				Open: func(t *testing.T) store.Store {
 					users++

@@ -80,6 +80,11 @@ func everything() []suite {
 			},
 		},
 		{
+			name: "databases", about: "the stores in PostgreSQL and Redis",
+			after: []string{"packages", "vet"}, env: []string{required("postgres redis"), long},
+			steps: []step{goTest("-race", "-timeout", "60m", "./store/pgstore/...", "./store/redisstore/...")},
+		},
+		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
 			after: []string{"packages", "python"}, env: []string{required("sdks")},
 			steps: []step{goTest("-count=1", "-timeout", "60m", "./bridge/interop/...")},
