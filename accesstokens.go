@@ -132,7 +132,7 @@ var errSuperseded = errors.New("handstamp: credential superseded")
 
 // Token implements oauth2.TokenSource for a token at hand.
 func (s *cachedToken) Token() (*oauth2.Token, error) {
-	if s.proofs != nil {
+	if s.bound() {
 		return nil, &Error{Kind: ErrInvalidConfig, Message: "the access token is bound to a key, so each request needs a proof of its own",
 			Hint: "send the requests through Client.HTTPClient or Client.Transport"}
 	}

@@ -191,11 +191,18 @@ func proofAlgorithms(resource, challenge, authorizationServer []string) []string
 	return oauth.Without(at, oauth.Without(at, authorizationServer))
 }
 
+// bound reports whether the token is bound to a key, so that each request needs a proof.
+func (s *cachedToken) bound() bool { return s != nil && s.proofs != nil }
+
 // prove puts a proof of possession on a request that carries the token, if the token is bound.
 func (s *cachedToken) prove(req *http.Request) error {
-	if s == nil || s.proofs == nil {
-		return nil
+	if !s.bound() {
+		return nil // here, so that the compiler spares each request a call
 	}
+	return s.addProof(req)
+}
+
+func (s *cachedToken) addProof(req *http.Request) error {
 	proof, err := s.proofs.Proof(cmp.Or(req.Method, http.MethodGet), provedURL(req), s.token)
 	if err == nil {
 		req.Header["Dpop"] = []string{proof}
@@ -205,7 +212,7 @@ func (s *cachedToken) prove(req *http.Request) error {
 
 // noteNonce keeps the nonce of a response for the next proof.
 func (s *cachedToken) noteNonce(req *http.Request, resp *http.Response) {
-	if s != nil && s.proofs != nil {
+	if s.bound() {
 		s.proofs.NoteNonce(provedURL(req), resp.Header)
 	}
 }
@@ -223,7 +230,7 @@ const maxNonceRetries = 2
 // wantsNonce reports whether a request was rejected for want of a nonce (RFC 9449, section 9),
 // which says nothing about the token.
 func (s *cachedToken) wantsNonce(resp *http.Response) bool {
-	return s != nil && s.proofs != nil && resp.StatusCode == http.StatusUnauthorized &&
+	return s.bound() && resp.StatusCode == http.StatusUnauthorized &&
 		oauth.ParseBearerChallenge(resp.Header).DPoPError == oauth.CodeUseDPoPNonce
 }
 

@@ -68,11 +68,13 @@ func parseServerURL(raw string, allowHTTP bool) (*url.URL, error) {
 // origin, at or below the server's path, or where the server named its endpoint (RFC 6750,
 // section 5.3: a token goes to no other server).
 func (m *mcpServer) covers(u *url.URL) bool {
-	if u.Scheme == m.url.Scheme && u.Host == m.url.Host && u.Path == m.url.Path && u.RawPath == m.url.RawPath {
-		return true // nearly always
-	}
-	return oauth.SameOrigin(m.url, u) &&
+	return m.isAt(u) || oauth.SameOrigin(m.url, u) &&
 		(oauth.PathWithin(u.EscapedPath(), m.url.EscapedPath()) || m.named.has(u.EscapedPath()))
+}
+
+// isAt reports whether u is the server's own URL, as it is of nearly all requests.
+func (m *mcpServer) isAt(u *url.URL) bool {
+	return u.Path == m.url.Path && u.Host == m.url.Host && u.Scheme == m.url.Scheme && u.RawPath == m.url.RawPath
 }
 
 // coversRequest reports whether the session's token may be sent with req: to a URL that the

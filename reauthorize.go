@@ -180,7 +180,7 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 // goes on rejecting is not requested for ever.
 func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
 	// What is required of bound tokens does not concern a bearer token.
-	foreign := challenge.ForDPoP && (used == nil || used.proofs == nil)
+	foreign := challenge.ForDPoP && !used.bound()
 	if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
 		return nil, nil
 	}

@@ -84,7 +84,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	if !t.server.coversRequest(req) {
+	if !t.server.isAt(req.URL) && !t.server.coversRequest(req) {
 		return t.passThrough(req)
 	}
 	if req.Response != nil {
