@@ -123,16 +123,14 @@ func credential() *syscall.Credential {
 	if os.Getuid() != 0 {
 		return nil
 	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, _ := strconv.ParseUint(u.Uid, 10, 32)
-		gid, _ := strconv.ParseUint(u.Gid, 10, 32)
-		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		const none = 65534 // the user and group without rights
+		return &syscall.Credential{Uid: none, Gid: none}
 	}
-	return nil
+	uid, _ := strconv.ParseUint(u.Uid, 10, 32)
+	gid, _ := strconv.ParseUint(u.Gid, 10, 32)
+	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
 // find returns the path of a program of a service. Debian keeps some in a folder of their own,

@@ -19,6 +19,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/pgstore"
 	"github.com/handstamp/handstamp/store/sealed"
 )

@@ -40,12 +40,21 @@ func TestStore(t *testing.T) {
 				Open: func(t *testing.T) store.Store {
 					users++
 					owner.User = strconv.Itoa(users)
-					return first.Store(owner)
+					return storeOf(t, first, owner)
 				},
-				Reopen: func(*testing.T, store.Store) store.Store { return second.Store(owner) },
+				Reopen: func(*testing.T, store.Store) store.Store { return storeOf(t, second, owner) },
 			}.Run(t)
 		})
 	}
+}
+
+func storeOf(t *testing.T, db *redisstore.Database, o store.Owner) store.Store {
+	t.Helper()
+	s, err := db.Store(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // A server that loses logins by its configuration is rejected, with what to set.

@@ -34,7 +34,9 @@ type ownedStore struct {
 var _ store.Store = (*ownedStore)(nil)
 
 // slot returns what the keys of an owner begin with. The part in braces decides the slot.
-func (db *Database) slot(o store.Owner) string { return db.prefix + ":{" + hash(o.Tenant, o.User) + "}" }
+func (db *Database) slot(o store.Owner) string {
+	return db.prefix + ":{" + hash(o.Tenant, o.User) + "}"
+}
 
 // hash returns the same text for the same parts only.
 func hash(parts ...string) string {
