@@ -129,3 +129,41 @@ func TestDatabaseRestartDuringARefresh(t *testing.T) {
 	gate.Release()
 	o.wantSame(t, <-results, <-waiting)
 }
+
+// A standby takes over while a refresh waits for the authorization server.
+func TestFailoverDuringARefresh(t *testing.T) {
+	primary := servicetest.StartPostgres(t, "synchronous_standby_names=*")
+	standby := primary.StartStandby()
+	o := newOutage(t, servicetest.URLs(primary, standby))
+	gate, results := o.hold(t, "token:refresh:committed")
+	primary.Kill()
+	waiting := o.start(o.second)
+	standby.Promote()
+	ctx, cancel := context.WithTimeout(t.Context(), long(time.Second, 15*time.Second))
+	defer cancel()
+	if r, err := gate.Wait(ctx); err == nil {
+		t.Errorf("another replica sent the refresh token: %v", r)
+	}
+	gate.Release()
+	first := <-results
+	second := <-waiting
+	if errors.Is(second.err, store.ErrUnusable) { // it came before the standby took over
+		second = <-o.start(o.second)
+	}
+	o.wantSame(t, first, second)
+}
+
+// Without a database no refresh begins: the refresh token is still good when it is back.
+func TestNoRefreshBeginsWithoutADatabase(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	o := newOutage(t, server.URL())
+	server.Kill()
+	for _, c := range []*handstamp.Client{o.first, o.second} {
+		if r := <-o.start(c); !errors.Is(r.err, handstamp.ErrStore) || !errors.Is(r.err, store.ErrUnusable) {
+			t.Errorf("without a database: %v", r.err)
+		}
+	}
+	o.WantCounts(map[string]int{"token:refresh": 0})
+	server.Start()
+	o.wantSame(t, <-o.start(o.first), <-o.start(o.second))
+}
