@@ -135,6 +135,27 @@ func (p *Postgres) Kill() {
 	p.server = nil
 }
 
+// Stop shuts the server down, which writes all that it has to disk. It ends clients' connections.
+func (p *Postgres) Stop() {
+	p.t.Helper()
+	_ = p.server.Process.Signal(syscall.SIGINT)
+	if err := p.server.Wait(); err != nil {
+		p.t.Fatalf("PostgreSQL: %v", err)
+	}
+	p.server = nil
+}
+
+// Dump returns what pg_dump prints.
+func (p *Postgres) Dump() []byte {
+	p.t.Helper()
+	path := find(p.t, "postgres", "pg_dump", "/usr/lib/postgresql/*/bin")
+	out, err := p.command(path, "--dbname="+p.URL()).Output()
+	if err != nil {
+		p.t.Fatalf("pg_dump: %v", err)
+	}
+	return out
+}
+
 // own gives the folder to the user that the server runs as, which is not root.
 func (p *Postgres) own() error {
 	c := credential()

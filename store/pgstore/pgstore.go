@@ -45,8 +45,8 @@ var Schema string
 // Options are what a [Database] needs beside a pool. The zero value keeps values in the clear.
 type Options struct {
 	// Keys seal the values: the first one seals, and all of them open what they have sealed. To
-	// change the key, first give the new one to all replicas as a further key, then put it first.
-	// None: values are kept in the clear, and whoever reads the database has the tokens.
+	// change the key, first give the new one to all replicas as a further key, then put it first;
+	// after [Database.Reseal] the old one can go. None: values are kept in the clear, and whoever reads the database has the tokens.
 	Keys []sealed.Key
 
 	// Listen is a connection with which [Database.Watch] learns at once what other replicas change:
@@ -125,15 +125,19 @@ func (db *Database) Store(o store.Owner) (store.Store, error) {
 	if err := o.Check(); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	s := &ownedStore{db: db, owner: o}
+	return db.seal(&ownedStore{db: db, owner: o}, o), nil
+}
+
+// seal seals the values of a user's store, if there is a key.
+func (db *Database) seal(s store.Store, o store.Owner) store.Store {
 	if len(db.keys) == 0 {
-		return s, nil
+		return s
 	}
 	keys := make([]sealed.Key, len(db.keys))
 	for i, key := range db.keys {
 		keys[i] = key.For(o.Tenant, o.User)
 	}
-	return sealed.New(s, keys[0], keys[1:]...), nil
+	return sealed.New(s, keys[0], keys[1:]...)
 }
 
 var _ store.Database = (*Database)(nil)

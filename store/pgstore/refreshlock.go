@@ -106,12 +106,6 @@ func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err e
 		return false, found, err
 	}
 	var batch pgx.Batch
-	for _, setting := range []string{
-		"idle_in_transaction_session_timeout = 0", "tcp_keepalives_idle = 10",
-		"tcp_keepalives_interval = 5", "tcp_keepalives_count = 3", "synchronous_commit = off",
-	} {
-		batch.Queue("SET LOCAL " + setting)
-	}
 	batch.Queue("SELECT pg_try_advisory_xact_lock($1)", number(l.lock)).QueryRow(
 		func(row pgx.Row) error { return row.Scan(&held) })
 	// After the lock was taken, so that it sees what the holder before has left.
@@ -124,6 +118,13 @@ func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err e
 			}
 			return err
 		})
+	// Last, since a query keeps its snapshot until the next statement: VACUUM removes nothing newer.
+	for _, setting := range []string{
+		"idle_in_transaction_session_timeout = 0", "tcp_keepalives_idle = 10",
+		"tcp_keepalives_interval = 5", "tcp_keepalives_count = 3", "synchronous_commit = off",
+	} {
+		batch.Queue("SET LOCAL " + setting)
+	}
 	err = l.tx.SendBatch(ctx, &batch).Close()
 	return held, found, err
 }
