@@ -89,7 +89,7 @@ var layers = map[string]layer{
 	"store/keyringstore":             {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
 	"internal/keyringtest":           {},
 	"store/pgstore":                  {ours: []string{"internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
-	"store/redisstore":               {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: redisModules},
+	"store/redisstore":               {ours: []string{"internal/awake", "store", "store/internal/locks", "store/sealed"}, modules: redisModules},
 	"internal/servicetest":           {},
 	"hosted":                         {ours: []string{"", "store"}, modules: libraryModules},
 	"store/sealed":                   {ours: []string{"store"}},

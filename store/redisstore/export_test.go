@@ -9,6 +9,9 @@ import (
 // SetLease makes locks last for a shorter time than [LeaseTime].
 func (db *Database) SetLease(lease time.Duration) { db.lease = lease }
 
+// SetWriteTimeout bounds a write to a shorter time than usual.
+func (db *Database) SetWriteTimeout(d time.Duration) { db.writeTime = d }
+
 // ValueKey returns the key in Redis of a credential's value.
 func (db *Database) ValueKey(o store.Owner, key store.Key) string {
 	return (&ownedStore{db: db, slot: db.slot(o)}).valueKey(key)

@@ -57,15 +57,17 @@ type Database struct {
 	keys     []sealed.Key
 	prefix   string
 	replicas int
-	lease    time.Duration
 	waits    locks.Set[string] // one goroutine of this process waits for a lock of the database
+
+	lease, writeTime time.Duration // LeaseTime and writeTimeout, but in tests
 }
 
 // New returns the Database behind a client, which stays the caller's. It fails if the server would
 // lose logins by its configuration; see [Options].
 func New(ctx context.Context, client redis.UniversalClient, o Options) (*Database, error) {
 	db := &Database{
-		client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas, lease: LeaseTime,
+		client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas,
+		lease: LeaseTime, writeTime: writeTimeout,
 	}
 	if db.prefix == "" {
 		db.prefix = "handstamp"
