@@ -38,8 +38,9 @@ type refreshLock struct {
 	tx       pgx.Tx
 	replaces string // the holder whose lease was found without extension
 
-	mu   sync.Mutex
-	stop func() // guarded by mu; ends the extension of the lease; nil: there is none
+	mu     sync.Mutex
+	leased bool   // guarded by mu; there may be a lease
+	stop   func() // guarded by mu; ends the extension of the lease; nil: it is not extended
 }
 
 // refreshWait is the wait for the lock of a refresh.
@@ -156,6 +157,7 @@ func (l *refreshLock) put(ctx context.Context, w *put, row []byte) error {
 	if l.stop != nil {
 		return l.db.update(ctx, w, row)
 	}
+	l.leased = true // whatever comes of it
 	rows, err := l.db.write(ctx, `
 		WITH written AS (
 			UPDATE handstamp_credential SET value = $2, revision = $3, written_at = now()
@@ -204,11 +206,10 @@ func (l *refreshLock) unlock() {
 	l.db.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	leased := l.stop != nil
-	if leased {
+	if l.stop != nil {
 		l.stop()
 	}
-	if !l.end(leased || l.replaces != "") && leased {
+	if !l.end(l.leased || l.replaces != "") && l.leased {
 		l.release() // the transaction was lost
 	}
 }
