@@ -10,16 +10,22 @@
 // # Locks
 //
 // The lock of a refresh is an advisory lock of a transaction, which is open for as long as the
-// request to the authorization server takes. It ends with its holder or its connection, and not
-// earlier, however long the holder is suspended. These transactions have a pool of their own,
+// request to the authorization server takes. It does not end before its holder, however long that is
+// suspended. A lease, which the holder extends, keeps others away when the lock ends with its
+// connection, as it does when the server is restarted. These transactions have a pool of their own,
 // whose size bounds how many refreshes a replica has under way. Whoever waits for a lock holds no
-// connection. The lock of a login, for which a user needs minutes, is a row that expires unless its
-// holder extends it.
+// connection. The lock of a login, for which a user needs minutes, is a lease alone.
+//
+// # Failures
+//
+// A read or a write whose connection breaks is repeated in another one. Where there is no server,
+// methods fail with [store.ErrUnusable]; they work again when it is back.
 //
 // # PgBouncer
 //
 // All of it works behind PgBouncer in transaction mode, with pgx's query execution modes that need
-// no prepared statements (default_query_exec_mode=exec in the URL).
+// no prepared statements (default_query_exec_mode=exec in the URL), but for [Options.Listen], which
+// has to be a connection to the server itself.
 package pgstore
 
 import (
