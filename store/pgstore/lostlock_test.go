@@ -36,8 +36,8 @@ func mustLock(t *testing.T, s store.Store) (unlock func()) {
 	return unlock
 }
 
-// A lock that was lost before the first write under it can be taken by another. Then its former holder
-// writes nothing, whatever revision it has read, and does not end the other's lock.
+// A lock that was lost before the first write under it can be taken by another. Then its former
+// holder writes nothing, whatever revision it has read, and does not end the other's lock.
 func TestLostLockWritesNothing(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	first, pool := open(t, server, pgstore.Options{})
@@ -53,12 +53,14 @@ func TestLostLockWritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, revision := range []store.Revision{before, begun} {
-		if _, err := former.Put(t.Context(), lockedKey, []byte("twice"), revision); !errors.Is(err, store.ErrUnusable) {
+		_, err := former.Put(t.Context(), lockedKey, []byte("twice"), revision)
+		if !errors.Is(err, store.ErrUnusable) {
 			t.Errorf("a write under a lock that was lost: %v", err)
 		}
 	}
 	unlockFormer()
-	if err := lockWithin(t, storeOf(t, third, ownerOf(0)), time.Second); !errors.Is(err, context.DeadlineExceeded) {
+	err = lockWithin(t, storeOf(t, third, ownerOf(0)), time.Second)
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("beside the holder: %v", err)
 	}
 	if value, _, err := former.Get(t.Context(), lockedKey); string(value) != "begun" || err != nil {
@@ -83,7 +85,8 @@ func TestLockOutlastsItsConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	cutLocks(t, pool)
-	if err := lockWithin(t, other, long(time.Second, 15*time.Second)); !errors.Is(err, context.DeadlineExceeded) {
+	err = lockWithin(t, other, long(time.Second, 15*time.Second))
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("beside the holder: %v", err)
 	}
 	if _, err := s.Put(t.Context(), lockedKey, []byte("done"), revision); err != nil {
@@ -95,7 +98,8 @@ func TestLockOutlastsItsConnection(t *testing.T) {
 	}
 }
 
-// A lock whose holder was killed after a write is free when it has shown no sign of life for a while.
+// A lock whose holder was killed after a write is free when it has shown no sign of life for a
+// while.
 func TestLockOfAKilledHolder(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	db, _ := open(t, server, pgstore.Options{})
