@@ -20,10 +20,10 @@ func (db *Database) SetWriteTimeout(d time.Duration) { db.writeTime = d }
 
 // ValueKey returns the key in Redis of a credential's value.
 func (db *Database) ValueKey(o store.Owner, key store.Key) string {
-	return (&ownedStore{db: db, slot: db.slot(o)}).valueKey(key)
+	return newOwnedStore(db, o).valueKey(key)
 }
 
 // LockKey returns the key in Redis of a lock of a credential.
 func (db *Database) LockKey(o store.Owner, key store.Key, name store.LockName) string {
-	return (&ownedStore{db: db, slot: db.slot(o)}).lockKey(key, name)
+	return newOwnedStore(db, o).lockKey(key, name)
 }
