@@ -50,8 +50,8 @@ func grantOf(w *testenv.Env) []string {
 	return []string{g.AccessToken.Reveal(), g.RefreshToken.Reveal()}
 }
 
-// search looks for secrets in all files of a server, in those that it writes when it is told to, and
-// in its slow log, and returns how many it has found.
+// search looks for secrets in all files of a server, in an RDB file that it then writes, and in its
+// slow log, and returns how many it has found.
 func search(t *testing.T, server *servicetest.Redis, secrets []string, report bool) (found int) {
 	t.Helper()
 	texts := map[string][]byte{"SLOWLOG": []byte(server.Command("slowlog", "get", "100"))}

@@ -3,6 +3,8 @@ package redisstore_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,11 +86,39 @@ func TestWatchAfterARestart(t *testing.T) {
 	wantNext(t, changes, store.Change{Owner: ada.ID(), Key: lockedKey.ID()})
 }
 
-// A user of Redis who may not publish writes all the same.
-func TestWithoutThePermissionToPublish(t *testing.T) {
+// What docs/stores.md grants is enough. A user of Redis who may not publish writes all the same.
+func TestPermissions(t *testing.T) {
 	server := servicetest.StartRedis(t)
-	server.Command("acl", "setuser", "mute", "on", ">password", "~*", "resetchannels", "+@all")
-	o := addresses(server)
-	o.Username, o.Password = "mute", "password"
-	mustPut(t, storeOf(t, open(t, newClient(t, o), redisstore.Options{}), ada), lockedKey, "written", "")
+	user := strings.Fields("on >password ~handstamp:* +@connection -@dangerous +info +wait " +
+		"+eval +evalsha +hget +hset +hdel +hmget +hvals +get +set +del +pexpire")
+	for name, grants := range map[string][]string{
+		"follows": {"&handstamp:change", "+publish", "+subscribe"}, "mute": {"resetchannels"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server.Command(slices.Concat([]string{"acl", "setuser", name}, user, grants)...)
+			o := addresses(server)
+			o.Username, o.Password = name, "password"
+			db := open(t, newClient(t, o), redisstore.Options{})
+			s := storeOf(t, db, store.Owner{User: name})
+			changes := watch(t, db)
+			if name == "follows" {
+				wantNext(t, changes, store.Change{})
+			}
+			unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unlock()
+			revision := mustPut(t, s, lockedKey, "written", "")
+			if keys, err := s.List(t.Context()); len(keys) != 1 || err != nil {
+				t.Errorf("List = %v, %v", keys, err)
+			}
+			if err := s.Delete(t.Context(), lockedKey, revision); err != nil {
+				t.Errorf("Delete = %v", err)
+			}
+			if denied := server.Command("acl", "log"); name == "follows" && strings.Contains(denied, name) {
+				t.Errorf("it was denied something:\n%s", denied)
+			}
+		})
+	}
 }
