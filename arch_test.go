@@ -91,7 +91,7 @@ var layers = map[string]layer{
 	"store/pgstore":                  {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
 	"store/redisstore":               {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: redisModules},
 	"internal/servicetest":           {},
-	"hosted":                         {ours: []string{"", "store"}, modules: libraryModules},
+	"hosted":                         {ours: []string{"", "clientdocument", "clientkey", "internal/pagestyle", "secret", "store"}, modules: libraryModules},
 	"store/sealed":                   {ours: []string{"store"}},
 	"store/filestore":                {ours: []string{"internal/atomicfile", "internal/envelope", "store", "store/internal/locks"}, modules: fileModules},
 	"lab":                            {},

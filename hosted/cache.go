@@ -2,6 +2,7 @@ package hosted
 
 import (
 	"container/list"
+	"weak"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store"
@@ -11,6 +12,9 @@ import (
 type cache struct {
 	entries map[store.Owner]*list.Element
 	recent  list.List // of *entry, the one used last first
+
+	// evicted are the Clients that are no longer kept and still in use.
+	evicted map[weak.Pointer[handstamp.Client]]struct{}
 }
 
 // entry is one Client of the cache.
@@ -29,23 +33,32 @@ func (c *cache) get(o store.Owner) *handstamp.Client {
 	return e.Value.(*entry).client
 }
 
-// add keeps a Client, and size of them at most.
-func (c *cache) add(o store.Owner, client *handstamp.Client, size int) {
+// add keeps a Client, and size of them at most. It returns those that it evicted.
+func (c *cache) add(o store.Owner, client *handstamp.Client, size int) (evicted []*handstamp.Client) {
 	if c.entries == nil {
 		c.entries = make(map[store.Owner]*list.Element)
+		c.evicted = make(map[weak.Pointer[handstamp.Client]]struct{})
 	}
 	c.entries[o] = c.recent.PushFront(&entry{o, client})
 	for c.recent.Len() > size {
 		last := c.recent.Remove(c.recent.Back()).(*entry)
 		delete(c.entries, last.owner)
+		c.evicted[weak.Make(last.client)] = struct{}{}
+		evicted = append(evicted, last.client)
 	}
+	return evicted
 }
 
-// all returns the Clients.
+// all returns the Clients, those that were evicted and are in use as well.
 func (c *cache) all() []*handstamp.Client {
 	var clients []*handstamp.Client
 	for e := c.recent.Front(); e != nil; e = e.Next() {
 		clients = append(clients, e.Value.(*entry).client)
+	}
+	for p := range c.evicted {
+		if client := p.Value(); client != nil {
+			clients = append(clients, client)
+		}
 	}
 	return clients
 }
