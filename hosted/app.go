@@ -33,7 +33,9 @@ import (
 // their users, and clients that were registered. The owner of these is a user of the App's own, whose
 // name is reserved: it begins with "handstamp:".
 type App struct {
-	// Database keeps what the users have. Nil: in memory, for this App alone.
+	// Database keeps what the users have. If it is a [store.Watcher], as pgstore's is, a Client whose
+	// login another replica has refreshed or removed reads it before its next request. Nil: in
+	// memory, for this App alone.
 	Database store.Database
 
 	// CallbackURL is the URL at which browsers reach what [App.Callback] returns: the redirect URI of
@@ -53,6 +55,8 @@ type App struct {
 	// CacheSize is how many users' Clients are kept, with the tokens that were used last. Zero is
 	// 10,000, which take less than 100 MiB.
 	CacheSize int
+
+	watcher watcher
 
 	mu     sync.Mutex
 	cache  cache // guarded by mu
@@ -81,6 +85,7 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if a.closed {
 		return nil, errClosed
 	}
+	a.watch()
 	if c := a.cache.get(o); c != nil {
 		return c, nil
 	}
@@ -164,6 +169,7 @@ func (a *App) Close(ctx context.Context) error {
 	clients := a.cache.all()
 	swept := a.sweep.stop()
 	a.mu.Unlock()
+	a.watcher.close()
 	errs := make([]error, 0, len(clients))
 	for _, c := range clients {
 		errs = append(errs, c.Close(ctx))

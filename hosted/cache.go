@@ -11,7 +11,8 @@ import (
 // cache has the Clients that were used last.
 type cache struct {
 	entries map[store.Owner]*list.Element
-	recent  list.List // of *entry, the one used last first
+	ids     map[string]*list.Element // the same, by the owner's ID
+	recent  list.List                // of *entry, the one used last first
 
 	// evicted are the Clients that are no longer kept and still in use.
 	evicted map[weak.Pointer[handstamp.Client]]struct{}
@@ -33,16 +34,28 @@ func (c *cache) get(o store.Owner) *handstamp.Client {
 	return e.Value.(*entry).client
 }
 
+// getID returns the Client of the user with an ID, or nil, and does not count that as a use.
+func (c *cache) getID(id string) *handstamp.Client {
+	e := c.ids[id]
+	if e == nil {
+		return nil
+	}
+	return e.Value.(*entry).client
+}
+
 // add keeps a Client, and size of them at most. It returns those that it evicted.
 func (c *cache) add(o store.Owner, client *handstamp.Client, size int) (evicted []*handstamp.Client) {
 	if c.entries == nil {
 		c.entries = make(map[store.Owner]*list.Element)
+		c.ids = make(map[string]*list.Element)
 		c.evicted = make(map[weak.Pointer[handstamp.Client]]struct{})
 	}
-	c.entries[o] = c.recent.PushFront(&entry{o, client})
+	e := c.recent.PushFront(&entry{o, client})
+	c.entries[o], c.ids[o.ID()] = e, e
 	for c.recent.Len() > size {
 		last := c.recent.Remove(c.recent.Back()).(*entry)
 		delete(c.entries, last.owner)
+		delete(c.ids, last.owner.ID())
 		c.evicted[weak.Make(last.client)] = struct{}{}
 		evicted = append(evicted, last.client)
 	}
