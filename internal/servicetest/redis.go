@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -41,7 +42,7 @@ func (r *Redis) Socket() string { return filepath.Join(r.dir, "redis.sock") }
 // Dir returns the folder of what the server keeps on disk.
 func (r *Redis) Dir() string { return r.dir }
 
-// Start starts the server again after [Redis.Kill].
+// Start starts the server again after [Redis.Kill] or [Redis.Stop].
 func (r *Redis) Start() {
 	r.t.Helper()
 	args := []string{"--port", "0", "--unixsocket", r.Socket(), "--dir", r.dir, "--appendonly", "yes",
@@ -60,6 +61,16 @@ func (r *Redis) Start() {
 			r.t.Fatalf("Redis does not come up:\n%s", text)
 		}
 	}
+}
+
+// Stop asks the server to end, and waits for it.
+func (r *Redis) Stop() {
+	if r.server == nil {
+		return
+	}
+	_ = r.server.Process.Signal(syscall.SIGTERM)
+	_ = r.server.Wait()
+	r.server = nil
 }
 
 // Kill ends the server at once.

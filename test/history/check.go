@@ -67,6 +67,7 @@ func Check(events []Event) Report {
 type checker struct {
 	events []Event
 	spans  []span
+	losses []Event
 	Report
 }
 
@@ -76,10 +77,14 @@ func (c *checker) flaw(kind, format string, args ...any) {
 
 func (c *checker) count() {
 	for _, e := range c.events {
-		if e.Client == 0 {
+		switch {
+		case e.Kind == Loss:
+			c.losses = append(c.losses, e)
+		case e.Client == 0:
 			c.Faults[e.Kind]++
 		}
 	}
+	lost := make(map[[2]string]bool)
 	for _, s := range c.spans {
 		if c.Operations[s.Kind] == nil {
 			c.Operations[s.Kind] = make(map[Result]int)
@@ -89,11 +94,12 @@ func (c *checker) count() {
 		case Torn:
 			c.flaw(FlawTorn, "client %d read %s: %s", s.Client, s.Key, s.Text)
 		case Named:
-			c.Lost++
+			lost[[2]string{s.Key, s.Value}] = true
 		case Unnamed:
 			c.flaw(FlawUnnamed, "client %d at %s: %s", s.Client, s.Key, s.Text)
 		}
 	}
+	c.Lost = len(lost)
 }
 
 // register checks the operations of one key: they are those of a register with compare-and-swap.

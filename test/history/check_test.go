@@ -66,7 +66,9 @@ func (s *script) send(client int, token string, r Result) {
 	s.do(Event{Client: client, Kind: Send, Key: "k", Value: token, Result: r})
 }
 
-func (s *script) fault(kind Kind, process int) { s.event(Event{Kind: kind, Process: process}) }
+func (s *script) fault(kind Kind, process int) {
+	s.event(Event{Kind: kind, Process: process, Until: s.at + 1})
+}
 
 // Histories that can have happened have no flaw, and each one that cannot has the flaw that it was
 // given.
@@ -214,9 +216,19 @@ func TestCheck(t *testing.T) {
 			s.fault(Loss, 0)
 			s.lock(2)
 		}, ""},
+		"a lock that is taken while locks are lost": {func(s *script) {
+			s.event(Event{Kind: Loss, Until: s.at + 4})
+			s.lock(1)
+			s.lock(2)
+		}, ""},
+		"a lock that was taken after others were lost": {func(s *script) {
+			s.event(Event{Kind: Loss, Until: s.at + 2})
+			s.lock(1)
+			s.lock(2)
+		}, FlawTwoHolders},
 		"the loss of another lock": {func(s *script) {
 			s.lock(1)
-			s.event(Event{Kind: Loss, Name: "login"})
+			s.event(Event{Kind: Loss, Name: "login", Until: s.at + 1})
 			s.lock(2)
 		}, FlawTwoHolders},
 		"a token of two": {func(s *script) {

@@ -40,16 +40,25 @@ func (c *checker) locks() {
 // until returns when a client that took a lock may hold it no longer: it has begun to release it,
 // was killed, or may have lost it.
 func (c *checker) until(s span) int64 {
+	until := int64(math.MaxInt64)
 	for _, e := range after(c.events, s.end) {
-		mine := e.Process == 0 || e.Process == s.Process
-		switch {
-		case e.Kind == Unlock && e.Client == s.Client && e.Key == s.Key && e.Name == s.Name,
-			e.Kind == Kill && mine,
-			e.Kind == Loss && mine && (e.Name == "" || e.Name == s.Name):
-			return e.At
+		if e.Kind == Unlock && e.Client == s.Client && e.Key == s.Key && e.Name == s.Name ||
+			e.Kind == Kill && e.Process == s.Process {
+			until = e.At
+			break
 		}
 	}
-	return math.MaxInt64
+	for _, e := range c.losses {
+		if e.of(s.Process, s.Name) && e.Until >= s.end {
+			until = min(until, max(e.At, s.end))
+		}
+	}
+	return until
+}
+
+// of reports whether a process may have lost a lock of that name.
+func (e Event) of(process int, name string) bool {
+	return (e.Process == 0 || e.Process == process) && (e.Name == "" || e.Name == name)
 }
 
 // after returns the events from a time on.
@@ -86,16 +95,18 @@ func (c *checker) explains(first, second span) bool {
 	if first.Result == Failed {
 		return true
 	}
-	for _, e := range after(c.events, c.begin(first)) {
+	begin := c.begin(first)
+	for _, e := range after(c.events, begin) {
 		if e.At > second.At {
 			break
 		}
-		mine := e.Process == 0 || e.Process == first.Process
-		if mine && (e.Kind == Kill || e.Kind == Loss && (e.Name == "" || e.Name == "refresh")) {
+		if e.Kind == Kill && e.Process == first.Process {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(c.losses, func(e Event) bool {
+		return e.of(first.Process, "refresh") && e.At <= second.At && e.Until >= begin
+	})
 }
 
 // begin returns when the refresh began in which a token was sent.

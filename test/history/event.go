@@ -16,15 +16,25 @@ const (
 	Lock    Kind = "lock"   // from the begin of the wait until the lock is held
 	Unlock  Kind = "unlock" // from the begin of the release
 	Refresh Kind = "refresh"
+	Login   Kind = "login"
 	Send    Kind = "send" // of a refresh token, until the response is received
 )
 
 // What is done to them.
 const (
 	Kill   Kind = "kill"   // of a process
-	Loss   Kind = "loss"   // of locks that a process holds, as when its connection is cut
+	Loss   Kind = "loss"   // of locks that a process holds, as when its connection is cut, at some time until Until
 	Freeze Kind = "freeze" // of a process, until Thaw
 	Thaw   Kind = "thaw"
+	Cut    Kind = "cut"   // of a process's connections
+	Delay  Kind = "delay" // of what they carry
+	Skew   Kind = "skew"  // a process starts with another clock
+
+	RestartFast      Kind = "restart, fast"      // which asks the database to end
+	RestartImmediate Kind = "restart, immediate" // which does not
+	Outage           Kind = "outage"             // of the database, until Restored
+	Restored         Kind = "restored"
+	Expire           Kind = "expiry" // of leases
 )
 
 // Result is how an operation ended.
@@ -42,7 +52,8 @@ const (
 
 // An Event is a line of a history: that an operation begins, or how it ended.
 type Event struct {
-	At      int64  `json:"at"`      // nanoseconds of the machine's monotonic clock
+	At      int64  `json:"at"` // nanoseconds of the machine's monotonic clock
+	Until   int64  `json:"until,omitempty"`
 	Process int    `json:"process"` // 0 is every process
 	Client  int    `json:"client,omitempty"`
 	Kind    Kind   `json:"kind"`
@@ -52,7 +63,7 @@ type Event struct {
 	Name string `json:"name,omitempty"` // of the lock; empty with Loss: of all
 
 	// Value names the value that was put or read: each Put has another one. With Send it is a
-	// hash of the refresh token.
+	// hash of the refresh token, with Refresh the time at which a login ended.
 	Value string `json:"value,omitempty"`
 
 	// Expected is the revision that Put and Delete compare; Revision is that of the value.
