@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -54,7 +55,8 @@ func newRun(t *testing.T, name string, seed uint64) *run {
 	t.Helper()
 	r := &run{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), backend: newBackend(t, name)}
 	var err error
-	if r.server, err = lab.Start(lab.Habits{Rotation: lab.RotateStrict}); err != nil {
+	r.server, err = lab.StartWith(lab.Habits{Rotation: lab.RotateStrict}, lab.Options{Hook: slowly})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.server.Close)
@@ -77,6 +79,14 @@ func newRun(t *testing.T, name string, seed uint64) *run {
 		r.begin(s)
 	}
 	return r
+}
+
+// slowly makes refreshes take as long as those of real servers, before and after the server has
+// replaced the refresh token.
+func slowly(e lab.Event) {
+	if strings.HasPrefix(e.Point, "token:refresh:") {
+		time.Sleep(rand.N(100 * time.Millisecond))
+	}
 }
 
 // signIn signs in with each profile.
