@@ -18,7 +18,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	rec, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
 		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.refreshToken
 		applyToken(rec.Grant, t, at)
-		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
+		rec.Grant.Repeated = r.interrupted || r.request.inDoubt || r.overtaken(rec)
 		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
@@ -37,6 +37,12 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		r.history.recordReplacement(t.AccessToken)
 	}
 	return r.tokens.useIssued(rec), nil
+}
+
+// overtaken reports whether another process has begun a refresh with the same refresh token after
+// this one had: its lock was lost, as that of a lease is whose holder was suspended for too long.
+func (r *refreshAttempt) overtaken(rec *record.Record) bool {
+	return rec.Intent != nil && rec.Intent.ID != r.intent
 }
 
 // resultAfterReplacement handles a grant that was replaced or removed while
