@@ -291,3 +291,64 @@ func TestRefreshBesideALostLockIsNamed(t *testing.T) {
 		t.Errorf("the loss is not named: %+v, %v\n%s", status.GrantError, err, w.Diary())
 	}
 }
+
+// A process whose lock was lost is rejected, because another one was faster with the same refresh
+// token. The response to that one is what counts: where the server keeps the grant, so does the
+// store, and where it ends it, the loss is named.
+func TestRejectedBesideALostLock(t *testing.T) {
+	for rotation, kept := range map[string]bool{lab.RotateStrictKeep: true, lab.RotateStrict: false} {
+		t.Run(rotation, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{Rotation: rotation})
+			w.Store = lostLocks{w.Store}
+			w.MustCall(w.Session())
+			w.Expire()
+			token := func(c *handstamp.Client) <-chan error {
+				done := make(chan error, 1)
+				go func() {
+					c.LoginPolicy = handstamp.LoginNever
+					_, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+					done <- err
+				}()
+				return done
+			}
+			slow, sending, send := w.Session(), make(chan struct{}), make(chan struct{})
+			slow.AuthTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+				close(sending)
+				<-send
+				return http.DefaultTransport.RoundTrip(r)
+			})
+			fast, responded, read := w.Session(), make(chan struct{}), make(chan struct{})
+			fast.AuthTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				close(responded)
+				<-read
+				return resp, err
+			})
+			slowDone := token(slow)
+			<-sending
+			fastDone := token(fast)
+			<-responded
+			close(send)
+			testenv.WantKind(t, <-slowDone, handstamp.ErrLoginRequired)
+			testenv.WantKind(t, <-token(w.Session()), handstamp.ErrLoginRequired)
+			w.WantCounts(map[string]int{"token:refresh": 2})
+			close(read)
+			if err := <-fastDone; err != nil {
+				t.Errorf("the faster one: %v", err)
+			}
+			w.Expire()
+			err := <-token(w.Session())
+			if kept {
+				if err != nil {
+					t.Errorf("the refresh that follows: %v\n%s", err, w.Diary())
+				}
+				return
+			}
+			testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+			status, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
+			if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
+				t.Errorf("the loss is not named: %+v, %v\n%s", status.GrantError, err, w.Diary())
+			}
+		})
+	}
+}
