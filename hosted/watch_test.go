@@ -10,7 +10,7 @@ import (
 
 // watchable is a Database that reports what a test has it report.
 type watchable struct {
-	memory
+	store.MemoryDatabase
 	changes chan store.Change
 	watches chan bool
 }
@@ -30,10 +30,7 @@ func (w *watchable) Watch(ctx context.Context, changed func(store.Change)) error
 
 // An App watches from its first Client to its end, also what it has no Client of.
 func TestAppWatches(t *testing.T) {
-	db := &watchable{
-		memory:  memory{make(map[store.Owner]*store.Memory)},
-		changes: make(chan store.Change), watches: make(chan bool, 2),
-	}
+	db := &watchable{changes: make(chan store.Change), watches: make(chan bool, 2)}
 	app := &hosted.App{Database: db}
 	ada := store.Owner{Tenant: "acme", User: "ada"}
 	for range 2 {
@@ -53,7 +50,7 @@ func TestAppWatches(t *testing.T) {
 }
 
 func TestClosedAppDoesNotWatch(t *testing.T) {
-	db := &watchable{memory: memory{make(map[store.Owner]*store.Memory)}, watches: make(chan bool, 2)}
+	db := &watchable{watches: make(chan bool, 2)}
 	app := &hosted.App{Database: db}
 	if err := app.Close(t.Context()); err != nil {
 		t.Error(err)

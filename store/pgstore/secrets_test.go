@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/handstamp/handstamp"
@@ -60,7 +61,7 @@ func found(data []byte, tokens []string) (n int) {
 func onDisk(t *testing.T, server *servicetest.Postgres) (files, dump []byte) {
 	t.Helper()
 	dump = server.Dump()
-	server.Stop() // which writes all of it
+	server.Stop(syscall.SIGINT) // which writes all of it
 	read := func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
