@@ -26,6 +26,7 @@ type records struct {
 	notice    func(format string, args ...any)
 	events    *narrator
 	seen      func(*record.Record) // is called with each record that is read or written
+	schedule  func(*record.Record) store.Schedule
 
 	mu        sync.Mutex
 	unsaved   *record.Record  // guarded by mu; what the store did not take
@@ -152,7 +153,7 @@ func (r *records) put(ctx context.Context, rec *record.Record, space store.Reser
 		if space != nil {
 			return record.PutReserved(ctx, space, rec)
 		}
-		return record.Put(ctx, r.store, rec)
+		return record.PutScheduled(ctx, r.store, rec, r.schedule(rec))
 	})
 	r.written(rec, began, err, "written")
 	return err

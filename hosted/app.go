@@ -32,6 +32,7 @@ type App struct {
 
 	mu     sync.Mutex
 	cache  cache // guarded by mu
+	usage  usage // guarded by mu
 	closed bool  // guarded by mu
 }
 
@@ -50,8 +51,24 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 		return nil, errClosed
 	}
 	if c := a.cache.get(o); c != nil {
+		a.noteUse(o)
 		return c, nil
 	}
+	c, err := a.newClient(o)
+	if err != nil {
+		return nil, err
+	}
+	a.noteUse(o)
+	size := a.CacheSize
+	if size <= 0 {
+		size = defaultCacheSize
+	}
+	a.cache.add(o, c, size)
+	return c, nil
+}
+
+// newClient returns a Client of a user.
+func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
 	s, err := a.Database.Store(o)
 	if err != nil {
 		return nil, err
@@ -61,11 +78,6 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 		a.Configure(o, c)
 	}
 	c.Store, c.LoginPolicy = s, handstamp.LoginNever
-	size := a.CacheSize
-	if size <= 0 {
-		size = defaultCacheSize
-	}
-	a.cache.add(o, c, size)
 	return c, nil
 }
 
@@ -76,9 +88,17 @@ func (a *App) Close(ctx context.Context) error {
 	a.closed = true
 	clients := a.cache.all()
 	a.mu.Unlock()
+	a.flushUse(ctx)
 	errs := make([]error, 0, len(clients))
 	for _, c := range clients {
 		errs = append(errs, c.Close(ctx))
 	}
 	return errors.Join(errs...)
+}
+
+// cached returns the Client of a user if it is kept, and else nil.
+func (a *App) cached(o store.Owner) *handstamp.Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cache.peek(o)
 }

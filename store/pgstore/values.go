@@ -83,6 +83,14 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 func (s *ownedStore) Put(
 	ctx context.Context, key store.Key, value []byte, revision store.Revision,
 ) (store.Revision, error) {
+	return s.PutScheduled(ctx, key, value, revision, store.Schedule{})
+}
+
+// PutScheduled implements [store.SchedulePutter].
+func (s *ownedStore) PutScheduled(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+	schedule store.Schedule,
+) (store.Revision, error) {
 	switch {
 	case len(value) > maxValue:
 		return "", fmt.Errorf("%w: a value of %d bytes is too large", store.ErrUnusable, len(value))
@@ -100,6 +108,7 @@ func (s *ownedStore) Put(
 			"VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING"
 		args = append(args[:3], s.owner.Tenant, s.owner.User, key.Server, key.Profile)
 	}
+	query, args = withSchedule(query, args, schedule)
 	changed, err := s.write(ctx, query, args...)
 	if changed {
 		return store.Revision(next), err
