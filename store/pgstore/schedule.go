@@ -12,21 +12,19 @@ import (
 
 var _ store.Scheduler = (*Database)(nil)
 
-// withSchedule adds to a statement that writes one credential what the schedule needs: both are
-// written, or none.
-func withSchedule(query string, args []any, s store.Schedule) (string, []any) {
+// scheduled returns the beginning of a statement that writes a value by query, with its schedule: both
+// are written, or none. The rest of the statement finds the id in the table written.
+func (w *put) scheduled(query string, args ...any) (string, []any) {
 	query = "WITH written AS (" + query + " RETURNING id), scheduled AS ("
-	if s.Due.IsZero() {
-		query += "DELETE FROM handstamp_due USING written WHERE handstamp_due.id = written.id"
-	} else {
-		query += fmt.Sprintf("INSERT INTO handstamp_due AS due (id, due_group, due_at) "+
-			"SELECT id, $%d::text, $%d::timestamptz FROM written ON CONFLICT (id) DO UPDATE "+
-			"SET due_group = excluded.due_group, due_at = excluded.due_at "+
-			"WHERE (due.due_group, due.due_at) <> (excluded.due_group, excluded.due_at)",
-			len(args)+1, len(args)+2)
-		args = append(args, groupName(s.Group), s.Due)
+	if w.schedule.Due.IsZero() {
+		return query + "DELETE FROM handstamp_due USING written WHERE handstamp_due.id = written.id) ", args
 	}
-	return query + ") SELECT FROM written", args
+	query += fmt.Sprintf("INSERT INTO handstamp_due AS due (id, due_group, due_at) "+
+		"SELECT id, $%d::text, $%d::timestamptz FROM written ON CONFLICT (id) DO UPDATE "+
+		"SET due_group = excluded.due_group, due_at = excluded.due_at "+
+		"WHERE (due.due_group, due.due_at) <> (excluded.due_group, excluded.due_at)) ",
+		len(args)+1, len(args)+2)
+	return query, append(args, groupName(w.schedule.Group), w.schedule.Due)
 }
 
 // maxGroupName is the size of the longest name of a group that is kept as it is: an index takes
@@ -144,15 +142,12 @@ func (db *Database) Release(ctx context.Context, claims []store.Claim, due time.
 	}
 	// By SKIP LOCKED no two replicas wait for each other: a row that another has at hand has a
 	// schedule of its own by then.
-	_, err := db.pool.Exec(ctx, query+using+`(
+	_, err := db.write(ctx, query+using+`(
 		SELECT id FROM handstamp_due
 		JOIN unnest($1::bytea[], $2::timestamptz[]) AS claim (id, due_at) USING (id, due_at)
 		FOR UPDATE OF handstamp_due SKIP LOCKED
 	) AS claim WHERE due.id = claim.id`, args...)
-	if err != nil {
-		return unusable(ctx, err)
-	}
-	return nil
+	return err
 }
 
 // noteInterval is how often a row is written at most because its user is at work.
@@ -164,15 +159,12 @@ func (db *Database) NoteUse(ctx context.Context, owners []store.Owner) error {
 	for i, o := range owners {
 		tenants[i], users[i] = o.Tenant, o.User
 	}
-	_, err := db.pool.Exec(ctx, `UPDATE handstamp_due AS due SET used_at = now() FROM (
+	_, err := db.write(ctx, `UPDATE handstamp_due AS due SET used_at = now() FROM (
 		SELECT handstamp_due.id FROM unnest($1::text[], $2::text[]) AS owner (tenant, user_name)
 		JOIN handstamp_credential USING (tenant, user_name)
 		JOIN handstamp_due ON handstamp_due.id = handstamp_credential.id
 		WHERE used_at < now() - $3::interval
 		FOR UPDATE OF handstamp_due SKIP LOCKED
 	) AS used WHERE due.id = used.id`, tenants, users, noteInterval)
-	if err != nil {
-		return unusable(ctx, err)
-	}
-	return nil
+	return err
 }
