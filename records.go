@@ -25,9 +25,9 @@ type records struct {
 	timeout   time.Duration // of each wait for the store; 0: storeTimeout
 	notice    func(format string, args ...any)
 	events    *narrator
-	seen      func(*record.Record) // is called with each record that is read or written
-	schedule  func(*record.Record) store.Schedule  // nil: nothing becomes due
-	changes   atomic.Uint64 // by others, that were reported
+	seen      func(*record.Record)                // is called with each record that is read or written
+	schedule  func(*record.Record) store.Schedule // nil: nothing becomes due
+	changes   atomic.Uint64                       // by others, that were reported
 
 	mu        sync.Mutex
 	unsaved   *unsavedLogin   // guarded by mu; what the store did not take
