@@ -74,6 +74,7 @@ var layers = map[string]layer{
 	"internal/diagram":               {ours: []string{""}, modules: libraryModules},
 	"internal/testenv":               {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"test/browser/loginpages":        {ours: []string{"internal/loopback"}},
+	"test/history":                   {modules: []string{"github.com/anishathalye/porcupine"}},
 	"test/process":                   {},
 	"test/security":                  {},
 	"bridge/chaos":                   {},

@@ -296,8 +296,8 @@ type Grant struct {
 	ScopeGranted   string `json:"scope_granted,omitempty"`
 
 	// Repeated says that the request that brought the refresh token had been sent
-	// before, without a response. The earlier one may still reach a server that
-	// takes it for the reuse of a used token, and ends the grant.
+	// before, without a response, or by another process, too. Another one may still reach
+	// a server that takes it for the reuse of a used token, and ends the grant.
 	Repeated bool `json:"repeated,omitempty"`
 
 	// Rejected says that the resource or the authorization server has rejected
