@@ -158,15 +158,15 @@ interop-table: build lab/peers/node_modules/.package-lock.json ## the same with 
 lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
 	cd lab/peers && npm ci --no-audit --no-fund
 
-# Debian's Chromium over the pages that users see: those of a login, of handstamp serve and of
-# the lab, by keyboard, at 320 px, in light and dark, with axe-core. Without Chromium it is
+# Debian's Chromium over the pages that users see: those of a login, of handstamp serve, of the
+# hosted example and of the lab, by keyboard, at 320 px, in light and dark, with axe-core. Without Chromium it is
 # skipped, unless HANDSTAMP_TEST_REQUIRE names browser.
 browser: $(BIN)/suites ## Chromium over the pages of login, serve and the lab
 	@$(BIN)/suites browser
 
 bin/test/browser:
 	@mkdir -p $@
-	@$(GO) build -o $@/ ./cmd/handstamp ./test/browser/loginpages
+	@$(GO) build -o $@/ ./cmd/handstamp ./test/browser/loginpages ./examples/hosted
 
 test/browser/node_modules/.package-lock.json: test/browser/package-lock.json
 	cd test/browser && npm ci --ignore-scripts --no-audit --no-fund
