@@ -3,6 +3,7 @@ package handstamp
 import (
 	"crypto/tls"
 	"encoding/json"
+	"log/slog"
 	"errors"
 	"net/http"
 	"net/url"
@@ -33,6 +34,7 @@ func described(t *testing.T) *Client {
 		Key: new(clientkey.Key), Certificate: new(tls.Certificate), Grant: ClientCredentials{}, DPoP: DPoPNever,
 		InitialAccessToken: "initial", SoftwareStatement: "statement",
 		RefreshHelper: &RefreshHelper{Command: []string{"x"}}, Hooks: Hooks{Notice: func(string, string) {}},
+		Audit: slog.DiscardHandler,
 	}
 	for i := range reflect.TypeFor[Client]().NumField() {
 		f := reflect.TypeFor[Client]().Field(i)
@@ -71,7 +73,7 @@ func TestHelperClientIsConfiguredAlike(t *testing.T) {
 	}
 	want := described(t)
 	want.Store, want.Prompt, want.Hooks, want.BaseTransport, want.AuthTransport = kept, Prompt{}, Hooks{}, nil, nil
-	want.Key, want.Certificate, want.Grant = nil, nil, nil
+	want.Key, want.Certificate, want.Grant, want.Audit = nil, nil, nil, nil
 	want.RefreshHelper, want.LockTimeout, want.Registration.Response = nil, 3*time.Second, ""
 	for i := range reflect.TypeFor[Client]().NumField() {
 		f := reflect.TypeFor[Client]().Field(i)

@@ -235,20 +235,20 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 		l.config.locked()
 	}
 	l.events.loginBegins(req)
+	began := time.Now()
 	rec, err := l.run(ctx, l.clearPending(ctx, rec), req)
 	l.history.recordLogin(rec, req, err)
-	event := LoginEvent{Server: l.serverURL}
+	event := LoginEvent{Server: l.serverURL, Outcome: OutcomeSignedIn}
 	if err != nil {
 		err = l.endError(ctx, err)
 		l.recordFailure(ctx, rec, err)
-		event.Err = err
+		event.Err, event.Outcome = err, kindOf(err)
 	} else {
 		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
 	}
+	event.Duration = time.Since(began)
 	l.events.loginEnds(rec, err)
-	if l.config.Hooks.LoggedIn != nil {
-		l.config.Hooks.LoggedIn(event)
-	}
+	l.loggedIn(event)
 	if err != nil {
 		return nil, err
 	}

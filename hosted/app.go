@@ -9,6 +9,7 @@ package hosted
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/handstamp/handstamp"
@@ -24,7 +25,8 @@ type App struct {
 
 	// Configure sets a new Client up, before its first use: the name of the application, a logger,
 	// whatever the users have in common. Nil: the Client's zero value. The App sets Store, and
-	// LoginPolicy to [handstamp.LoginNever]: a replica has no browser of the user's.
+	// LoginPolicy to [handstamp.LoginNever]: a replica has no browser of the user's. It adds tenant
+	// and user to each record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
 
 	// CacheSize is how many users' Clients are kept, with the tokens that were used last. Zero is
@@ -82,6 +84,11 @@ func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
 		a.Configure(o, c)
 	}
 	c.Store, c.LoginPolicy = s, handstamp.LoginNever
+	if c.Audit != nil {
+		c.Audit = c.Audit.WithAttrs([]slog.Attr{
+			slog.String(handstamp.AuditTenant, o.Tenant), slog.String(handstamp.AuditUser, o.User),
+		})
+	}
 	return c, nil
 }
 
