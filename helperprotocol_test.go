@@ -3,8 +3,8 @@ package handstamp
 import (
 	"crypto/tls"
 	"encoding/json"
-	"log/slog"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"reflect"
