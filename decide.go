@@ -156,7 +156,7 @@ func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
 	if g.ClientID == "" && g.RefreshToken == "" && g.Type != "" {
 		return true // obtained without a client, which cannot have become unknown
 	}
-	if f := rec.GrantError; f != nil && f.Guessed {
+	if f := rec.GrantError; f != nil && (f.Guessed || f.Interrupted) {
 		return false // the refresh token is only kept
 	}
 	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) &&

@@ -131,8 +131,8 @@ type RefreshEvent struct {
 type LoginEvent struct {
 	Server   string
 	Issuer   string
-	Scope    string // as granted
-	Duration time.Duration
+	Scope    string        // as granted
+	Duration time.Duration // with what the user took; of [Client.CompleteLogin], what that took
 	Err      error
 
 	// Outcome is "signed_in", or the kind of Err: "auth_required", "unreachable", "server_unreachable",

@@ -72,6 +72,7 @@ type refreshAttempt struct {
 	before       *record.Record // as it was when the token was read
 	space        store.Reservation
 	request      *tokenRequest
+	intent       string // the ID of its own
 
 	interrupted bool // an earlier refresh with this token was cut off
 	rotated     bool
@@ -191,6 +192,7 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record)
 		return err
 	}
 	id := rand.Text()
+	r.intent = id
 	rec.Intent = &record.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),

@@ -18,7 +18,6 @@ func TestAuditRecordsNameTheOwner(t *testing.T) {
 	var log bytes.Buffer
 	handler := slog.NewJSONHandler(&log, nil)
 	app := &hosted.App{
-		Database: &memory{make(map[store.Owner]*store.Memory)},
 		Configure: func(_ store.Owner, c *handstamp.Client) {
 			c.Audit, c.Prompt = handler, handstamp.Prompt{OpenURL: w.OpenURL}
 		},

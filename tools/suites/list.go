@@ -81,8 +81,13 @@ func everything() []suite {
 		},
 		{
 			name: "databases", about: "the stores in PostgreSQL and Redis",
-			after: []string{"packages", "vet"}, env: []string{required("postgres redis"), long},
+			after: []string{"packages", "vet"}, env: []string{required("postgres pgbouncer redis"), long},
 			steps: []step{goTest("-race", "-timeout", "60m", "./store/pgstore/...", "./store/redisstore/...")},
+		},
+		{
+			name: "histories", about: "random operations on every store under faults, checked afterwards",
+			after: []string{"databases"}, env: []string{required("postgres redis")},
+			steps: []step{goTest("-race", "-count=1", "-timeout", "60m", "./test/history")},
 		},
 		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
