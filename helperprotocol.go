@@ -75,8 +75,9 @@ type helperClient struct {
 	Registration       json.RawMessage // with its secret
 	InitialAccessToken string          // in the clear
 
-	Store, BaseTransport, AuthTransport, Key, Certificate, Grant any `json:",omitempty"`
-	Prompt, OnRegister, RefreshHelper, Logger, Hooks, Audit      any `json:",omitempty"`
+	Store, ClientStore, BaseTransport, AuthTransport, Key any `json:",omitempty"`
+	Certificate, Grant, Prompt, OnRegister, RefreshHelper any `json:",omitempty"`
+	Logger, Hooks, Audit                                  any `json:",omitempty"`
 }
 
 // describe returns the Client as a helper reads it.

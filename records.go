@@ -25,9 +25,9 @@ type records struct {
 	timeout   time.Duration // of each wait for the store; 0: storeTimeout
 	notice    func(format string, args ...any)
 	events    *narrator
-	seen      func(*record.Record) // is called with each record that is read or written
-	schedule  func(*record.Record) store.Schedule
-	changes   atomic.Uint64 // by others, that were reported
+	seen      func(*record.Record)                // is called with each record that is read or written
+	schedule  func(*record.Record) store.Schedule // nil: nothing becomes due
+	changes   atomic.Uint64                       // by others, that were reported
 
 	mu        sync.Mutex
 	unsaved   *unsavedLogin   // guarded by mu; what the store did not take
@@ -158,6 +158,9 @@ func (r *records) put(ctx context.Context, rec *record.Record, space store.Reser
 	err := callStore(ctx, r.timeout, func(ctx context.Context) error {
 		if space != nil {
 			return record.PutReserved(ctx, space, rec)
+		}
+		if r.schedule == nil {
+			return record.Put(ctx, r.store, rec)
 		}
 		return record.PutScheduled(ctx, r.store, rec, r.schedule(rec))
 	})

@@ -29,7 +29,7 @@ func (l *loginClients) shared() *records {
 	}
 	return &records{
 		store: l.config.ClientStore, key: key, serverURL: l.serverURL, timeout: l.config.LockTimeout,
-		notice: l.notice, seen: func(*record.Record) {}, events: l.events, schedule: l.config.schedule,
+		notice: l.notice, seen: func(*record.Record) {}, events: l.events,
 	}
 }
 
