@@ -3,6 +3,7 @@ package awake
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,4 +65,18 @@ func TestWithTimeoutParentEnds(t *testing.T) {
 			t.Errorf("error %v, cause %v", ctx.Err(), context.Cause(ctx))
 		}
 	})
+}
+
+// A timeout that is not reached, as most are, costs no goroutine.
+func TestWithTimeoutTakesNoGoroutine(t *testing.T) {
+	parent, end := context.WithCancel(t.Context())
+	defer end()
+	before := runtime.NumGoroutine()
+	for range 100 {
+		_, cancel := WithTimeout(parent, time.Hour, nil)
+		defer cancel()
+	}
+	if more := runtime.NumGoroutine() - before; more > 10 {
+		t.Errorf("100 timeouts have %d goroutines", more)
+	}
 }
