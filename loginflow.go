@@ -428,7 +428,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	l.rec = rec
 	switch {
 	case err == nil:
-	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken):
+	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken, ""):
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 	default:
 		// These tokens are lost.

@@ -157,6 +157,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	if err != nil {
 		if current := r.tokens.current.Load(); current.usable(time.Now()) && need.accepts(current.token, current.expiresAt, time.Now()) {
 			r.events.fail(StepStore, err, "the store cannot be read; going on with the token at hand")
+			current.serveForNow()
 			return current, nil
 		}
 		return nil, err
@@ -176,7 +177,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	unlock, locked, d, err := r.lock(wait, need)
 	switch {
 	case err == nil:
-		defer unlock()
+		defer r.unlockWhenSaved(unlock)
 		return r.refreshLocked(ctx, wait, locked, need, d)
 	case good && rec.Grant.Usable(need.rejected, time.Now()):
 		r.events.fail(StepLock, err, "the refresh could not be begun; going on with the token at hand")

@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	filippo.io/age v1.3.2
 	github.com/handstamp/handstamp v0.1.0
-	github.com/handstamp/handstamp/lab/mcpserver v0.1.0
 	github.com/handstamp/handstamp/store/keyringstore v0.1.0
 	github.com/modelcontextprotocol/go-sdk v1.8.0
 	github.com/rogpeppe/go-internal v1.16.0

@@ -47,10 +47,10 @@ func hold(ctx context.Context, database string) error {
 }
 
 // startHolder starts a process that holds the lock.
-func startHolder(t *testing.T, server *servicetest.Postgres) *exec.Cmd {
+func startHolder(t *testing.T, url string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), holderVariable+"="+server.URL())
+	cmd.Env = append(os.Environ(), holderVariable+"="+url)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -87,7 +87,7 @@ func TestLockLastsAsLongAsItsHolder(t *testing.T) {
 	server := servicetest.StartPostgres(t, "idle_in_transaction_session_timeout=100ms")
 	db, _ := open(t, server, pgstore.Options{})
 	s := storeOf(t, db, ownerOf(0))
-	holder := startHolder(t, server)
+	holder := startHolder(t, server.URL())
 	if err := holder.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestLockLastsAsLongAsItsHolder(t *testing.T) {
 func TestWaitersHoldNoConnection(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	db, pool := open(t, server, pgstore.Options{Refreshes: 2})
-	startHolder(t, server)
+	startHolder(t, server.URL())
 	s := storeOf(t, db, ownerOf(0))
 	ctx, cancel := context.WithCancel(t.Context())
 	waited := make(chan error)
