@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
@@ -136,6 +137,7 @@ func (c *Client) List(ctx context.Context) ([]*Status, error) {
 	var rest []store.Key
 	err := callStore(ctx, c.LockTimeout, func(ctx context.Context) (err error) {
 		rest, err = store.Scan(ctx, c.Store, "", func(key store.Key, value []byte, revision store.Revision) {
+			awake.Restart(ctx, cmp.Or(c.LockTimeout, storeTimeout)) // many values take long, and none is a wait
 			rec, err := record.Of(key, value, revision)
 			add(key, rec, err)
 		})

@@ -38,6 +38,15 @@ func WithTimeout(parent context.Context, d time.Duration,
 	return c, func() { c.finish(context.Canceled, context.Canceled) }
 }
 
+// Restart has a context of [WithTimeout] end d from now: what it bounds makes progress.
+func Restart(ctx context.Context, d time.Duration) {
+	if c, ok := ctx.(*timeoutContext); ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.left = d
+	}
+}
+
 // timeoutContext has a done channel of its own, and thereby an error of its own
 // that the contexts derived from it share; the inner one holds the cause.
 type timeoutContext struct {

@@ -67,6 +67,25 @@ func TestWithTimeoutParentEnds(t *testing.T) {
 	})
 }
 
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := WithTimeout(t.Context(), 2*time.Second, nil)
+		defer cancel()
+		for range 10 {
+			time.Sleep(time.Second)
+			Restart(ctx, 2*time.Second)
+		}
+		if ctx.Err() != nil {
+			t.Fatal("ended although it was restarted")
+		}
+		began := time.Now()
+		<-ctx.Done()
+		if took := time.Since(began); took < 2*time.Second || took > 3*time.Second {
+			t.Errorf("ended after %v", took)
+		}
+	})
+}
+
 // A timeout that is not reached, as most are, costs no goroutine.
 func TestWithTimeoutTakesNoGoroutine(t *testing.T) {
 	parent, end := context.WithCancel(t.Context())
