@@ -6,7 +6,7 @@ GO ?= go
 BIN := bin
 
 .PHONY: help demo build check test flaky vet lint golangci-lint release-check vulnerabilities short platforms tidy services \
-	chaos python-servers histories storm conformance interop interop-sdk interop-servers bench bench-bridge field-table \
+	chaos python-servers histories storm conformance interop interop-sdk interop-servers bench bench-bridge bench-scale field-table \
 	lab interop-table browser screenshots bin/test/browser fuzz house clean
 
 help: ## prints this list
@@ -135,6 +135,11 @@ bench: ## the warm path of the library and of its peers
 # docs/bridge-bench.md and its plot. mcp-remote takes part where npm can be had.
 bench-bridge: ## the bridge and its peers; three minutes
 	@$(GO) run ./bench/bridge
+
+# A million logins in PostgreSQL and ten thousand in files, each figure beside its floor; ten
+# minutes on an idle machine. Writes docs/scale.md and its plot.
+bench-scale: ## a million logins in PostgreSQL, ten thousand in files; ten minutes
+	@$(GO) run ./bench/scale
 
 # What servers, networks and hosts were seen to do, with the bridge and mcp-remote side by
 # side; about four minutes. Writes a part of docs/field.md. The test in bridge/field, a part of
