@@ -53,6 +53,11 @@ type Client struct {
 	// browser.
 	Prompt Prompt
 
+	// ClientStore keeps the clients that are registered dynamically, for all Clients that share it,
+	// in any number of processes: one registration at an authorization server serves all their
+	// users. Nil: each credential has a registration of its own. It is not the Store.
+	ClientStore store.Store
+
 	// Registration is a client that was registered before: by hand at the
 	// authorization server's console, or by an application that keeps what
 	// OnRegister gave it. It always wins over what Handstamp would do itself.

@@ -98,6 +98,9 @@ type Record struct {
 
 	// DPoP is the key that tokens are bound to, where the login uses it (RFC 9449).
 	DPoP *DPoP `json:"dpop,omitempty"`
+
+	// Suspended is set in the record of a login that another process continues, and in no other.
+	Suspended *SuspendedLogin `json:"suspended_login,omitempty"`
 }
 
 // DPoP is a key for proofs of possession, and what servers want in the proofs.
@@ -196,6 +199,10 @@ type Client struct {
 	RegistrationClientURI   string        `json:"registration_client_uri,omitempty"`
 	Response                secret.String `json:"registration_response,omitempty"` // the whole response, as received
 	RegisteredAt            time.Time     `json:"registered_at,omitzero"`
+
+	// ScopeRequested is the scope that a registration which several users share was requested
+	// with.
+	ScopeRequested string `json:"scope_requested,omitempty"`
 
 	// KeyThumbprint is that of the key (RFC 7638) that a dynamic client was registered with.
 	KeyThumbprint string `json:"key_thumbprint,omitempty"`

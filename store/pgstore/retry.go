@@ -18,7 +18,7 @@ import (
 const (
 	// writeTimeout bounds a write that has begun, which the caller's context does not end. A
 	// connection that breaks meanwhile is replaced.
-	writeTimeout = 10 * time.Second
+	writeTimeout = 5 * time.Second
 
 	// readTimeout bounds how long a read replaces connections that break.
 	readTimeout = time.Second

@@ -9,10 +9,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/handstamp/handstamp/internal/awake"
 )
 
 const (
-	// writeTimeout bounds a write with all its attempts.
+	// writeTimeout bounds a write with all its attempts, by the time that the process is awake:
+	// after a stop it tries again, and the lock is not given up with the value unwritten.
 	writeTimeout = 30 * time.Second
 
 	// replicaTimeout bounds the wait for replicas. What the library does after a token request, it
@@ -29,7 +32,7 @@ func (db *Database) persist(
 		return false, unusable(ctx, ctx.Err())
 	}
 	// Once a script is sent, the caller's context does not end it.
-	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	sending, cancel := awake.WithTimeout(context.WithoutCancel(ctx), db.writeTime, nil)
 	defer cancel()
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
 		done, err = db.run(sending, script, keys, args...)
