@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -151,7 +152,7 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 	id := s.id(key)
 	rows, err := s.db.write(ctx,
 		"DELETE FROM handstamp_credential WHERE id = $1 AND revision = $2", id, string(revision))
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnclear) {
 		return err
 	}
 	if rows > 0 {
@@ -159,14 +160,17 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 		return nil
 	}
 	var there bool
-	err = s.db.read(ctx, func(conn *pgxpool.Conn) error {
+	failed := s.db.read(ctx, func(conn *pgxpool.Conn) error {
 		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_credential WHERE id = $1)", id).
 			Scan(&there)
 	})
-	if err == nil && there {
-		err = store.ErrConflict
+	switch {
+	case failed != nil:
+		return failed
+	case !there:
+		return nil
 	}
-	return err
+	return cmp.Or(err, store.ErrConflict)
 }
 
 // List implements [store.Store].
