@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// useInterval is how often the database is told who was at work, for all users at once.
+	// useInterval is how often who was at work is written to the database, for all users at once.
 	useInterval = time.Minute
 
 	useTimeout = 30 * time.Second
 )
 
-// usage is who was at work since the database was told last.
+// usage is who was at work since the database was written to last.
 type usage struct {
 	owners map[store.Owner]struct{}
 	timer  *time.Timer // runs while there are owners
