@@ -153,11 +153,11 @@ func TestWriteWhoseResponseIsLostIsReplaced(t *testing.T) {
 	direct, _ := open(t, server, pgstore.Options{})
 	s, other := storeOf(t, db, ownerOf(0)), storeOf(t, direct, ownerOf(0))
 	for tag, write := range map[string]func(store.Revision) error{
-		"UPDATE 1\x00": func(revision store.Revision) error {
+		"UPDATE handstamp_credential": func(revision store.Revision) error {
 			_, err := s.Put(t.Context(), lockedKey, []byte("lost"), revision)
 			return err
 		},
-		"DELETE 1\x00": func(revision store.Revision) error { return s.Delete(t.Context(), lockedKey, revision) },
+		"DELETE FROM handstamp_credential": func(revision store.Revision) error { return s.Delete(t.Context(), lockedKey, revision) },
 	} {
 		_, before, err := other.Get(t.Context(), lockedKey)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
