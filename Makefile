@@ -6,7 +6,8 @@ GO ?= go
 BIN := bin
 
 .PHONY: help demo build check test flaky vet lint golangci-lint release-check vulnerabilities short platforms tidy services \
-	chaos python-servers storm conformance interop interop-sdk interop-servers bench bench-bridge bench-scale field-table \
+	chaos python-servers histories storm conformance interop interop-sdk interop-servers bench bench-bridge bench-scale \
+	field-table \
 	lab interop-table browser screenshots bin/test/browser fuzz house clean
 
 help: ## prints this list
@@ -178,6 +179,15 @@ test/browser/node_modules/.package-lock.json: test/browser/package-lock.json
 
 screenshots: bin/test/browser test/browser/node_modules/.package-lock.json ## writes docs/screenshots
 	@node test/browser/screenshots.mjs
+
+# Random operations of many clients on each store, under faults, checked afterwards; a minute and
+# a half are in make test. HISTORY_TIME=1h is how long each store's lasts, HISTORY_SEED=n repeats
+# the choices of a run. It writes what it saw into docs/stores.md.
+HISTORY_TIME ?= 5m
+HISTORY_SEED ?= 0
+histories: ## long histories of every store under faults, and kills at every write; half an hour
+	cd test/history && HANDSTAMP_TEST_LONG=1 HANDSTAMP_TEST_UPDATE=1 HANDSTAMP_TEST_REQUIRE="postgres redis" \
+		$(GO) test -count=1 -timeout 6h -v . -time $(HISTORY_TIME) -seed $(HISTORY_SEED)
 
 # The kills and freezes that make test has a few of: 5,000 bridges killed around a
 # refresh, 50 times five bridges killed at one login, and 200 refreshes frozen for up

@@ -53,6 +53,11 @@ type Client struct {
 	// browser.
 	Prompt Prompt
 
+	// ClientStore keeps the clients that are registered dynamically, for all Clients that share it,
+	// in any number of processes: one registration at an authorization server serves all their
+	// users. Nil: each credential has a registration of its own. It is not the Store.
+	ClientStore store.Store
+
 	// Registration is a client that was registered before: by hand at the
 	// authorization server's console, or by an application that keeps what
 	// OnRegister gave it. It always wins over what Handstamp would do itself.
@@ -172,7 +177,7 @@ type Client struct {
 	mu        sync.Mutex // guards sessions, spelled, providers and closed
 	sessions  map[store.Key]*session
 	spelled   map[string]*session // the same, by the URL that each was made for: found without parsing
-	providers map[string]*Client // by issuer
+	providers map[string]*Client  // by issuer
 	closed    bool
 	running   sync.WaitGroup // flights that Close waits for
 }
@@ -234,6 +239,11 @@ func (c *Client) Close(ctx context.Context) (err error) {
 		s.logins.flights.cancel()
 		s.refresher.flights.cancel()
 	}
+	defer func() {
+		for _, s := range sessions {
+			s.closeIdle()
+		}
+	}()
 	done := make(chan struct{})
 	go func() {
 		c.running.Wait()

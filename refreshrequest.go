@@ -73,6 +73,7 @@ type refreshAttempt struct {
 	before       *record.Record // as it was when the token was read
 	space        store.Reservation
 	request      *tokenRequest
+	intent       string // the ID of its own
 
 	interrupted bool // an earlier refresh with this token was cut off
 	rotated     bool
@@ -178,6 +179,7 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record)
 		return err
 	}
 	id := rand.Text()
+	r.intent = id
 	rec.Intent = &record.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),
@@ -202,6 +204,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		resource: g.Resource, optionalResource: true,
 		grantedScope: cmp.Or(g.ScopeGranted, g.ScopeRequested), // RFC 6749, section 6
 		repeat:       sendUntilResponse,                        // the lock makes us the only sender
+		patient:      r.need.ahead,
 		received:     func(raw *oauth.RawResponse) { r.saveRawResponse(ctx, rec, raw) },
 		metadata: func(ctx context.Context) (*oauth.ServerMetadata, error) {
 			return r.discovery.metadataAgain(ctx, rec)

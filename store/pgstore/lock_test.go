@@ -175,3 +175,28 @@ func TestDatabaseRestart(t *testing.T) {
 		t.Errorf("after a restart: %q, %v", value, err)
 	}
 }
+
+// A lock that is held for a minute is not in the way of VACUUM, neither by a transaction's number
+// nor by a snapshot, both before and after the first write under it.
+func TestLockDoesNotHoldVacuumUp(t *testing.T) {
+	db, pool := open(t, servicetest.StartPostgres(t), pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	revision := mustPut(t, s, lockedKey, nil)
+	unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	for _, when := range []string{"before a write", "after a write"} {
+		var open, held int
+		err := pool.QueryRow(t.Context(), "SELECT count(*), count(*) FILTER "+
+			"(WHERE backend_xid IS NOT NULL OR backend_xmin IS NOT NULL) "+
+			"FROM pg_stat_activity WHERE state = 'idle in transaction'").Scan(&open, &held)
+		if err != nil || open != 1 || held != 0 {
+			t.Errorf("%s: %d of %d transactions hold VACUUM up, %v", when, held, open, err)
+		}
+		if revision, err = s.Put(t.Context(), lockedKey, nil, revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -6,6 +6,12 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
+// Checked returns a value as it is at a key in Redis.
+func Checked(key string, value []byte) []byte { return withChecksum(key, value) }
+
+// Unchecked returns the value that is at a key in Redis.
+func Unchecked(key string, text []byte) ([]byte, error) { return withoutChecksum(key, text) }
+
 // SetLease makes locks last for a shorter time than [LeaseTime].
 func (db *Database) SetLease(lease time.Duration) { db.lease = lease }
 
@@ -14,10 +20,10 @@ func (db *Database) SetWriteTimeout(d time.Duration) { db.writeTime = d }
 
 // ValueKey returns the key in Redis of a credential's value.
 func (db *Database) ValueKey(o store.Owner, key store.Key) string {
-	return (&ownedStore{db: db, slot: db.slot(o)}).valueKey(key)
+	return newOwnedStore(db, o).valueKey(key)
 }
 
 // LockKey returns the key in Redis of a lock of a credential.
 func (db *Database) LockKey(o store.Owner, key store.Key, name store.LockName) string {
-	return (&ownedStore{db: db, slot: db.slot(o)}).lockKey(key, name)
+	return newOwnedStore(db, o).lockKey(key, name)
 }

@@ -49,7 +49,7 @@ return redis.call('DEL', KEYS[1])`)
 )
 
 func (s *ownedStore) lockKey(key store.Key, name store.LockName) string {
-	return s.slot + ":lock:" + string(name) + ":" + hash(key.Server, key.Profile)
+	return s.slot + ":lock:" + string(name) + ":" + key.ID()
 }
 
 // Lock implements [store.Store].

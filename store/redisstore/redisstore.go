@@ -19,6 +19,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,6 +58,7 @@ type Database struct {
 	keys     []sealed.Key
 	prefix   string
 	replicas int
+	self     string            // the sender of this handle's changes
 	waits    locks.Set[string] // one goroutine of this process waits for a lock of the database
 
 	lease, writeTime time.Duration // LeaseTime and writeTimeout, but in tests
@@ -67,7 +69,7 @@ type Database struct {
 func New(ctx context.Context, client redis.UniversalClient, o Options) (*Database, error) {
 	db := &Database{
 		client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas,
-		lease: LeaseTime, writeTime: writeTimeout,
+		self: rand.Text(), lease: LeaseTime, writeTime: writeTimeout,
 	}
 	if db.prefix == "" {
 		db.prefix = "handstamp"
@@ -155,7 +157,7 @@ func (db *Database) Store(o store.Owner) (store.Store, error) {
 	if err := o.Check(); err != nil {
 		return nil, fmt.Errorf("redisstore: %w", err)
 	}
-	s := &ownedStore{db: db, slot: db.slot(o)}
+	s := newOwnedStore(db, o)
 	if len(db.keys) == 0 {
 		return s, nil
 	}

@@ -89,9 +89,18 @@ func (s *sealedStore) Put(
 	return s.Store.Put(ctx, key, s.keys.seal(key, value), revision)
 }
 
+// PutScheduled implements [store.SchedulePutter], as far as the inner store does.
+func (s *sealedStore) PutScheduled(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+	schedule store.Schedule,
+) (store.Revision, error) {
+	return store.Put(ctx, s.Store, key, s.keys.seal(key, value), revision, schedule)
+}
+
 var (
-	_ store.Peeker  = (*sealedStore)(nil)
-	_ store.Scanner = (*sealedStore)(nil)
+	_ store.Peeker         = (*sealedStore)(nil)
+	_ store.Scanner        = (*sealedStore)(nil)
+	_ store.SchedulePutter = (*sealedStore)(nil)
 )
 
 // reservingStore is a sealedStore around a store that reserves.

@@ -85,6 +85,11 @@ func everything() []suite {
 			steps: []step{goTest("-race", "-timeout", "60m", "./store/pgstore/...", "./store/redisstore/...")},
 		},
 		{
+			name: "histories", about: "random operations on every store under faults, checked afterwards",
+			after: []string{"databases"}, env: []string{required("postgres redis")},
+			steps: []step{goTest("-race", "-count=1", "-timeout", "60m", "./test/history")},
+		},
+		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
 			after: []string{"packages", "python"}, env: []string{required("sdks")},
 			steps: []step{goTest("-count=1", "-timeout", "60m", "./bridge/interop/...")},
