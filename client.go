@@ -268,6 +268,7 @@ func (c *Client) Close(ctx context.Context) (err error) {
 //
 // Package hosted calls it where the database is a [store.Watcher].
 func (c *Client) StoreChanged(keyID string) {
+	c.init()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key, s := range c.sessions {

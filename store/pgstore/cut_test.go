@@ -21,6 +21,8 @@ type cutter struct {
 	dir  string
 	next atomic.Pointer[string] // the command tag of the response to cut; nil: none
 	cuts atomic.Int32
+
+	between func() // is called after a cut, before the client knows
 }
 
 func startCutter(t *testing.T, server *servicetest.Postgres) *cutter {
@@ -58,7 +60,9 @@ func startCutter(t *testing.T, server *servicetest.Postgres) *cutter {
 	return c
 }
 
-func (c *cutter) URL() string { return "host=" + c.dir + " port=5432 user=postgres dbname=postgres" }
+func (c *cutter) URL() string {
+	return "host=" + c.dir + " port=5432 user=postgres dbname=postgres"
+}
 
 func (c *cutter) respond(client, upstream net.Conn) {
 	defer client.Close()
@@ -66,8 +70,12 @@ func (c *cutter) respond(client, upstream net.Conn) {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := upstream.Read(buf)
-		if tag := c.next.Load(); tag != nil && bytes.Contains(buf[:n], []byte(*tag)) && c.next.CompareAndSwap(tag, nil) {
+		if tag := c.next.Load(); tag != nil && bytes.Contains(buf[:n], []byte(*tag)) {
+			c.next.Store(nil)
 			c.cuts.Add(1)
+			if c.between != nil {
+				c.between()
+			}
 			return
 		}
 		if _, werr := client.Write(buf[:n]); err != nil || werr != nil {
@@ -90,7 +98,8 @@ func TestWriteWhoseResponseIsLost(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Put of %s: %v", value, err)
 		}
-		if got, now, err := other.Get(t.Context(), lockedKey); string(got) != value || now != revision || err != nil {
+		got, now, err := other.Get(t.Context(), lockedKey)
+		if string(got) != value || now != revision || err != nil {
 			t.Errorf("stored is %q, %v", got, err)
 		}
 		return revision
@@ -117,6 +126,51 @@ func TestWriteWhoseResponseIsLost(t *testing.T) {
 		t.Errorf("after Delete: %v", err)
 	}
 	if n := cut.cuts.Load(); n != 4 {
+		t.Errorf("%d responses were cut", n)
+	}
+}
+
+// A write whose response was lost, and whose value was replaced before it is sent again, is no
+// conflict: that would mean that it changed nothing.
+func TestWriteWhoseResponseIsLostIsReplaced(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	cut := startCutter(t, server)
+	db, _ := openURL(t, cut.URL(), pgstore.Options{})
+	direct, _ := open(t, server, pgstore.Options{})
+	s, other := storeOf(t, db, ownerOf(0)), storeOf(t, direct, ownerOf(0))
+	for tag, write := range map[string]func(store.Revision) error{
+		"UPDATE 1\x00": func(revision store.Revision) error {
+			_, err := s.Put(t.Context(), lockedKey, []byte("lost"), revision)
+			return err
+		},
+		"DELETE 1\x00": func(revision store.Revision) error { return s.Delete(t.Context(), lockedKey, revision) },
+	} {
+		_, before, err := other.Get(t.Context(), lockedKey)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		revision, err := other.Put(t.Context(), lockedKey, []byte("first"), before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut.between = func() {
+			_, now, err := other.Get(t.Context(), lockedKey)
+			if err == nil || errors.Is(err, store.ErrNotFound) {
+				_, err = other.Put(t.Context(), lockedKey, []byte("replaced"), now)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		cut.next.Store(&tag)
+		if err := write(revision); !errors.Is(err, store.ErrUnusable) {
+			t.Errorf("%q: %v, want ErrUnusable", tag, err)
+		}
+		if got, _, err := other.Get(t.Context(), lockedKey); string(got) != "replaced" || err != nil {
+			t.Errorf("stored is %q, %v", got, err)
+		}
+	}
+	if n := cut.cuts.Load(); n != 2 {
 		t.Errorf("%d responses were cut", n)
 	}
 }

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -151,7 +152,7 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 	id := s.id(key)
 	rows, err := s.db.write(ctx,
 		"DELETE FROM handstamp_credential WHERE id = $1 AND revision = $2", id, string(revision))
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnclear) {
 		return err
 	}
 	if rows > 0 {
@@ -159,14 +160,17 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 		return nil
 	}
 	var there bool
-	err = s.db.read(ctx, func(conn *pgxpool.Conn) error {
+	failed := s.db.read(ctx, func(conn *pgxpool.Conn) error {
 		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_credential WHERE id = $1)", id).
 			Scan(&there)
 	})
-	if err == nil && there {
-		err = store.ErrConflict
+	switch {
+	case failed != nil:
+		return failed
+	case !there:
+		return nil
 	}
-	return err
+	return cmp.Or(err, store.ErrConflict)
 }
 
 // List implements [store.Store].
@@ -186,6 +190,39 @@ func (s *ownedStore) List(ctx context.Context) ([]store.Key, error) {
 	slices.SortFunc(keys, store.Key.Compare) // which is not any collation's order
 	return keys, nil
 }
+
+// Scan implements [store.Scanner].
+func (s *ownedStore) Scan(
+	ctx context.Context, server string,
+	visit func(key store.Key, value []byte, revision store.Revision),
+) (rest []store.Key, err error) {
+	if !isText(server) {
+		return nil, nil
+	}
+	rows, err := s.db.pool.Query(ctx, "SELECT server, profile, value, revision "+
+		"FROM handstamp_credential WHERE tenant = $1 AND user_name = $2 AND $3 IN ('', server)",
+		s.owner.Tenant, s.owner.User, server)
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	var key store.Key
+	var row []byte
+	var revision store.Revision
+	_, err = pgx.ForEachRow(rows, []any{&key.Server, &key.Profile, &row, &revision}, func() error {
+		if value, err := withoutChecksum(s.id(key), row); err != nil {
+			rest = append(rest, key)
+		} else {
+			visit(key, value, revision)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	return rest, nil
+}
+
+var _ store.Scanner = (*ownedStore)(nil)
 
 // isText reports whether a column of PostgreSQL can have a text.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }

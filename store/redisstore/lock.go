@@ -96,7 +96,7 @@ type lease struct {
 
 // take takes the lock if it is free, and begins to extend it.
 func (l *lease) take(ctx context.Context) (taken bool, err error) {
-	taken, err = l.db.run(ctx, takeScript, []string{l.name}, l.holder, l.db.lease.Milliseconds())
+	taken, err = l.db.run(ctx, often, takeScript, []string{l.name}, l.holder, l.db.lease.Milliseconds())
 	if err != nil {
 		l.release() // it may be taken all the same
 		return false, unusable(ctx, err)

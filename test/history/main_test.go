@@ -21,18 +21,32 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	text := os.Getenv(jobVariable)
-	if text == "" {
-		os.Exit(m.Run())
+	for variable, run := range map[string]func(string) error{
+		jobVariable:   runAs[job],
+		crashVariable: runAs[crash],
+	} {
+		if text := os.Getenv(variable); text != "" {
+			if err := run(text); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
+		}
 	}
-	var j job
-	if err := json.Unmarshal([]byte(text), &j); err != nil {
+	// Most of what runs in parallel waits.
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	if err := j.run(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	os.Exit(m.Run())
+}
+
+// runAs runs what a process of a test is to do.
+func runAs[T interface{ run(context.Context) error }](text string) error {
+	var what T
+	if err := json.Unmarshal([]byte(text), &what); err != nil {
+		return err
 	}
+	return what.run(context.Background())
 }
 
 // run runs clients until standard input ends. Events are lines of standard output, each of which is

@@ -86,7 +86,7 @@ func everything() []suite {
 		},
 		{
 			name: "histories", about: "random operations on every store under faults, checked afterwards",
-			after: []string{"databases"}, env: []string{required("postgres redis")},
+			after: []string{"packages", "vet"}, env: []string{required("postgres redis")},
 			steps: []step{goTest("-race", "-count=1", "-timeout", "60m", "./test/history")},
 		},
 		{
