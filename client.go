@@ -171,7 +171,7 @@ type Client struct {
 
 	// Audit receives a record, at level Info, for each login, refresh, logout and registration,
 	// whatever its result: the constants Audit… are the messages and the names of the attributes,
-	// and stay. No record has a secret. A handler that is slow delays the call that it records. Nil: none.
+	// and stay. No record has a secret. A handler that is slow delays what it records. Nil: none.
 	Audit slog.Handler
 
 	once sync.Once
