@@ -65,10 +65,8 @@ var kinds = []struct {
 	{handstamp.ErrInvalidConfig, http.StatusBadRequest, codeUsage},
 	{handstamp.ErrLoginRequired, http.StatusConflict, codeLogin},
 	{handstamp.ErrClientRejected, http.StatusConflict, "client_rejected"},
-	{handstamp.ErrRegistrationRequired, http.StatusConflict, "registration_required"},
 	{handstamp.ErrProtocol, http.StatusBadGateway, "protocol"},
 	{handstamp.ErrUnreachable, http.StatusServiceUnavailable, codeUnreachable},
-	{store.ErrCorrupt, http.StatusInternalServerError, codeStore},
 	{handstamp.ErrStore, http.StatusServiceUnavailable, codeStore},
 	{store.ErrUnusable, http.StatusServiceUnavailable, codeStore},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, codeUnreachable},
@@ -122,8 +120,6 @@ func (s *service) addServer(p *problem, req *request) {
 func (s *service) describe(ctx context.Context, p *problem, err error) {
 	var e *handstamp.Error
 	switch {
-	case p.Code == codeStore && p.Status == http.StatusInternalServerError:
-		p.Detail = "what is stored of this login is damaged"
 	case p.Code == codeStore:
 		p.Detail = "the database cannot be used now; nothing is lost"
 	case errors.As(err, &e):
