@@ -43,7 +43,19 @@ func (a *accessTokens) use(rec *record.Record) *cachedToken {
 		snap.rejected.Store(snap.rejected.Load() || old.rejected.Load())
 	}
 	a.current.Store(snap)
+	if rec.Changes != a.records.changes.Load() {
+		snap.outdate() // changed since rec was read
+	}
 	return snap
+}
+
+// noteChange notes that another process or replica has written the record: the next request reads
+// it first.
+func (a *accessTokens) noteChange() {
+	a.records.changes.Add(1)
+	if current := a.current.Load(); current != nil {
+		current.outdate()
+	}
 }
 
 // useIssued is useToken for a token that this process was issued.
@@ -151,6 +163,7 @@ type cachedToken struct {
 	accepted      atomic.Bool // the MCP server has accepted it
 	rejected      atomic.Bool // the MCP server has rejected it
 	issuedHere    atomic.Bool // to this process
+	outdated      atomic.Bool // the stored record may have another one, or none
 
 	proofs    *proofs // nil: a bearer token
 	oauth2    *oauth2.Token
@@ -180,14 +193,34 @@ func (s *cachedToken) fresh() bool { return s != nil && (s.checkedLately.Load() 
 
 // checkClock is fresh by the clock.
 func (s *cachedToken) checkClock() bool {
+	if s.outdated.Load() {
+		return false
+	}
 	if s.refreshAt.IsZero() {
 		return true
 	}
 	left := time.Until(s.refreshAt)
 	if left > 2*clockCheckInterval && s.checkedLately.CompareAndSwap(false, true) {
 		time.AfterFunc(clockCheckInterval, func() { s.checkedLately.Store(false) })
+		if s.outdated.Load() { // by a call that came before checkedLately was set
+			s.checkedLately.Store(false)
+			return false
+		}
 	}
 	return left > 0
+}
+
+// serveForNow makes the token fresh for a moment: not each request waits for a store that fails.
+func (s *cachedToken) serveForNow() {
+	if s.valid(time.Now().Add(2*clockCheckInterval)) && s.checkedLately.CompareAndSwap(false, true) {
+		time.AfterFunc(clockCheckInterval, func() { s.checkedLately.Store(false) })
+	}
+}
+
+// outdate has the store read before the token is used again.
+func (s *cachedToken) outdate() {
+	s.outdated.Store(true)
+	s.checkedLately.Store(false)
 }
 
 // valid reports whether the token has not expired yet.

@@ -40,7 +40,7 @@ var (
 		"github.com/santhosh-tekuri/jsonschema/v6", "github.com/spf13/cast", "github.com/yosida95/uritemplate/v3",
 		"golang.org/x/text",
 	}
-	commandModules = slices.Concat(sdkModules, fileModules, libraryModules, keyringModules,
+	commandModules = slices.Concat(fileModules, libraryModules, keyringModules,
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term",
 			"rsc.io/qr", "filippo.io/age", "filippo.io/hpke", "golang.org/x/crypto"}, parserModules)
 	parserModules = []string{"github.com/tailscale/hujson", "github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3"}
@@ -88,7 +88,7 @@ var layers = map[string]layer{
 	"store/storetest":                {ours: []string{"store"}},
 	"store/keyringstore":             {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
 	"internal/keyringtest":           {},
-	"store/pgstore":                  {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
+	"store/pgstore":                  {ours: []string{"internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
 	"store/redisstore":               {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: redisModules},
 	"internal/servicetest":           {},
 	"hosted":                         {ours: []string{"", "store"}, modules: libraryModules},
@@ -108,7 +108,7 @@ var layers = map[string]layer{
 	"conformance/given":              {},
 	"conformance/client":             {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":               {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli":     {ours: []string{"", "bridge", "clientdocument", "clientkey", "cmd/handstamp/internal/mcphost", "cmd/handstamp/internal/splice", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/shellword", "internal/webpage", "lab", "lab/mcpserver", "lab/suite", "secret", "store", "store/filestore", "store/keyringstore", "store/sealed"}, modules: commandModules},
+	"cmd/handstamp/internal/cli":     {ours: []string{"", "bridge", "clientdocument", "clientkey", "cmd/handstamp/internal/mcphost", "cmd/handstamp/internal/splice", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/shellword", "internal/webpage", "lab", "lab/suite", "secret", "store", "store/filestore", "store/keyringstore", "store/sealed"}, modules: commandModules},
 	"examples":                       {},
 	"examples/gosdk":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
 	"examples/httpclient":            {ours: []string{"", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},

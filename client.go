@@ -246,6 +246,22 @@ func (c *Client) Close(ctx context.Context) (err error) {
 	}
 }
 
+// StoreChanged notes that another process or replica has changed what is stored for a server, which
+// [store.Key.ID] identifies; the empty ID stands for all servers. The next request to it reads the
+// store first, and goes out with the token that is there, or with none. Without this call a Client
+// reads the store when its token is about to expire or is rejected.
+//
+// Package hosted calls it where the database is a [store.Watcher].
+func (c *Client) StoreChanged(keyID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, s := range c.sessions {
+		if keyID == "" || key.ID() == keyID {
+			s.tokens.noteChange()
+		}
+	}
+}
+
 // Registration is a client as the authorization server knows it.
 //
 // An application that keeps one stores what [Registration.RevealJSON] returns; json.Unmarshal

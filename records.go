@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
@@ -26,6 +27,7 @@ type records struct {
 	notice    func(format string, args ...any)
 	events    *narrator
 	seen      func(*record.Record) // is called with each record that is read or written
+	changes   atomic.Uint64        // by others, that were reported
 
 	mu        sync.Mutex
 	unsaved   *record.Record  // guarded by mu; what the store did not take
@@ -88,10 +90,15 @@ func (r *records) isNewDamage(revision store.Revision) bool {
 
 // read is load, and returns also the damage that was found, for which the record is an empty one.
 func (r *records) read(ctx context.Context) (rec *record.Record, damage, err error) {
+	changes := r.changes.Load()
 	if rec := r.flushUnsaved(ctx); rec != nil {
+		rec.Changes = changes
 		return rec, nil, nil
 	}
 	rec, err = getRecord(ctx, r.store, r.key, r.timeout)
+	if rec != nil {
+		rec.Changes = changes
+	}
 	switch {
 	case err == nil:
 		r.seen(rec)
@@ -147,13 +154,16 @@ func (r *records) update(
 // put writes the record, into the reserved space if there is some.
 func (r *records) put(ctx context.Context, rec *record.Record, space store.Reservation) error {
 	r.seen(rec)
-	began := time.Now()
+	changes, began := r.changes.Load(), time.Now()
 	err := callStore(ctx, r.timeout, func(ctx context.Context) error {
 		if space != nil {
 			return record.PutReserved(ctx, space, rec)
 		}
 		return record.Put(ctx, r.store, rec)
 	})
+	if err == nil { // so that the stored record was still the one that rec was read as
+		rec.Changes = changes
+	}
 	r.written(rec, began, err, "written")
 	return err
 }

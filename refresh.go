@@ -157,6 +157,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	if err != nil {
 		if current := r.tokens.current.Load(); current.usable(time.Now()) && need.accepts(current.token, current.expiresAt, time.Now()) {
 			r.events.fail(StepStore, err, "the store cannot be read; going on with the token at hand")
+			current.serveForNow()
 			return current, nil
 		}
 		return nil, err

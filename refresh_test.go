@@ -181,6 +181,35 @@ func (s *countingStore) Get(ctx context.Context, key store.Key) ([]byte, store.R
 	return s.Store.Get(ctx, key)
 }
 
+// A program that looks at its login before it uses it, as the bridge does, reads it once.
+func TestStatusIsTheFirstRead(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*record.Grant)
+		works  bool
+	}{
+		"valid":    {func(*record.Grant) {}, true},
+		"rejected": {func(g *record.Grant) { g.Rejected, g.RefreshToken = true, "" }, false},
+		"expired":  {func(g *record.Grant) { g.ExpiresAt, g.RefreshToken = g.ObtainedAt, "" }, false},
+	} {
+		memory := new(store.Memory)
+		rec := expiredLogin(t, memory)
+		rec.Grant.ObtainedAt, rec.Grant.ExpiresAt = time.Now(), time.Now().Add(time.Hour)
+		test.change(rec.Grant)
+		if err := record.Put(t.Context(), memory, rec); err != nil {
+			t.Fatal(err)
+		}
+		counting := &countingStore{Store: memory}
+		c := &handstamp.Client{Store: counting, LoginPolicy: handstamp.LoginNever}
+		if _, err := c.Status(t.Context(), rec.ServerURL); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Token(t.Context(), rec.ServerURL, handstamp.TokenOptions{})
+		if reads := counting.reads.Load(); (err == nil) != test.works || (reads == 1) != test.works {
+			t.Errorf("%s: %d reads, %v", name, reads, err)
+		}
+	}
+}
+
 // expiredLogin stores a login whose access token has expired, at a server that gets no request.
 func expiredLogin(t *testing.T, s store.Store) *record.Record {
 	t.Helper()

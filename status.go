@@ -111,7 +111,11 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 	if err != nil {
 		return nil, err
 	}
-	return statusOf(rec, time.Now()), nil
+	now := time.Now()
+	if s.tokens.current.Load() == nil && decide(rec, tokenNeed{}, s.config, now).action == useStored {
+		s.tokens.use(rec) // the next request need not read the store again
+	}
+	return statusOf(rec, now), nil
 }
 
 // List returns the Status of every credential in the Store, of all

@@ -18,7 +18,8 @@ import (
 // App is an application with many users. Its fields may be changed until the first method call; all
 // methods are safe for concurrent use. Several Apps, in any number of replicas, share a Database.
 type App struct {
-	// Database keeps what the users have.
+	// Database keeps what the users have. If it is a [store.Watcher], as pgstore's is, a Client whose
+	// login another replica has refreshed or removed reads it before its next request.
 	Database store.Database
 
 	// Configure sets a new Client up, before its first use: the name of the application, a logger,
@@ -29,6 +30,8 @@ type App struct {
 	// CacheSize is how many users' Clients are kept, with the tokens that were used last. Zero is
 	// 10,000, which take less than 100 MiB.
 	CacheSize int
+
+	watcher watcher
 
 	mu     sync.Mutex
 	cache  cache // guarded by mu
@@ -49,6 +52,7 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if a.closed {
 		return nil, errClosed
 	}
+	a.watch()
 	if c := a.cache.get(o); c != nil {
 		return c, nil
 	}
@@ -76,6 +80,7 @@ func (a *App) Close(ctx context.Context) error {
 	a.closed = true
 	clients := a.cache.all()
 	a.mu.Unlock()
+	a.watcher.close()
 	errs := make([]error, 0, len(clients))
 	for _, c := range clients {
 		errs = append(errs, c.Close(ctx))

@@ -120,14 +120,14 @@ func builtinTools() []any {
 	return []any{
 		map[string]any{
 			"name":        "echo",
-			"description": "Returns its argument.",
+			"description": "Returns its text.",
 			"inputSchema": map[string]any{
 				"type": "object", "properties": map[string]any{"text": text}, "required": []string{"text"},
 			},
 		},
 		map[string]any{
 			"name":        "whoami",
-			"description": "Returns the calling client.",
+			"description": "Returns the ID of the client that calls.",
 			"inputSchema": map[string]any{"type": "object"},
 		},
 	}

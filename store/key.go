@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -77,6 +78,18 @@ func (k Key) String() string {
 // Compare orders keys by server, then profile, as List does.
 func (k Key) Compare(other Key) int {
 	return cmp.Or(cmp.Compare(k.Server, other.Server), cmp.Compare(k.Profile, other.Profile))
+}
+
+// ID returns 16 characters that tell the key apart from all others, and do not show it.
+func (k Key) ID() string { return hashID(k.Server, k.Profile) }
+
+// hashID returns 96 bits of a hash of a list of texts.
+func hashID(parts ...string) string {
+	h := sha256.New()
+	for _, part := range parts {
+		fmt.Fprintf(h, "%d:%s", len(part), part) // with its length: no two lists are the same bytes
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
 }
 
 // Name returns a name for the key that is safe in every file system and as a

@@ -24,6 +24,9 @@ func (o Owner) Check() error {
 	return nil
 }
 
+// ID returns 16 characters that tell the owner apart from all others, and do not show the names.
+func (o Owner) ID() string { return hashID(o.Tenant, o.User) }
+
 // Database has a Store of each user, as pgstore and redisstore do. It may be used from any number
 // of goroutines, and by any number of replicas.
 type Database interface {

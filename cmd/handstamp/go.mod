@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	filippo.io/age v1.3.2
 	github.com/handstamp/handstamp v0.1.0
-	github.com/handstamp/handstamp/lab/mcpserver v0.1.0
 	github.com/handstamp/handstamp/store/keyringstore v0.1.0
 	github.com/handstamp/handstamp/store/pgstore v0.1.0
 	github.com/jackc/pgx/v5 v5.13.0

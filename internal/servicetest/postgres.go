@@ -59,7 +59,7 @@ func (p *Postgres) Dir() string { return p.cluster() }
 
 func (p *Postgres) cluster() string { return filepath.Join(p.dir, "cluster") }
 
-// Start starts the server again after [Postgres.Kill].
+// Start starts the server again after [Postgres.Kill] or [Postgres.Stop].
 func (p *Postgres) Start() {
 	p.t.Helper()
 	log, err := os.OpenFile(filepath.Join(p.dir, "log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
@@ -96,6 +96,17 @@ func (p *Postgres) Kill() {
 		return
 	}
 	_ = syscall.Kill(-p.server.Process.Pid, syscall.SIGKILL)
+	_ = p.server.Wait()
+	p.server = nil
+}
+
+// Stop ends the server and waits for it: with SIGINT it ends all sessions and shuts down (fast),
+// with SIGQUIT it ends without that (immediate), and recovers when it starts again.
+func (p *Postgres) Stop(signal syscall.Signal) {
+	if p.server == nil {
+		return
+	}
+	_ = p.server.Process.Signal(signal)
 	_ = p.server.Wait()
 	p.server = nil
 }

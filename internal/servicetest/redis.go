@@ -3,19 +3,26 @@
 package servicetest
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// Redis is a Redis server that listens on a Unix socket alone.
+// Redis is a Redis or Valkey server with a folder of its own. It listens on a Unix socket, and one
+// of a Cluster or with replicas on a port of loopback, too.
 type Redis struct {
-	t      testing.TB
-	dir    string // has the socket, the append-only file and the log
-	flags  []string
-	server *exec.Cmd
+	t       testing.TB
+	service string // "redis" or "valkey"
+	dir     string // has the socket, the append-only file and the log
+	port    string // "0": the socket alone
+	flags   []string
+	server  *exec.Cmd
 }
 
 // StartRedis starts an empty server with an append-only file, which ends with the test. flags are
@@ -23,13 +30,24 @@ type Redis struct {
 // HANDSTAMP_TEST_REQUIRE names redis.
 func StartRedis(t testing.TB, flags ...string) *Redis {
 	t.Helper()
-	find(t, "redis", "redis-server", "/opt/redis/bin")
+	return startRedis(t, "redis", "0", flags...)
+}
+
+// StartValkey is [StartRedis] for Valkey.
+func StartValkey(t testing.TB, flags ...string) *Redis {
+	t.Helper()
+	return startRedis(t, "valkey", "0", flags...)
+}
+
+func startRedis(t testing.TB, service, port string, flags ...string) *Redis {
+	t.Helper()
+	find(t, service, service+"-server", "/opt/"+service+"/bin")
 	dir, err := os.MkdirTemp("", "redis") // the path of a socket has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &Redis{t: t, dir: dir, flags: flags}
+	r := &Redis{t: t, service: service, dir: dir, port: port, flags: flags}
 	r.Start()
 	t.Cleanup(r.Kill)
 	return r
@@ -38,27 +56,29 @@ func StartRedis(t testing.TB, flags ...string) *Redis {
 // Socket returns the path of the server's socket.
 func (r *Redis) Socket() string { return filepath.Join(r.dir, "redis.sock") }
 
+// Addr returns the server's address on loopback.
+func (r *Redis) Addr() string { return "127.0.0.1:" + r.port }
+
 // Dir returns the folder of what the server keeps on disk.
 func (r *Redis) Dir() string { return r.dir }
 
 // Start starts the server again after [Redis.Kill].
 func (r *Redis) Start() {
 	r.t.Helper()
-	args := []string{"--port", "0", "--unixsocket", r.Socket(), "--dir", r.dir, "--appendonly", "yes",
-		"--appendfsync", "always", "--save", "", "--logfile", filepath.Join(r.dir, "log")}
-	r.server = exec.Command("redis-server", append(args, r.flags...)...)
+	args := []string{"--port", r.port, "--bind", "127.0.0.1", "--unixsocket", r.Socket(), "--dir", r.dir,
+		"--appendonly", "yes", "--appendfsync", "always", "--save", "",
+		"--logfile", filepath.Join(r.dir, "log")}
+	r.run(append(args, r.flags...)...)
+	r.await("ping", "PONG")
+}
+
+// run starts the process.
+func (r *Redis) run(args ...string) {
+	r.t.Helper()
+	program := find(r.t, r.service, r.service+"-server", "/opt/"+r.service+"/bin")
+	r.server = exec.Command(program, args...)
 	if err := r.server.Start(); err != nil {
 		r.t.Fatal(err)
-	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		out, _ := exec.Command("redis-cli", "-s", r.Socket(), "ping").Output()
-		if string(out) == "PONG\n" {
-			return
-		}
-		if time.Now().After(deadline) {
-			text, _ := os.ReadFile(filepath.Join(r.dir, "log"))
-			r.t.Fatalf("Redis does not come up:\n%s", text)
-		}
 	}
 }
 
@@ -70,4 +90,49 @@ func (r *Redis) Kill() {
 	_ = r.server.Process.Kill()
 	_ = r.server.Wait()
 	r.server = nil
+}
+
+// Signal sends the server a signal: SIGSTOP makes it one that does not respond.
+func (r *Redis) Signal(s syscall.Signal) {
+	r.t.Helper()
+	if err := r.server.Process.Signal(s); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// Command runs a command of Redis on the server, and returns its output.
+func (r *Redis) Command(args ...string) string {
+	cli := find(r.t, r.service, r.service+"-cli", "/opt/"+r.service+"/bin")
+	out, _ := exec.Command(cli, append([]string{"-s", r.Socket()}, args...)...).Output()
+	return string(out)
+}
+
+// await waits until the output of a command has a text.
+func (r *Redis) await(command, text string) {
+	r.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		out := r.Command(strings.Fields(command)...)
+		if strings.Contains(out, text) {
+			return
+		}
+		if time.Now().After(deadline) {
+			log, _ := os.ReadFile(filepath.Join(r.dir, "log"))
+			r.t.Fatalf("Redis: no %q in the output of %s:\n%s\n%s", text, command, out, log)
+		}
+	}
+}
+
+// freePorts returns n ports of loopback that nothing listens on.
+func freePorts(t testing.TB, n int) []string {
+	t.Helper()
+	ports := make([]string, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // not before all are known
+		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports
 }

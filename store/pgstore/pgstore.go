@@ -26,6 +26,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -47,6 +49,14 @@ type Options struct {
 	// None: values are kept in the clear, and whoever reads the database has the tokens.
 	Keys []sealed.Key
 
+	// Listen is a connection with which [Database.Watch] learns at once what other replicas change:
+	// the pool's (pool.Config().ConnConfig), or behind PgBouncer, which keeps no LISTEN, one that goes
+	// to the server itself. Nil: every [Options.Poll] everything is taken for changed.
+	Listen *pgx.ConnConfig
+
+	// Poll is how often that is. Zero is a minute.
+	Poll time.Duration
+
 	// Refreshes is how many refreshes this replica has under way at most, each with a connection
 	// of its own beside those of the pool. Zero is 8.
 	Refreshes int32
@@ -60,6 +70,13 @@ type Database struct {
 	refresh *pgxpool.Pool // for transactions that are the lock of a refresh
 	keys    []sealed.Key
 	waits   locks.Set[lockName] // one goroutine of this process waits for a lock of the database
+
+	changes  *notifier
+	listen   *pgx.ConnConfig
+	pollEach time.Duration
+
+	mu   sync.Mutex
+	held map[string]*refreshLock // guarded by mu; by the credential's id
 }
 
 // New returns the Database behind a pool, which stays the caller's. [Database.Close] closes the
@@ -74,11 +91,17 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	return &Database{pool: pool, refresh: refresh, keys: o.Keys}, nil
+	return &Database{
+		pool: pool, refresh: refresh, keys: o.Keys, changes: newNotifier(pool), listen: o.Listen,
+		pollEach: o.Poll, held: make(map[string]*refreshLock),
+	}, nil
 }
 
-// Close closes the connections of refreshes, and waits for those under way.
-func (db *Database) Close() { db.refresh.Close() }
+// Close closes the connections of refreshes, and waits for those under way. Close the pool after it.
+func (db *Database) Close() {
+	db.refresh.Close()
+	db.changes.close()
+}
 
 // CreateSchema runs [Schema]. Any number of replicas may do it at once.
 func (db *Database) CreateSchema(ctx context.Context) error {

@@ -17,7 +17,22 @@ import (
 // open returns a database with its schema.
 func open(t *testing.T, server *servicetest.Postgres, o pgstore.Options) (*pgstore.Database, *pgxpool.Pool) {
 	t.Helper()
-	pool, err := pgxpool.New(t.Context(), server.URL())
+	return openURL(t, server.URL(), o)
+}
+
+// config reads a URL.
+func config(t *testing.T, url string) *pgxpool.Config {
+	t.Helper()
+	c, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func openURL(t *testing.T, url string, o pgstore.Options) (*pgstore.Database, *pgxpool.Pool) {
+	t.Helper()
+	pool, err := pgxpool.NewWithConfig(t.Context(), config(t, url))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,20 +9,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/store"
 )
 
 // maxValue is the size of the largest value that is taken.
 const maxValue = 16 << 20
-
-// writeTimeout bounds a write that has begun, which the caller's context does not end.
-const writeTimeout = 30 * time.Second
 
 // ownedStore has the credentials of one user.
 type ownedStore struct {
@@ -67,13 +63,15 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 	id := s.id(key)
 	var row []byte
 	var revision store.Revision
-	err := s.db.pool.QueryRow(ctx,
-		"SELECT value, revision FROM handstamp_credential WHERE id = $1", id).Scan(&row, &revision)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
+	err := s.db.read(ctx, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, "SELECT value, revision FROM handstamp_credential WHERE id = $1", id).
+			Scan(&row, &revision)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, "", store.ErrNotFound
-	case err != nil:
-		return nil, "", unusable(ctx, err)
+	}
+	if err != nil {
+		return nil, "", err
 	}
 	value, err := withoutChecksum(id, row)
 	return value, revision, err
@@ -90,76 +88,87 @@ func (s *ownedStore) Put(
 		return "", fmt.Errorf("%w: PostgreSQL keeps no name with bytes that are not UTF-8",
 			store.ErrUnusable)
 	}
-	id, next := s.id(key), rand.Text()
-	query, args := "UPDATE handstamp_credential SET value = $2, revision = $3, written_at = now() "+
-		"WHERE id = $1 AND revision = $4",
-		[]any{id, withChecksum(id, value), next, string(revision)}
-	if revision == "" {
-		query = "INSERT INTO handstamp_credential " +
-			"(id, value, revision, tenant, user_name, server, profile) " +
-			"VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING"
-		args = append(args[:3], s.owner.Tenant, s.owner.User, key.Server, key.Profile)
+	w := &put{id: s.id(key), value: value, from: string(revision), to: rand.Text()}
+	err := s.put(ctx, key, w)
+	if err != nil {
+		return "", err
 	}
-	changed, err := s.write(ctx, query, args...)
-	if changed {
-		return store.Revision(next), err
+	s.db.changes.add(store.Change{Owner: s.owner.ID(), Key: key.ID()})
+	return store.Revision(w.to), nil
+}
+
+// put is one Put. Its revision is made here, so that one that is sent again finds its own write.
+type put struct {
+	id, value []byte
+	from, to  string
+}
+
+func (s *ownedStore) put(ctx context.Context, key store.Key, w *put) error {
+	row := withChecksum(w.id, w.value)
+	if w.from == "" {
+		return changed(s.db.write(ctx, "INSERT INTO handstamp_credential AS c "+
+			"(id, value, revision, tenant, user_name, server, profile) "+
+			"VALUES ($1, $2, $3, $4, $5, $6, $7) "+
+			"ON CONFLICT (id) DO UPDATE SET written_at = c.written_at WHERE c.revision = $3",
+			w.id, row, w.to, s.owner.Tenant, s.owner.User, key.Server, key.Profile))
 	}
-	if err == nil {
+	if lock := s.db.holds(w.id); lock != nil {
+		return lock.put(ctx, w, row)
+	}
+	return s.db.update(ctx, w, row)
+}
+
+// update is a put that replaces a value.
+func (db *Database) update(ctx context.Context, w *put, row []byte) error {
+	return changed(db.write(ctx, "UPDATE handstamp_credential "+
+		"SET value = $2, revision = $3, written_at = now() WHERE id = $1 AND revision IN ($3, $4)",
+		w.id, row, w.to, w.from))
+}
+
+// changed returns the error of a write that has to change a row.
+func changed(rows int64, err error) error {
+	if err == nil && rows == 0 {
 		err = store.ErrConflict
 	}
-	return "", err
+	return err
 }
 
 // Delete implements [store.Store].
 func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.Revision) error {
 	id := s.id(key)
-	deleted, err := s.write(ctx,
+	rows, err := s.db.write(ctx,
 		"DELETE FROM handstamp_credential WHERE id = $1 AND revision = $2", id, string(revision))
-	if deleted || err != nil {
+	if err != nil {
 		return err
 	}
+	if rows > 0 {
+		s.db.changes.add(store.Change{Owner: s.owner.ID(), Key: key.ID()})
+		return nil
+	}
 	var there bool
-	err = s.db.pool.QueryRow(ctx,
-		"SELECT EXISTS (SELECT FROM handstamp_credential WHERE id = $1)", id).Scan(&there)
-	switch {
-	case err != nil:
-		return unusable(ctx, err)
-	case there:
-		return store.ErrConflict
+	err = s.db.read(ctx, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_credential WHERE id = $1)", id).
+			Scan(&there)
+	})
+	if err == nil && there {
+		err = store.ErrConflict
 	}
-	return nil
-}
-
-// write carries out a statement that changes one row, and reports whether it did. Once it is sent,
-// ctx does not end it: the value may be the only copy of a refresh token.
-func (s *ownedStore) write(ctx context.Context, query string, args ...any) (changed bool, err error) {
-	conn, err := s.db.pool.Acquire(ctx)
-	if err != nil {
-		return false, unusable(ctx, err)
-	}
-	defer conn.Release()
-	if ctx.Err() != nil {
-		return false, unusable(ctx, ctx.Err())
-	}
-	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	var tag pgconn.CommandTag
-	if tag, err = conn.Exec(sending, query, args...); err != nil {
-		return false, unusable(sending, err)
-	}
-	return tag.RowsAffected() == 1, nil
+	return err
 }
 
 // List implements [store.Store].
 func (s *ownedStore) List(ctx context.Context) ([]store.Key, error) {
-	rows, err := s.db.pool.Query(ctx, "SELECT server, profile FROM handstamp_credential "+
-		"WHERE tenant = $1 AND user_name = $2", s.owner.Tenant, s.owner.User)
+	var keys []store.Key
+	err := s.db.read(ctx, func(conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, "SELECT server, profile FROM handstamp_credential "+
+			"WHERE tenant = $1 AND user_name = $2", s.owner.Tenant, s.owner.User)
+		if err == nil {
+			keys, err = pgx.CollectRows(rows, pgx.RowToStructByPos[store.Key])
+		}
+		return err
+	})
 	if err != nil {
-		return nil, unusable(ctx, err)
-	}
-	keys, err := pgx.CollectRows(rows, pgx.RowToStructByPos[store.Key])
-	if err != nil {
-		return nil, unusable(ctx, err)
+		return nil, err
 	}
 	slices.SortFunc(keys, store.Key.Compare) // which is not any collation's order
 	return keys, nil

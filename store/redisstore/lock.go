@@ -16,8 +16,10 @@ const (
 	// LeaseTime is how long a lock lasts after its holder has extended it last, and how long
 	// others wait after a holder's process was killed. It is three times what the requests of one
 	// refresh may take.
-	LeaseTime   = 105 * time.Second
-	leaseExtend = LeaseTime / 7
+	LeaseTime = 105 * time.Second
+
+	// extensions is how many times a lease is extended in its time.
+	extensions = 7
 
 	// How often a lock that is held elsewhere is looked at: soon at first, and then rarely.
 	firstPoll = 10 * time.Millisecond
@@ -28,6 +30,13 @@ const (
 )
 
 var (
+	// takeScript takes a lock that is free, or that it took before a connection broke.
+	takeScript = redis.NewScript(`
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return 1`)
+
 	// extendScript extends a lock, if it is still the holder's.
 	extendScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -39,17 +48,21 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`)
 )
 
+func (s *ownedStore) lockKey(key store.Key, name store.LockName) string {
+	return s.slot + ":lock:" + string(name) + ":" + hash(key.Server, key.Profile)
+}
+
 // Lock implements [store.Store].
 func (s *ownedStore) Lock(
 	ctx context.Context, key store.Key, name store.LockName,
 ) (unlock func(), err error) {
-	lock := s.slot + ":lock:" + string(name) + ":" + hash(key.Server, key.Profile)
+	lock := s.lockKey(key, name)
 	// Of the goroutines of this process, one at a time polls the database.
 	leave, err := s.db.waits.Lock(ctx, lock)
 	if err != nil {
 		return nil, err
 	}
-	l := &lease{client: s.db.client, name: lock, holder: rand.Text()}
+	l := &lease{db: s.db, name: lock, holder: rand.Text()}
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
 		taken, err := l.take(ctx)
 		if err != nil {
@@ -73,7 +86,7 @@ func (s *ownedStore) Lock(
 
 // lease is a lock that expires unless it is extended.
 type lease struct {
-	client redis.UniversalClient
+	db     *Database
 	name   string
 	holder string
 
@@ -83,7 +96,7 @@ type lease struct {
 
 // take takes the lock if it is free, and begins to extend it.
 func (l *lease) take(ctx context.Context) (taken bool, err error) {
-	taken, err = l.client.SetNX(ctx, l.name, l.holder, LeaseTime).Result()
+	taken, err = l.db.run(ctx, takeScript, []string{l.name}, l.holder, l.db.lease.Milliseconds())
 	if err != nil {
 		l.release() // it may be taken all the same
 		return false, unusable(ctx, err)
@@ -99,7 +112,7 @@ func (l *lease) take(ctx context.Context) (taken bool, err error) {
 
 // extend extends the lock until ctx ends.
 func (l *lease) extend(ctx context.Context) {
-	ticker := time.NewTicker(leaseExtend)
+	ticker := time.NewTicker(l.db.lease / extensions)
 	defer ticker.Stop()
 	for {
 		select {
@@ -107,7 +120,8 @@ func (l *lease) extend(ctx context.Context) {
 			return
 		case <-ticker.C:
 			// What fails is tried again with the next tick, of which a lease outlasts several.
-			_ = extendScript.Run(ctx, l.client, []string{l.name}, l.holder, LeaseTime.Milliseconds()).Err()
+			lease := l.db.lease.Milliseconds()
+			_ = extendScript.Run(ctx, l.db.client, []string{l.name}, l.holder, lease).Err()
 		}
 	}
 }
@@ -122,5 +136,5 @@ func (l *lease) end() {
 func (l *lease) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), unlockTimeout)
 	defer cancel()
-	_ = releaseScript.Run(ctx, l.client, []string{l.name}, l.holder).Err()
+	_ = releaseScript.Run(ctx, l.db.client, []string{l.name}, l.holder).Err()
 }

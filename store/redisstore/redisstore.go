@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -40,8 +41,9 @@ type Options struct {
 	// Prefix begins the names of all keys in the database. Empty is "handstamp".
 	Prefix string
 
-	// Replicas is how many replicas must have a value before a write succeeds (WAIT). Zero does
-	// not wait.
+	// Replicas is how many replicas must have a value before a write succeeds, and a lock before it
+	// is held (WAIT). What they do not have after 5 seconds is store.ErrUnusable, though it may be
+	// stored. Zero does not wait.
 	Replicas int
 
 	// InsecureAllowLoss accepts a server that evicts keys or has no persistence: logins are then
@@ -55,18 +57,24 @@ type Database struct {
 	keys     []sealed.Key
 	prefix   string
 	replicas int
+	lease    time.Duration
 	waits    locks.Set[string] // one goroutine of this process waits for a lock of the database
 }
 
 // New returns the Database behind a client, which stays the caller's. It fails if the server would
 // lose logins by its configuration; see [Options].
 func New(ctx context.Context, client redis.UniversalClient, o Options) (*Database, error) {
-	db := &Database{client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas}
+	db := &Database{
+		client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas, lease: LeaseTime,
+	}
 	if db.prefix == "" {
 		db.prefix = "handstamp"
 	}
 	if strings.ContainsAny(db.prefix, "{}") {
 		return nil, errors.New("redisstore: a prefix has no braces, which are Redis Cluster's")
+	}
+	if err := checkClient(client); err != nil {
+		return nil, err
 	}
 	if o.InsecureAllowLoss {
 		return db, nil
@@ -75,6 +83,21 @@ func New(ctx context.Context, client redis.UniversalClient, o Options) (*Databas
 		return nil, err
 	}
 	return db, nil
+}
+
+// checkClient rejects a client that may read what was replaced.
+func checkClient(client redis.UniversalClient) error {
+	switch c := client.(type) {
+	case *redis.Client:
+		return nil
+	case *redis.ClusterClient:
+		if o := c.Options(); !o.ReadOnly && !o.RouteByLatency && !o.RouteRandomly {
+			return nil
+		}
+		return errors.New("redisstore: the client reads from replicas, which may have refresh tokens " +
+			"that were used: it must not set ReadOnly, ReplicaOnly, RouteByLatency or RouteRandomly")
+	}
+	return fmt.Errorf("redisstore: a %T is no client of a server, Sentinel or a Cluster", client)
 }
 
 // eachServer calls check with each server that has keys.
@@ -92,15 +115,17 @@ func eachServer(
 
 // checkServer rejects a server that loses what is stored.
 func checkServer(ctx context.Context, c redis.UniversalClient) error {
-	info, err := c.Info(ctx, "memory").Result()
-	if err != nil {
-		return unusable(ctx, err)
+	var info string
+	for _, section := range []string{"memory", "persistence", "replication"} {
+		text, err := c.Info(ctx, section).Result()
+		if err != nil {
+			return unusable(ctx, err)
+		}
+		info += text
 	}
-	persistence, err := c.Info(ctx, "persistence").Result()
-	if err != nil {
-		return unusable(ctx, err)
+	if field(info, "role") == "slave" {
+		return errors.New("redisstore: the server is a replica: use the primary server, or Sentinel")
 	}
-	info += persistence
 	if policy := field(info, "maxmemory_policy"); policy != "noeviction" {
 		return fmt.Errorf("redisstore: the server evicts keys when it is full (maxmemory-policy %s), "+
 			"and with them logins: set noeviction, or Options.InsecureAllowLoss", policy)

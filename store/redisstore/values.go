@@ -7,11 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -20,9 +17,6 @@ import (
 
 // maxValue is the size of the largest value that is taken.
 const maxValue = 16 << 20
-
-// writeTimeout bounds a write that has begun, which the caller's context does not end.
-const writeTimeout = 30 * time.Second
 
 // ownedStore has the credentials of one user. All of its keys are in one slot of a Cluster: a
 // script compares and sets a value and the list of them in one step.
@@ -89,18 +83,22 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 	return value, store.Revision(revision), err
 }
 
-// putScript compares the revision and sets the value. KEYS: the value, the list. ARGV: the revision
-// to replace, the new one, the value, the entry in the list.
+// putScript compares the revision and sets the value. What it has set before a connection broke, it
+// sets again. KEYS: the value, the list. ARGV: the revision to replace, the new one, the value, the
+// entry in the list.
 var putScript = redis.NewScript(`
-if (redis.call('HGET', KEYS[1], 'revision') or '') ~= ARGV[1] then return 0 end
+local revision = redis.call('HGET', KEYS[1], 'revision') or ''
+if revision ~= ARGV[1] and revision ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'value', ARGV[3])
 redis.call('HSET', KEYS[2], KEYS[1], ARGV[4])
 return 1`)
 
-// deleteScript compares the revision and deletes the value, if there is one.
+// deleteScript compares the revision and deletes the value. Where there is none it writes all the
+// same: WAIT waits for what its own connection has written.
 var deleteScript = redis.NewScript(`
 local revision = redis.call('HGET', KEYS[1], 'revision')
 if revision and revision ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'revision', ARGV[1])
 redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], KEYS[1])
 return 1`)
@@ -132,64 +130,15 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 	return s.write(ctx, deleteScript, s.valueKey(key), string(revision))
 }
 
-// write runs a script that changes a value, and waits for replicas. Once it is sent, ctx does not
-// end it: the value may be the only copy of a refresh token.
-func (s *ownedStore) write(ctx context.Context, script *redis.Script, name string, args ...any) error {
-	if ctx.Err() != nil {
-		return unusable(ctx, ctx.Err())
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
-	conn, release, err := s.db.connection(ctx, name)
-	if err != nil {
-		return unusable(ctx, err)
-	}
-	defer release()
-	done, err := script.Run(ctx, conn, []string{name, s.listKey()}, args...).Int()
-	switch {
-	case err != nil:
-		return unusable(ctx, err)
-	case done == 0:
+// write runs a script that changes a value.
+func (s *ownedStore) write(
+	ctx context.Context, script *redis.Script, name string, args ...any,
+) error {
+	done, err := s.db.persist(ctx, script, []string{name, s.listKey()}, args...)
+	if err == nil && !done {
 		return store.ErrConflict
-	case s.db.replicas == 0:
-		return nil
 	}
-	reached, err := conn.Do(ctx, "WAIT", strconv.Itoa(s.db.replicas),
-		strconv.FormatInt(writeTimeout.Milliseconds()/3, 10)).Int()
-	if err == nil && reached < s.db.replicas {
-		err = fmt.Errorf("%d of %d replicas have the value", reached, s.db.replicas)
-	}
-	if err != nil {
-		return unusable(ctx, err)
-	}
-	return nil
-}
-
-// scripter is a connection that runs scripts and other commands one after the other.
-type scripter interface {
-	redis.Scripter
-	Do(ctx context.Context, args ...any) *redis.Cmd
-}
-
-// connection returns one connection to the server that has a key: WAIT is about what was written
-// on its own connection.
-func (db *Database) connection(ctx context.Context, key string) (scripter, func(), error) {
-	if db.replicas == 0 {
-		return db.client, func() {}, nil
-	}
-	switch c := db.client.(type) {
-	case *redis.ClusterClient:
-		server, err := c.MasterForKey(ctx, key)
-		if err != nil {
-			return nil, nil, err
-		}
-		conn := server.Conn()
-		return conn, func() { _ = conn.Close() }, nil
-	case *redis.Client:
-		conn := c.Conn()
-		return conn, func() { _ = conn.Close() }, nil
-	}
-	return nil, nil, errors.New("Options.Replicas needs a client of one server, Sentinel or a Cluster")
+	return err
 }
 
 // List implements [store.Store].

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -62,7 +61,6 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 		return nil, usage("the URL of the database cannot be used: %w", err)
 	}
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, databaseTimeout)
-	config.AfterConnect = registerTypes
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, databaseFailure(err)
@@ -82,19 +80,6 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 
 // databaseTimeout bounds the wait for a connection.
 const databaseTimeout = 10 * time.Second
-
-// registerTypes names the types of what the store sends. Without prepared statements pgx needs it
-// where it is built without the types of all that it could send, which makes it smaller.
-func registerTypes(_ context.Context, c *pgx.Conn) error {
-	types := c.TypeMap()
-	types.RegisterDefaultPgType([]byte(nil), "bytea")
-	types.RegisterDefaultPgType("", "text")
-	types.RegisterDefaultPgType(int64(0), "int8")
-	types.RegisterDefaultPgType(false, "bool")
-	types.RegisterDefaultPgType(time.Duration(0), "interval")
-	types.RegisterDefaultPgType(time.Time{}, "timestamptz")
-	return nil
-}
 
 // prepare creates the tables. A role that may not create any finds them there.
 func (d *database) prepare(ctx context.Context) error {

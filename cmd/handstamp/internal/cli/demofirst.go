@@ -1,15 +1,17 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
 	"github.com/handstamp/handstamp/lab"
-	"github.com/modelcontextprotocol/go-sdk/oauthex"
 	"golang.org/x/oauth2"
 )
 
@@ -52,37 +54,71 @@ func takeFirst(ctx context.Context) (*firstListed, error) {
 func registerForgetful(
 	ctx context.Context, server *lab.Server,
 ) (*oauth2.Config, *firstListed, error) {
-	issuer, web := server.Issuer(), http.DefaultClient
-	meta, err := oauthex.GetAuthServerMeta(ctx, issuer+"/.well-known/oauth-authorization-server",
-		issuer, web)
+	var meta struct {
+		AuthorizationEndpoint string   `json:"authorization_endpoint"`
+		TokenEndpoint         string   `json:"token_endpoint"`
+		RegistrationEndpoint  string   `json:"registration_endpoint"`
+		Methods               []string `json:"token_endpoint_auth_methods_supported"`
+	}
+	err := exchangeJSON(ctx, http.MethodGet,
+		server.Issuer()+"/.well-known/oauth-authorization-server", nil, &meta)
 	if err != nil {
 		return nil, nil, err
 	}
-	if meta == nil || len(meta.TokenEndpointAuthMethodsSupported) == 0 {
+	if len(meta.Methods) == 0 {
 		return nil, nil, errors.New("the server lists no methods")
 	}
 	// Its browser ends there; nothing listens.
 	const redirect = "http://127.0.0.1:1/callback"
-	reg, err := oauthex.RegisterClient(ctx, meta.RegistrationEndpoint,
-		&oauthex.ClientRegistrationMetadata{
-			ClientName:              "a client that takes the first method",
-			RedirectURIs:            []string{redirect},
-			GrantTypes:              []string{"authorization_code", "refresh_token"},
-			TokenEndpointAuthMethod: methodPost,
-		}, web)
+	var registered struct {
+		ID     string `json:"client_id"`
+		Secret string `json:"client_secret"`
+		Method string `json:"token_endpoint_auth_method"`
+	}
+	err = exchangeJSON(ctx, http.MethodPost, meta.RegistrationEndpoint, map[string]any{
+		"client_name":                "a client that takes the first method",
+		"redirect_uris":              []string{redirect},
+		"grant_types":                []string{"authorization_code", "refresh_token"},
+		"token_endpoint_auth_method": methodPost,
+	}, &registered)
 	if err != nil {
 		return nil, nil, err
 	}
-	listed := meta.TokenEndpointAuthMethodsSupported
 	client := &oauth2.Config{
-		ClientID: reg.ClientID, ClientSecret: reg.ClientSecret, RedirectURL: redirect,
+		ClientID: registered.ID, ClientSecret: registered.Secret, RedirectURL: redirect,
 		Endpoint: oauth2.Endpoint{AuthURL: meta.AuthorizationEndpoint, TokenURL: meta.TokenEndpoint,
 			AuthStyle: oauth2.AuthStyleInParams},
 	}
 	return client, &firstListed{
-		Registered: reg.TokenEndpointAuthMethod, Listed: listed, Method: listed[0],
+		Registered: registered.Method, Listed: meta.Methods, Method: meta.Methods[0],
 		Request: "grant_type=refresh_token, client_id and no client_secret",
 	}, nil
+}
+
+// exchangeJSON sends a document, if there is one, and reads the one in the response.
+func exchangeJSON(ctx context.Context, method, url string, send, receive any) error {
+	var body io.Reader
+	if send != nil {
+		raw, err := json.Marshal(send)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, url, body)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		return fmt.Errorf("%s returned %s", req.URL.Path, resp.Status)
+	}
+	return json.NewDecoder(resp.Body).Decode(receive)
 }
 
 // signInTwice signs in as the client was registered to, and then refreshes the token as in

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
-	"github.com/modelcontextprotocol/go-sdk/mcp"
 )
 
 // sessionReport is what a session process prints for the demo, as JSON.
@@ -27,7 +25,7 @@ type sessionReport struct {
 }
 
 // runDemoSession is what the demo starts for each session: an ordinary MCP client, made with
-// the official SDK over our transport. It calls the server's tool and prints its report. Its
+// net/http over our transport. It calls the server's tool and prints its report. Its
 // arguments are the server and a text.
 func (a *app) runDemoSession(ctx context.Context, args []string) error {
 	t, c, err := a.sessionClient(args[0], &loginOptions{})
@@ -61,27 +59,30 @@ func (a *app) sessionClient(server string, o *loginOptions) (*target, *handstamp
 }
 
 // callEcho opens an MCP session, calls the server's tool echo, closes the session and returns
-// the text of the result.
+// the text of the result. The servers are the lab's, whose responses are JSON.
 func callEcho(ctx context.Context, c *handstamp.Client, url, text string) (string, error) {
-	client := mcp.NewClient(&mcp.Implementation{Name: "handstamp-demo", Version: "1"}, nil)
-	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
-		Endpoint: url, HTTPClient: c.HTTPClient(url), DisableStandaloneSSE: true,
-	}, nil)
+	s := &plainSession{client: c.HTTPClient(url), url: url}
+	defer s.close()
+	_, err := s.request(ctx, "initialize", map[string]any{
+		"protocolVersion": "2025-11-25", "capabilities": map[string]any{},
+		"clientInfo": map[string]string{"name": "handstamp-demo", "version": "1"},
+	})
 	if err != nil {
 		return "", err
 	}
-	defer session.Close()
-	arguments := map[string]any{"text": text}
-	result, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "echo", Arguments: arguments})
+	if _, err := s.send(ctx, map[string]any{"method": "notifications/initialized"}); err != nil {
+		return "", err
+	}
+	raw, err := s.request(ctx, "tools/call",
+		map[string]any{"name": "echo", "arguments": map[string]string{"text": text}})
 	if err != nil {
 		return "", err
 	}
-	for _, content := range result.Content {
-		if text, ok := content.(*mcp.TextContent); ok && !result.IsError {
-			return text.Text, nil
-		}
+	result, err := parseToolResult(raw)
+	if err != nil {
+		return "", err
 	}
-	return "", errors.New("the tool returned no text")
+	return strings.TrimSuffix(result.text(), "\n"), nil
 }
 
 // runDemoBrowser is what the demo names as the browser: a user who signs in at once.

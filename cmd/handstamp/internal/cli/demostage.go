@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/lab/mcpserver"
 )
 
 // stage is where the demo runs: two servers in this process, and a home folder for
@@ -32,7 +31,7 @@ func (d *demoCommand) newStage() (*stage, error) {
 	if d.browser {
 		habits.Consent = lab.ConsentPage
 	}
-	server, err := lab.StartWith(habits, lab.Options{MCP: mcpserver.Handler()})
+	server, err := lab.Start(habits)
 	if err != nil {
 		return nil, fmt.Errorf("the demo cannot start its servers: %w", err)
 	}

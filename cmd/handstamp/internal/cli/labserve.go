@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/lab"
-	"github.com/handstamp/handstamp/lab/mcpserver"
 	"github.com/handstamp/handstamp/lab/suite"
 	"github.com/spf13/cobra"
 )
@@ -72,9 +71,7 @@ func (s *labServe) run(ctx context.Context) error {
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
 		return usage("--addr is a loopback address and a port, such as 127.0.0.1:8090")
 	}
-	scene, err := suite.Serve(p, lab.Options{
-		MCP: mcpserver.Handler(), TLS: p.Habits.MTLS != (lab.MTLS{}),
-	})
+	scene, err := suite.Serve(p, lab.Options{TLS: p.Habits.MTLS != (lab.MTLS{})})
 	if err != nil {
 		return fmt.Errorf("the lab cannot start its servers: %w", err)
 	}

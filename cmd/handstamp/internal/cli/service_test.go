@@ -204,7 +204,7 @@ func TestServeTokensWithoutDatabase(t *testing.T) {
 	c.signIn("acme", "bob")
 	s := c.loopback()
 	s.want(s.token(http.DefaultClient, s.key, "ada"), 200, "")
-	postgres.Kill()
+	postgres.Stop(syscall.SIGQUIT)
 	s.want(s.token(http.DefaultClient, s.key, "ada"), 200, "")
 	r := s.want(s.token(http.DefaultClient, s.key, "bob"), 503, "store")
 	if r.retry == "" || strings.Contains(r.Detail, "postgres") {
@@ -233,7 +233,7 @@ func TestServeTokensWithoutDatabase(t *testing.T) {
 // A service that is killed while a refresh is under way loses no login at a server that forgives the
 // repetition, and one that ends waits for the refresh.
 func TestServeTokensKilled(t *testing.T) {
-	c, _ := newDatabase(t, lab.Habits{Rotation: lab.RotateGrace})
+	c, _ := newDatabase(t, lab.Habits{Rotation: lab.RotateGrace, Grace: time.Hour})
 	c.signIn("acme", "ada")
 	s := c.loopback()
 	gate := c.server.Hold("token:refresh:committed")

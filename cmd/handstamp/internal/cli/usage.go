@@ -104,7 +104,8 @@ func unknownFlag(cmd *cobra.Command, missing *pflag.NotExistError) error {
 		return usage("%s has no flag -%s", cmd.CommandPath(), letters)
 	}
 	name := missing.GetSpecifiedName()
-	switch owners := commandsWith(cmd.Root(), name); len(owners) {
+	all := newApp(Process{}).newRoot() // cmd's own tree may be a part of it
+	switch owners := commandsWith(all, name); len(owners) {
 	case 0:
 	case 1:
 		return usage("%s has no flag --%s; %s has it", cmd.CommandPath(), name, owners[0])

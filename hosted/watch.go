@@ -1,0 +1,52 @@
+package hosted
+
+import (
+	"context"
+	"sync"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// watcher follows what other replicas change, where the Database reports that.
+type watcher struct {
+	once    sync.Once
+	stop    context.CancelFunc // nil: it does not report
+	running sync.WaitGroup
+}
+
+// watch begins to follow the changes. The caller holds a.mu.
+func (a *App) watch() {
+	a.watcher.once.Do(func() {
+		w, ok := a.Database.(store.Watcher)
+		if !ok {
+			return
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		a.watcher.stop = stop
+		// It ends with ctx alone, whose error is of no interest.
+		a.watcher.running.Go(func() { _ = w.Watch(ctx, a.changed) })
+	})
+}
+
+// changed has the Client of a changed credential, or all of them, read the database before it
+// sends another request.
+func (a *App) changed(change store.Change) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if change.Owner == "" {
+		for _, c := range a.cache.all() {
+			c.StoreChanged("")
+		}
+	} else if c := a.cache.getID(change.Owner); c != nil {
+		c.StoreChanged(change.Key)
+	}
+}
+
+// close ends the watch.
+func (w *watcher) close() {
+	w.once.Do(func() {}) // or else it does not begin any more
+	if w.stop != nil {
+		w.stop()
+	}
+	w.running.Wait()
+}

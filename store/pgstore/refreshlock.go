@@ -1,0 +1,231 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/handstamp/handstamp/store"
+)
+
+// The lock of a refresh is an advisory lock of a transaction: it ends with its holder, and not
+// before. But it also ends with the connection, as when the server is restarted, fails over, or the
+// network is cut; and then its holder may still be waiting for the new refresh token, or for the
+// server to store it, while another replica would send the old one. So the first write under the
+// lock, which is that a refresh begins, adds a lease, which outlasts the server. Whoever finds the
+// advisory lock free and a lease there waits until it is given up, or is not extended any more.
+const (
+	holderExtend = time.Second     // is when a holder extends its lease, if the refresh takes so long
+	orphanTime   = 6 * time.Second // without an extension, after which the holder is taken for dead
+	holderLease  = 2 * time.Minute // after which it is dead, whoever has not looked before
+)
+
+// errLockLost is what a write under a lock returns that was lost, and taken by another.
+var errLockLost = fmt.Errorf("%w: the lock of the refresh was lost with its connection, "+
+	"and another replica has taken it; try again", store.ErrUnusable)
+
+// refreshLock is the lock of a refresh, and is held.
+type refreshLock struct {
+	lease
+	conn     *pgxpool.Conn
+	tx       pgx.Tx
+	replaces string // the holder whose lease was found without extension
+
+	mu   sync.Mutex
+	stop func() // guarded by mu; ends the extension of the lease; nil: there is none
+}
+
+// refreshWait is the wait for the lock of a refresh.
+type refreshWait struct {
+	db     *Database
+	orphan orphan // the lease that was found beside a free lock
+	since  time.Time
+	failed int // connections that were broken
+}
+
+// orphan is a lease whose holder may be dead.
+type orphan struct {
+	holder  string
+	expires time.Time
+}
+
+// try takes an advisory lock in a transaction that stays open; unlock is nil if another holds it.
+func (w *refreshWait) try(ctx context.Context, lock lockName) (unlock func(), err error) {
+	conn, err := w.db.refresh.Acquire(ctx)
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	l := &refreshLock{conn: conn, lease: lease{
+		db: w.db, lock: lock, holder: rand.Text(), lasts: holderLease, each: holderExtend,
+	}}
+	held, found, err := l.begin(ctx)
+	switch {
+	case err == nil && held && w.isFree(found):
+		l.replaces = found.holder
+		w.db.keepLock(l)
+		return l.unlock, nil
+	case err != nil && ctx.Err() == nil && broken(err) && w.failed < maxBroken:
+		w.failed++ // as all connections are after a restart
+		err = nil
+	}
+	l.end(false)
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	return nil, nil
+}
+
+// maxBroken is how many broken connections a wait for a lock puts up with.
+const maxBroken = 10
+
+// isFree reports whether the lease that was found is none, or was not extended for long enough.
+func (w *refreshWait) isFree(found orphan) bool {
+	if found.holder == "" {
+		return true
+	}
+	if found != w.orphan {
+		w.orphan, w.since = found, time.Now()
+	}
+	return time.Since(w.since) >= orphanTime
+}
+
+// begin begins the transaction, and reports whether it has the lock, and which lease there is. A
+// server that ends idle transactions does not end this one, and one whose client's machine has
+// vanished ends it within half a minute. It is not begun with ctx, which may end while the lock is
+// held.
+func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err error) {
+	l.tx, err = l.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	if err != nil {
+		return false, found, err
+	}
+	var batch pgx.Batch
+	for _, setting := range []string{
+		"idle_in_transaction_session_timeout = 0", "tcp_keepalives_idle = 10",
+		"tcp_keepalives_interval = 5", "tcp_keepalives_count = 3", "synchronous_commit = off",
+	} {
+		batch.Queue("SET LOCAL " + setting)
+	}
+	batch.Queue("SELECT pg_try_advisory_xact_lock($1)", number(l.lock)).QueryRow(
+		func(row pgx.Row) error { return row.Scan(&held) })
+	// After the lock was taken, so that it sees what the holder before has left.
+	batch.Queue("SELECT holder, expires_at FROM handstamp_lease "+
+		"WHERE id = $1 AND name = $2 AND expires_at > now()", []byte(l.lock.id), string(l.lock.name)).
+		QueryRow(func(row pgx.Row) error {
+			err := row.Scan(&found.holder, &found.expires)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return nil
+			}
+			return err
+		})
+	err = l.tx.SendBatch(ctx, &batch).Close()
+	return held, found, err
+}
+
+// number returns the advisory lock of a name. That two names have the same one is as good as
+// impossible, and would make one wait for the other.
+func number(lock lockName) int64 {
+	return int64(binary.BigEndian.Uint64([]byte(lock.id))) // of a hash
+}
+
+// keepLock notes a lock that is held, for writes under it.
+func (db *Database) keepLock(l *refreshLock) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.held[l.lock.id] = l
+}
+
+// holds returns the lock of the refresh of a credential, if this process holds it.
+func (db *Database) holds(id []byte) *refreshLock {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.held[string(id)]
+}
+
+// put is the write of a value under the lock. The first one adds the lease.
+func (l *refreshLock) put(ctx context.Context, w *put, row []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stop != nil {
+		return l.db.update(ctx, w, row)
+	}
+	rows, err := l.db.write(ctx, `
+		WITH written AS (
+			UPDATE handstamp_credential SET value = $2, revision = $3, written_at = now()
+			WHERE id = $1 AND revision IN ($3, $4) AND NOT EXISTS (
+				SELECT FROM handstamp_lease WHERE id = $1 AND name = $7
+				AND holder NOT IN ($5, $6) AND expires_at > now())
+			RETURNING id)
+		INSERT INTO handstamp_lease (id, name, holder, expires_at)
+		SELECT id, $7, $5, now() + $8 FROM written
+		ON CONFLICT (id, name) DO UPDATE
+		SET holder = excluded.holder, expires_at = excluded.expires_at`,
+		w.id, row, w.to, w.from, l.holder, l.replaces, string(l.lock.name), l.lasts)
+	switch {
+	case err != nil:
+		return err
+	case rows > 0:
+		l.stop = l.keep()
+		return nil
+	}
+	return l.lostOr(ctx, store.ErrConflict)
+}
+
+// lostOr returns errLockLost if another replica has the lock now, and else the given error.
+func (l *refreshLock) lostOr(ctx context.Context, otherwise error) error {
+	var lost bool
+	err := l.db.read(ctx, func(conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_lease WHERE id = $1 "+
+			"AND name = $2 AND holder NOT IN ($3, $4) AND expires_at > now())",
+			[]byte(l.lock.id), string(l.lock.name), l.holder, l.replaces).Scan(&lost)
+	})
+	switch {
+	case err != nil:
+		return err
+	case lost:
+		return errLockLost
+	}
+	return otherwise
+}
+
+// unlock gives the lock up.
+func (l *refreshLock) unlock() {
+	l.db.mu.Lock()
+	if l.db.held[l.lock.id] == l {
+		delete(l.db.held, l.lock.id)
+	}
+	l.db.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	leased := l.stop != nil
+	if leased {
+		l.stop()
+	}
+	if !l.end(leased || l.replaces != "") && leased {
+		l.release() // the transaction was lost
+	}
+}
+
+// end ends the transaction, if there is one, with the lease, and gives the connection back. It
+// reports whether the lease is gone.
+func (l *refreshLock) end(leased bool) (done bool) {
+	defer l.conn.Release() // which closes it if it is still in the transaction
+	if l.tx == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), unlockTimeout)
+	defer cancel()
+	if !leased {
+		return l.tx.Rollback(ctx) == nil
+	}
+	_, err := l.tx.Exec(ctx, "DELETE FROM handstamp_lease "+
+		"WHERE id = $1 AND name = $2 AND holder IN ($3, $4)",
+		[]byte(l.lock.id), string(l.lock.name), l.holder, l.replaces)
+	return err == nil && l.tx.Commit(ctx) == nil
+}

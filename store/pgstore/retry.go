@@ -1,0 +1,114 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/store"
+)
+
+const (
+	// writeTimeout bounds a write that has begun, which the caller's context does not end. A
+	// connection that breaks meanwhile is replaced.
+	writeTimeout = 10 * time.Second
+
+	// readTimeout bounds how long a read replaces connections that break.
+	readTimeout = time.Second
+
+	firstRetry = 20 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// read reads in a connection of the pool, and in another one if that was broken, as all of them are
+// after a restart of the server. Without a server it fails at once.
+func (db *Database) read(ctx context.Context, query func(*pgxpool.Conn) error) error {
+	giveUp := time.Now().Add(readTimeout)
+	for wait := firstRetry; ; wait *= 2 {
+		conn, err := db.pool.Acquire(ctx)
+		if err != nil {
+			return unusable(ctx, err)
+		}
+		err = query(conn)
+		conn.Release()
+		switch {
+		case err == nil || errors.Is(err, pgx.ErrNoRows):
+			return err
+		case ctx.Err() != nil || !broken(err) || time.Now().After(giveUp):
+			return unusable(ctx, err)
+		}
+		if err := pause(ctx, wait); err != nil {
+			return unusable(ctx, err)
+		}
+	}
+}
+
+// write carries out a statement that may be carried out twice, and returns how many rows it has
+// changed. Once it is sent, ctx does not end it: the value may be the only copy of a refresh token.
+// If the connection breaks before the server has responded, it is sent again, in another one.
+func (db *Database) write(ctx context.Context, query string, args ...any) (rows int64, err error) {
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	defer cancel()
+	acquiring, sent := ctx, false
+	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		conn, err := db.pool.Acquire(acquiring)
+		switch {
+		case err == nil && acquiring.Err() == nil:
+			tag, err := exec(sending, conn, query, args)
+			if err == nil {
+				return tag.RowsAffected(), nil
+			}
+			if sent = sent || !pgconn.SafeToRetry(err); sent {
+				acquiring = sending
+			}
+			if !broken(err) {
+				return 0, unusable(sending, err)
+			}
+		case err == nil:
+			conn.Release()
+			return 0, unusable(acquiring, acquiring.Err())
+		case !sent || !broken(err):
+			return 0, unusable(acquiring, err)
+		}
+		if pause(sending, wait) != nil {
+			return 0, fmt.Errorf("%w: PostgreSQL did not respond to a write for %v",
+				store.ErrUnusable, writeTimeout)
+		}
+	}
+}
+
+// exec carries out a statement, and gives the connection back.
+func exec(
+	ctx context.Context, conn *pgxpool.Conn, query string, args []any,
+) (tag pgconn.CommandTag, err error) {
+	defer conn.Release()
+	tag, err = conn.Exec(ctx, query, args...)
+	if e, ok := errtype.As[*pgconn.PgError](err); ok && e.Code == readOnly {
+		_ = conn.Conn().Close(ctx) // so that the next one is to the server that took over
+	}
+	return tag, err
+}
+
+// readOnly is the code of a server that was demoted.
+const readOnly = "25006"
+
+// broken reports whether the connection or the server has failed, and not the statement.
+func broken(err error) bool {
+	e, ok := errtype.As[*pgconn.PgError](err)
+	if !ok {
+		return true
+	}
+	switch e.Code {
+	case readOnly, "40001", "40P01", "53300": // serialization, deadlock, too many connections
+		return true
+	}
+	// Connection exceptions, and a server that shuts down, crashed or comes up.
+	return strings.HasPrefix(e.Code, "08") || strings.HasPrefix(e.Code, "57P")
+}
