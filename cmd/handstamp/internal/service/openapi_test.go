@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -161,6 +162,19 @@ func (c *contract) want(part string) {
 	c.t.Helper()
 	if !c.seen[part] {
 		c.t.Errorf("no response was %s", part)
+	}
+}
+
+// The document in docs is the one that the service has.
+func TestOpenAPIPage(t *testing.T) {
+	const page = "../../../../docs/openapi.yaml"
+	if os.Getenv("HANDSTAMP_TEST_UPDATE") != "" {
+		if err := os.WriteFile(page, OpenAPI, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text, err := os.ReadFile(page); err != nil || string(text) != string(OpenAPI) {
+		t.Errorf("docs/openapi.yaml is another one: run this test with HANDSTAMP_TEST_UPDATE=1 (%v)", err)
 	}
 }
 
