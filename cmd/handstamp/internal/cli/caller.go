@@ -204,7 +204,7 @@ func (c *callerCommand) newRemove() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(map[string]string{"removed": args[0]}, func() {
+			return c.print(map[string]string{"name": args[0], "outcome": "removed"}, func() {
 				c.err.ok("", "%s is no caller any more", args[0])
 			})
 		},
