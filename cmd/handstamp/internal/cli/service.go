@@ -244,7 +244,7 @@ func (o *serviceOptions) openTCP(ctx context.Context) (net.Listener, error) {
 func callersFailure(err error) error {
 	f := &failure{kind: kindUsage, message: "the file of callers cannot be used", err: err}
 	if errors.Is(err, os.ErrNotExist) {
-		f.message, f.err = "there are no callers yet, so nobody could make a request", nil
+		f.message, f.err = "there are no callers yet, so no program could make a request", nil
 		f.hint = "run handstamp caller add NAME --tenant TENANT"
 	}
 	return f

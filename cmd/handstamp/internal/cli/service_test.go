@@ -304,7 +304,7 @@ func (s *tokenService) reached(gate *lab.Gate) {
 }
 
 // At a Unix socket the processes of a user need no key, and the socket of a service that was killed
-// is in nobody's way, while that of one that runs is not taken from it.
+// is in no other's way, while that of one that runs is not taken from it.
 func TestServeTokensAtASocket(t *testing.T) {
 	c, _ := newDatabase(t, lab.NoneFirst())
 	c.signIn("acme", "ada")

@@ -36,7 +36,7 @@ type callerIndex struct {
 	certificates map[string]*Caller // by name
 }
 
-// errCallers is the problem of a file that cannot be used: then nobody is known.
+// errCallers is the problem of a file that cannot be used: then no caller is known.
 func errCallers() error {
 	p := rejection(http.StatusServiceUnavailable, codeStore, "the file of callers cannot be used")
 	p.retryAfter = retryAfter
@@ -108,7 +108,7 @@ func ReadCallers(path string) ([]Caller, error) {
 	return f.Callers, checkAll(f.Callers)
 }
 
-// checkAll finds callers that cannot be told apart.
+// checkAll finds callers that have the same name or identity.
 func checkAll(all []Caller) error {
 	same := make(map[string]bool)
 	for n := range all {

@@ -115,7 +115,7 @@ func (s *service) addServer(p *problem, req *request) {
 	}
 }
 
-// describe adds what an error says. That of a database names machines of the operator's, which
+// describe adds the text of an error. That of a database names machines of the operator's, which
 // concern no caller: it is in the log.
 func (s *service) describe(ctx context.Context, p *problem, err error) {
 	var e *handstamp.Error
