@@ -6,7 +6,7 @@ GO ?= go
 BIN := bin
 
 .PHONY: help demo build check test flaky vet lint golangci-lint release-check vulnerabilities short platforms tidy services \
-	chaos python-servers storm conformance interop interop-sdk interop-servers bench bench-bridge field-table \
+	chaos python-servers histories storm conformance interop interop-sdk interop-servers bench bench-bridge bench-scale field-table \
 	lab interop-table browser screenshots bin/test/browser fuzz house clean
 
 help: ## prints this list
@@ -136,6 +136,11 @@ bench: ## the warm path of the library and of its peers
 bench-bridge: ## the bridge and its peers; three minutes
 	@$(GO) run ./bench/bridge
 
+# A million logins in PostgreSQL and ten thousand in files, each figure beside its floor; ten
+# minutes on an idle machine. Writes docs/scale.md and its plot.
+bench-scale: ## a million logins in PostgreSQL, ten thousand in files; ten minutes
+	@$(GO) run ./bench/scale
+
 # What servers, networks and hosts were seen to do, with the bridge and mcp-remote side by
 # side; about four minutes. Writes a part of docs/field.md. The test in bridge/field, a part of
 # make test, demands that the bridge is right in every row.
@@ -158,21 +163,30 @@ interop-table: build lab/peers/node_modules/.package-lock.json ## the same with 
 lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
 	cd lab/peers && npm ci --no-audit --no-fund
 
-# Debian's Chromium over the pages that users see: those of a login, of handstamp serve and of
-# the lab, by keyboard, at 320 px, in light and dark, with axe-core. Without Chromium it is
+# Debian's Chromium over the pages that users see: those of a login, of handstamp serve, of the
+# hosted example and of the lab, by keyboard, at 320 px, in light and dark, with axe-core. Without Chromium it is
 # skipped, unless HANDSTAMP_TEST_REQUIRE names browser.
 browser: $(BIN)/suites ## Chromium over the pages of login, serve and the lab
 	@$(BIN)/suites browser
 
 bin/test/browser:
 	@mkdir -p $@
-	@$(GO) build -o $@/ ./cmd/handstamp ./test/browser/loginpages
+	@$(GO) build -o $@/ ./cmd/handstamp ./test/browser/loginpages ./examples/hosted
 
 test/browser/node_modules/.package-lock.json: test/browser/package-lock.json
 	cd test/browser && npm ci --ignore-scripts --no-audit --no-fund
 
 screenshots: bin/test/browser test/browser/node_modules/.package-lock.json ## writes docs/screenshots
 	@node test/browser/screenshots.mjs
+
+# Random operations of many clients on each store, under faults, checked afterwards; a minute and
+# a half are in make test. HISTORY_TIME=1h is how long each store's lasts, HISTORY_SEED=n repeats
+# the choices of a run. It writes what it saw into docs/stores.md.
+HISTORY_TIME ?= 5m
+HISTORY_SEED ?= 0
+histories: ## long histories of every store under faults, and kills at every write; half an hour
+	cd test/history && HANDSTAMP_TEST_LONG=1 HANDSTAMP_TEST_UPDATE=1 HANDSTAMP_TEST_REQUIRE="postgres redis" \
+		$(GO) test -count=1 -timeout 6h -v . -time $(HISTORY_TIME) -seed $(HISTORY_SEED)
 
 # The kills and freezes that make test has a few of: 5,000 bridges killed around a
 # refresh, 50 times five bridges killed at one login, and 200 refreshes frozen for up

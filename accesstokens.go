@@ -210,7 +210,7 @@ func (s *cachedToken) checkClock() bool {
 	return left > 0
 }
 
-// serveForNow makes the token fresh for a moment: not each request waits for a store that fails.
+// serveForNow makes the token fresh for a moment: not every request waits for a store that fails.
 func (s *cachedToken) serveForNow() {
 	if s.valid(time.Now().Add(2*clockCheckInterval)) && s.checkedLately.CompareAndSwap(false, true) {
 		time.AfterFunc(clockCheckInterval, func() { s.checkedLately.Store(false) })

@@ -30,7 +30,10 @@ var (
 	keyringModules  = []string{"github.com/zalando/go-keyring", "github.com/godbus/dbus/v5", "github.com/danieljoos/wincred", "golang.org/x/sys"}
 	postgresModules = []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "github.com/jackc/puddle/v2", "golang.org/x/sync", "golang.org/x/text"}
 	redisModules    = []string{"github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "github.com/dgryski/go-rendezvous", "go.uber.org/atomic", "golang.org/x/sys"}
-	sdkModules      = []string{
+	// OpenTelemetry's API, and what that needs.
+	telemetryModules = []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/auto/sdk", "github.com/go-logr/logr", "github.com/go-logr/stdr", "github.com/cespare/xxhash/v2"}
+
+	sdkModules = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
 		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync",
 		"golang.org/x/sys", "golang.org/x/time",
@@ -72,8 +75,9 @@ var layers = map[string]layer{
 	"internal/shellword":             {},
 	"internal/sse":                   {},
 	"internal/diagram":               {ours: []string{""}, modules: libraryModules},
-	"internal/testenv":               {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
+	"internal/testenv":               {ours: []string{"", "hosted", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"test/browser/loginpages":        {ours: []string{"internal/loopback"}},
+	"test/history":                   {modules: []string{"github.com/anishathalye/porcupine"}},
 	"test/process":                   {},
 	"test/security":                  {},
 	"bridge/chaos":                   {},
@@ -89,9 +93,11 @@ var layers = map[string]layer{
 	"store/keyringstore":             {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
 	"internal/keyringtest":           {},
 	"store/pgstore":                  {ours: []string{"internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
-	"store/redisstore":               {ours: []string{"store", "store/internal/locks", "store/sealed"}, modules: redisModules},
+	"store/redisstore":               {ours: []string{"internal/awake", "store", "store/internal/locks", "store/sealed"}, modules: redisModules},
 	"internal/servicetest":           {},
-	"hosted":                         {ours: []string{"", "store"}, modules: libraryModules},
+	"otel":                           {ours: []string{""}, modules: slices.Concat(libraryModules, telemetryModules)},
+	"test/telemetry":                 {},
+	"hosted":                         {ours: []string{"", "clientdocument", "clientkey", "internal/pagestyle", "secret", "store"}, modules: libraryModules},
 	"store/sealed":                   {ours: []string{"store"}},
 	"store/filestore":                {ours: []string{"internal/atomicfile", "internal/envelope", "store", "store/internal/locks"}, modules: fileModules},
 	"lab":                            {},
@@ -101,7 +107,9 @@ var layers = map[string]layer{
 	"lab/peers/gosdk":                {modules: sdkModules},
 	"lab/mcpserver":                  {ours: []string{"lab"}, modules: sdkModules},
 	"bench":                          {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
-	"bench/bridge":                   {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/bridge":                   {ours: []string{"", "bench/plot", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/plot":                     {},
+	"bench/scale":                    {ours: []string{"", "bench/plot", "hosted", "internal/record", "internal/servicetest", "lab", "secret", "store", "store/filestore", "store/pgstore", "store/sealed"}, modules: slices.Concat(fileModules, libraryModules, postgresModules)},
 	"bench/bridge/floor":             {},
 	"bench/bridge/sdkcall":           {modules: sdkModules},
 	"conformance":                    {},
@@ -111,6 +119,7 @@ var layers = map[string]layer{
 	"cmd/handstamp/internal/cli":     {ours: []string{"", "bridge", "clientdocument", "clientkey", "cmd/handstamp/internal/mcphost", "cmd/handstamp/internal/service", "cmd/handstamp/internal/splice", "hosted", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/shellword", "internal/webpage", "lab", "lab/suite", "secret", "store", "store/filestore", "store/keyringstore", "store/pgstore", "store/sealed"}, modules: commandModules},
 	"examples":                       {},
 	"examples/gosdk":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
+	"examples/hosted":                {ours: []string{"", "hosted", "store", "store/pgstore", "store/sealed"}, modules: slices.Concat(sdkModules, postgresModules, libraryModules)},
 	"examples/httpclient":            {ours: []string{"", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"examples/agent":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
 	"examples/mcpgo":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(mcpgoModules, fileModules, libraryModules)},

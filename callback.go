@@ -35,6 +35,13 @@ func (cb *callbackReceiver) open(ctx context.Context) error {
 	if cb.listener != nil {
 		return nil
 	}
+	if cb.suspends {
+		if cb.redirectURI = cb.config.RedirectURI; cb.redirectURI == "" {
+			return &Error{Kind: ErrInvalidConfig, Server: cb.serverURL, Hint: "set RedirectURI",
+				Message: "a login in steps needs the URL at which the application receives the callback"}
+		}
+		return nil
+	}
 	if cb.config.Prompt.Authorize != nil {
 		cb.redirectURI = cmp.Or(cb.config.RedirectURI, hookRedirectURI)
 		return nil

@@ -53,6 +53,11 @@ type Client struct {
 	// browser.
 	Prompt Prompt
 
+	// ClientStore keeps the clients that are registered dynamically, for all Clients that share it,
+	// in any number of processes: one registration at an authorization server serves all their
+	// users. Nil: each credential has a registration of its own. It is not the Store.
+	ClientStore store.Store
+
 	// Registration is a client that was registered before: by hand at the
 	// authorization server's console, or by an application that keeps what
 	// OnRegister gave it. It always wins over what Handstamp would do itself.
@@ -164,6 +169,11 @@ type Client struct {
 	// Hooks are called with what happened.
 	Hooks Hooks
 
+	// Audit receives a record, at level Info, for each login, refresh, logout and registration,
+	// whatever its result: the constants Audit… are the messages and the names of the attributes,
+	// and stay. No record has a secret. A handler that is slow delays what it is told. Nil: none.
+	Audit slog.Handler
+
 	once sync.Once
 	// identityProvider: the servers are a company's identity providers, where an MCP server's
 	// Client signs users in.
@@ -233,6 +243,11 @@ func (c *Client) Close(ctx context.Context) (err error) {
 		s.logins.flights.cancel()
 		s.refresher.flights.cancel()
 	}
+	defer func() {
+		for _, s := range sessions {
+			s.closeIdle()
+		}
+	}()
 	done := make(chan struct{})
 	go func() {
 		c.running.Wait()
@@ -253,6 +268,7 @@ func (c *Client) Close(ctx context.Context) (err error) {
 //
 // Package hosted calls it where the database is a [store.Watcher].
 func (c *Client) StoreChanged(keyID string) {
+	c.init()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key, s := range c.sessions {

@@ -22,6 +22,7 @@ type tokenNeed struct {
 	force    secret.String // the token that the caller reports not to work
 	minTTL   time.Duration // how long the token has to be valid
 	user     bool          // a user waits for it: the pause after a refresh that failed is skipped
+	ahead    bool          // none waits: it is to be refreshed as early as aheadTime
 }
 
 // disowns reports whether the need is for another token than this one, because it
@@ -68,7 +69,7 @@ func decide(rec *record.Record, need tokenNeed, cfg *configuration, now time.Tim
 	switch {
 	case refreshable && refreshUnfinished(rec, now):
 		return decision{action: requestToken}
-	case good && (!refreshable || !refreshDue(g, now)):
+	case good && (!refreshable || !refreshDue(g, now) && !(need.ahead && aheadDue(g, now))):
 		return decision{action: useStored}
 	case !refreshable:
 		return decision{action: loginNeeded}
@@ -155,7 +156,7 @@ func (cfg *configuration) refreshable(rec *record.Record, now time.Time) bool {
 	if g.ClientID == "" && g.RefreshToken == "" && g.Type != "" {
 		return true // obtained without a client, which cannot have become unknown
 	}
-	if f := rec.GrantError; f != nil && f.Guessed {
+	if f := rec.GrantError; f != nil && (f.Guessed || f.Interrupted) {
 		return false // the refresh token is only kept
 	}
 	return c != nil && !c.Rejected && !cfg.belongsElsewhere(c) &&

@@ -3,6 +3,7 @@ package handstamp
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
@@ -19,6 +20,10 @@ type LoginOptions struct {
 	// Force signs in anew although the stored login works. The old one stays
 	// in use until the new one is stored.
 	Force bool
+
+	// Scopes are requested beside those that the server names, where the stored login does not have
+	// them: those that a rejected request needs, for instance.
+	Scopes []string
 }
 
 // LoginResult reports what [Client.Login] did.
@@ -56,38 +61,68 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	rec, err := s.records.load(ctx)
+	waits := 0
+	req, already, err := s.neededLogin(ctx, o, &waits)
 	if err != nil {
 		return nil, err
 	}
-	req := loginRequest{interactive: true, byUser: true, force: o.Force}
-	waits, already, kept := 0, false, false
-	var rejected error
-	if !o.Force {
-		if already, err = s.resume(ctx, rec, &req, &waits); err != nil {
-			return nil, err
-		}
-	}
+	result := &LoginResult{Already: already}
 	if !already {
 		snap, err := s.logins.login(ctx, req)
 		if err != nil {
 			return nil, err
 		}
-		if rejected = s.proveLogin(ctx, snap, &waits); rejected != nil {
-			kept = s.restoreLogin(ctx, snap.token)
-		}
+		s.tryLogin(ctx, snap, &waits, result)
 	}
-	if rec, err = s.records.load(ctx); err != nil {
+	if err := s.report(ctx, result); err != nil {
 		return nil, err
 	}
-	result := &LoginResult{Status: statusOf(rec, time.Now()), Already: already, Rejected: rejected, Kept: kept}
+	return result, nil
+}
+
+// neededLogin returns what a login of the user's is for. already reports that the stored login works,
+// and has the scopes.
+func (s *session) neededLogin(ctx context.Context, o LoginOptions, waits *int) (req loginRequest, already bool, err error) {
+	req = loginRequest{interactive: true, byUser: true, force: o.Force}
+	rec, err := s.records.load(ctx)
+	if err != nil {
+		return req, false, err
+	}
+	if g := rec.Grant; g == nil || !containsAll(strings.Fields(g.ScopeGranted), o.Scopes) {
+		req.scopes, req.needed = o.Scopes, o.Scopes
+		if g != nil {
+			req.scopes = append(strings.Fields(g.ScopeRequested), o.Scopes...)
+			req.force = req.force || len(o.Scopes) > 0
+		}
+	}
+	if !req.force {
+		already, err = s.resume(ctx, rec, &req, waits)
+	}
+	return req, already, err
+}
+
+// tryLogin proves the token of a login that was just completed, and returns to the one before if the
+// MCP server rejects it.
+func (s *session) tryLogin(ctx context.Context, t *cachedToken, waits *int, result *LoginResult) {
+	if result.Rejected = s.proveLogin(ctx, t, waits); result.Rejected != nil {
+		result.Kept = s.restoreLogin(ctx, t.token)
+	}
+}
+
+// report completes the result of a login by what is stored.
+func (s *session) report(ctx context.Context, result *LoginResult) error {
+	rec, err := s.records.load(ctx)
+	if err != nil {
+		return err
+	}
+	result.Status = statusOf(rec, time.Now())
 	if rec.Grant != nil && rec.Grant.RefreshToken == "" && !s.config.unattended(rec) {
 		result.NoRefreshToken = "the authorization server issued no refresh token"
 		if rec.Grant.ExpiresAt.IsZero() {
 			result.NoRefreshToken += "; the access token has no known expiry"
 		}
 	}
-	return result, nil
+	return nil
 }
 
 // proveLogin proves the token of a login that was just completed, and returns an
@@ -130,6 +165,7 @@ type loginRequest struct {
 	interactive   bool          // a caller waits for it, rather than a request that was rejected
 	byUser        bool          // by [Client.Login]: neither bounded nor held back
 	force         bool
+	suspends      bool      // at its authorization request; see [Client.BeginLogin]
 	anew          bool      // the stored plan has failed
 	since         time.Time // when it was begun, by whichever process
 }
@@ -229,26 +265,34 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 	return l.loginLocked(ctx, rec, req)
 }
 
-// loginLocked signs in and reports how that ended: to the processes that wait, and to the hook.
+// loginLocked signs in and reports how that ended: to the processes that wait, and to the hook. Of a
+// login that suspends it returns the [*suspension].
 func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginRequest) (*cachedToken, error) {
 	if l.config.locked != nil {
 		l.config.locked()
 	}
 	l.events.loginBegins(req)
 	rec, err := l.run(ctx, l.clearPending(ctx, rec), req)
+	if _, ok := errtype.As[*suspension](err); ok {
+		return nil, err
+	}
+	return l.end(ctx, rec, req, err)
+}
+
+// end reports how a login ended.
+func (l *logins) end(ctx context.Context, rec *record.Record, req loginRequest, err error) (*cachedToken, error) {
 	l.history.recordLogin(rec, req, err)
-	event := LoginEvent{Server: l.serverURL}
+	event := LoginEvent{Server: l.serverURL, Outcome: OutcomeSignedIn}
 	if err != nil {
 		err = l.endError(ctx, err)
 		l.recordFailure(ctx, rec, err)
-		event.Err = err
+		event.Err, event.Outcome = err, kindOf(err)
 	} else {
 		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
 	}
+	event.Duration = time.Since(req.since)
 	l.events.loginEnds(rec, err)
-	if l.config.Hooks.LoggedIn != nil {
-		l.config.Hooks.LoggedIn(event)
-	}
+	l.loggedIn(event)
 	if err != nil {
 		return nil, err
 	}

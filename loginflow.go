@@ -34,6 +34,8 @@ type loginState struct {
 	scope    string
 	byUser   bool  // it is of [Client.Login]
 	forced   bool  // although the stored login may work: with another account, perhaps
+	suspends bool  // at its authorization request, for another process to continue
+	attempts int   // that have begun
 	requests int   // to the token endpoint so far
 	firstErr error // of the first attempt that another one followed
 
@@ -75,19 +77,26 @@ func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) 
 
 // follow carries a login out by a plan.
 func (l *logins) follow(ctx context.Context, rec *record.Record, plan *loginPlan, req loginRequest) (*record.Record, error) {
-	state := &loginState{credential: l.credential, rec: rec, plan: plan, byUser: req.byUser, forced: req.force}
+	state := &loginState{
+		credential: l.credential, rec: rec, plan: plan, byUser: req.byUser, forced: req.force, suspends: req.suspends,
+	}
 	// What a step-up is for is requested in spite of what was learned.
 	omit := oauth.Without(rec.LearnedOf(plan.server.Issuer).OmitScopes, req.needed)
 	state.reportOmitted(oauth.Without(plan.scopes, oauth.Without(plan.scopes, omit)))
 	plan.scopes, plan.fallback = oauth.Without(plan.scopes, omit), oauth.Without(plan.fallback, omit)
 	state.scope = strings.Join(plan.scopes, " ")
+	flow := newLoginFlow(state, req.interactive)
+	flow.planned()
+	return flow.run(ctx, flow.attempt)
+}
+
+// newLoginFlow returns the flow of a login that no attempt was made of yet.
+func newLoginFlow(state *loginState, interactive bool) *loginFlow {
 	callback := &callbackReceiver{loginState: state}
-	flow := &loginFlow{
-		loginState: state, callback: callback, interactive: req.interactive,
+	return &loginFlow{
+		loginState: state, callback: callback, interactive: interactive,
 		clients: &loginClients{loginState: state, callback: callback},
 	}
-	flow.planned()
-	return flow.run(ctx)
 }
 
 // prepare does what comes before the first attempt: it makes sure that the result can be stored
@@ -126,12 +135,14 @@ func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginReque
 	return rec, plan, err
 }
 
-// run makes attempts until one succeeds or fails for good.
-func (l *loginFlow) run(ctx context.Context) (*record.Record, error) {
+// run makes attempts until one succeeds, fails for good or is suspended. The first may be one that
+// was suspended, and goes on.
+func (l *loginFlow) run(ctx context.Context, first func(context.Context) error) (*record.Record, error) {
 	defer func() { l.callback.close() }()
-	var err error
-	for range maxLoginAttempts {
-		if err = l.attempt(ctx); err == nil || !errors.Is(err, errTryAgain) {
+	err := errTryAgain
+	for attempt := first; l.attempts < maxLoginAttempts; attempt = l.attempt {
+		l.attempts++
+		if err = attempt(ctx); err == nil || !errors.Is(err, errTryAgain) {
 			break
 		}
 		if l.browserOpened { // or the port is kept
@@ -172,7 +183,8 @@ func (l *loginState) tryAgain(rejected *oauth.Error) error {
 	return errTryAgain
 }
 
-// attempt goes once from client to grant.
+// attempt goes once from client to grant. Where the login suspends, it ends with a [*suspension]
+// once the user has to be sent to the authorization server.
 func (l *loginFlow) attempt(ctx context.Context) error {
 	if err := l.prepareProofs(); err != nil {
 		return err
@@ -184,54 +196,83 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	default:
 		return l.obtain(ctx, grant)
 	}
-	if err := l.callback.open(ctx); err != nil {
-		return err
-	}
-	if err := l.clients.choose(ctx); err != nil {
-		return err
-	}
-	if err := l.clients.probeAuthMethod(ctx); err != nil {
-		return err
-	}
-	pkce, state := oauth.NewPKCE(), oauth.NewState()
-	authorize := l.authorizationRequest(pkce, state)
-	if err := l.push(ctx, &authorize); err != nil {
-		return err
-	}
-	rawURL, err := authorize.URL()
+	request, err := l.prepareRequest(ctx)
 	if err != nil {
-		return l.errs.from(err)
-	}
-	if err := browser.Check(rawURL); err != nil {
-		return protocolError(l.serverURL, err)
-	}
-	if err := l.clients.probeClient(ctx, rawURL); err != nil {
 		return err
 	}
-	if err := l.countTab(ctx); err != nil {
-		return err
+	if l.suspends {
+		return &suspension{l, request}
 	}
-	l.browserOpened = true
-	l.authorizes(rawURL)
-	request := AuthorizationRequest{
-		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI, State: state.Reveal(), Scope: l.scope,
-		CanRegisterAnew: l.clients.canRegisterAnew(),
-	}
-	l.recordPendingLogin(ctx, request)
-	code, err := l.callback.requestCode(ctx, request, oauth.ExpectedCallback{
-		State: state, Issuer: l.plan.server.ExpectedIss(), IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
-		Secrets: l.secrets.all(),
-	})
+	code, err := l.callback.requestCode(ctx, request.AuthorizationRequest, l.expectedCallback(request))
 	switch {
 	case errors.Is(err, ErrRegisterAnew):
 		return l.clients.onUnknown(ctx, &oauth.Error{Endpoint: "authorization"})
 	case ctx.Err() == nil:
 		l.recordCallback(ctx)
 	}
+	return l.received(ctx, request, code, err)
+}
+
+// codeRequest is an authorization request that no response has come to yet.
+type codeRequest struct {
+	AuthorizationRequest
+	pkce   oauth.PKCE
+	issuer string // that the response has to name
+}
+
+// prepareRequest does what comes before the user is sent to the authorization server.
+func (l *loginFlow) prepareRequest(ctx context.Context) (*codeRequest, error) {
+	if err := l.callback.open(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.clients.choose(ctx); err != nil {
+		return nil, err
+	}
+	if err := l.clients.probeAuthMethod(ctx); err != nil {
+		return nil, err
+	}
+	pkce, state := oauth.NewPKCE(), oauth.NewState()
+	authorize := l.authorizationRequest(pkce, state)
+	if err := l.push(ctx, &authorize); err != nil {
+		return nil, err
+	}
+	rawURL, err := authorize.URL()
+	if err != nil {
+		return nil, l.errs.from(err)
+	}
+	if err := browser.Check(rawURL); err != nil {
+		return nil, protocolError(l.serverURL, err)
+	}
+	if err := l.clients.probeClient(ctx, rawURL); err != nil {
+		return nil, err
+	}
+	if err := l.countTab(ctx); err != nil {
+		return nil, err
+	}
+	l.browserOpened = true
+	l.authorizes(rawURL)
+	request := &codeRequest{pkce: pkce, issuer: l.plan.server.ExpectedIss(), AuthorizationRequest: AuthorizationRequest{
+		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI,
+		State: state.Reveal(), Scope: l.scope, CanRegisterAnew: l.clients.canRegisterAnew(),
+	}}
+	l.recordPendingLogin(ctx, request.AuthorizationRequest)
+	return request, nil
+}
+
+// expectedCallback describes the response to a request.
+func (l *loginFlow) expectedCallback(r *codeRequest) oauth.ExpectedCallback {
+	return oauth.ExpectedCallback{
+		State: oauth.Secret(r.State), Issuer: r.issuer, Secrets: l.secrets.all(),
+		IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
+	}
+}
+
+// received goes on with the response to a request: a code or an error.
+func (l *loginFlow) received(ctx context.Context, r *codeRequest, code oauth.Secret, err error) error {
 	if err != nil {
 		return l.authorizationError(ctx, err)
 	}
-	return l.exchangeCode(ctx, code, pkce)
+	return l.exchangeCode(ctx, code, r.pkce)
 }
 
 // authorizationRequest returns the request that the user's browser makes.
@@ -428,7 +469,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	l.rec = rec
 	switch {
 	case err == nil:
-	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken):
+	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken, ""):
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 	default:
 		// These tokens are lost.
@@ -439,6 +480,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		}
 		return err
 	}
+	l.clients.shareLearned(ctx)
 	if account == "" {
 		l.readAccount(requesting, t, request.redeem.Prover, before)
 	}

@@ -55,7 +55,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 	as := l.plan.server
 	learned := l.rec.LearnedOf(as.Issuer)
 	wish := registrationTerms{
-		scopes:  strings.Fields(l.scope),
+		scopes:  l.registrationScopes(),
 		grants:  grantAlternatives(as.GrantTypesSupported),
 		methods: methodAlternatives(as.TokenEndpointAuthMethodsSupported),
 		types:   []string{"web", "native", ""},

@@ -26,8 +26,8 @@ const (
 // its tab been closed. A response that only the application receives is its own
 // business. The client is marked until a callback comes; see [record.Client].
 func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationRequest) {
-	if l.callback.listener == nil && !r.CanRegisterAnew {
-		return
+	if l.callback.listener == nil && !r.CanRegisterAnew || l.clients.shared() != nil {
+		return // what one user leaves undone says nothing about the client of many
 	}
 	l.remember(ctx, "the pending login", func(rec *record.Record) {
 		if l.callback.listener != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -26,11 +25,12 @@ type records struct {
 	timeout   time.Duration // of each wait for the store; 0: storeTimeout
 	notice    func(format string, args ...any)
 	events    *narrator
-	seen      func(*record.Record) // is called with each record that is read or written
-	changes   atomic.Uint64        // by others, that were reported
+	seen      func(*record.Record)                // is called with each record that is read or written
+	schedule  func(*record.Record) store.Schedule // nil: nothing becomes due
+	changes   atomic.Uint64                       // by others, that were reported
 
 	mu        sync.Mutex
-	unsaved   *record.Record  // guarded by mu; what the store did not take
+	unsaved   *unsavedLogin   // guarded by mu; what the store did not take
 	reported  store.Revision  // guarded by mu; the damage that was reported last
 	announced *store.Revision // guarded by mu; what an event was about last
 }
@@ -159,7 +159,10 @@ func (r *records) put(ctx context.Context, rec *record.Record, space store.Reser
 		if space != nil {
 			return record.PutReserved(ctx, space, rec)
 		}
-		return record.Put(ctx, r.store, rec)
+		if r.schedule == nil {
+			return record.Put(ctx, r.store, rec)
+		}
+		return record.PutScheduled(ctx, r.store, rec, r.schedule(rec))
 	})
 	if err == nil { // so that the stored record was still the one that rec was read as
 		rec.Changes = changes
@@ -174,41 +177,6 @@ func (r *records) delete(ctx context.Context, rec *record.Record) error {
 	err := callStore(ctx, r.timeout, func(ctx context.Context) error { return record.Delete(ctx, r.store, rec) })
 	r.written(rec, began, err, "deleted")
 	return err
-}
-
-// keepUnsaved keeps a login with this access token that could not be stored, and reports whether
-// rec has it. Space had been reserved before the login, so that this is a disk that broke within a
-// moment, or a store that reserves nothing; but its refresh token exists nowhere else, and the one
-// in the store was used.
-func (r *records) keepUnsaved(rec *record.Record, accessToken secret.String) bool {
-	if rec.Grant == nil || rec.Grant.AccessToken != accessToken {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.unsaved = rec.Clone()
-	return true
-}
-
-// flushUnsaved tries to store what could not be stored before. It returns the record as long as
-// that fails, and nil if there is none any more.
-func (r *records) flushUnsaved(ctx context.Context) *record.Record {
-	r.mu.Lock()
-	unsaved := r.unsaved
-	r.mu.Unlock()
-	if unsaved == nil {
-		return nil
-	}
-	err := r.put(ctx, unsaved.Clone(), nil)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {
-		r.unsaved = nil // stored now, or overtaken by another login
-	}
-	if r.unsaved == nil { // by this goroutine, or by another one meanwhile
-		return nil
-	}
-	return r.unsaved.Clone()
 }
 
 // firstLook and lookInterval are when a process that waits for a lock looks whether its

@@ -177,7 +177,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	unlock, locked, d, err := r.lock(wait, need)
 	switch {
 	case err == nil:
-		defer unlock()
+		defer r.unlockWhenSaved(unlock)
 		return r.refreshLocked(ctx, wait, locked, need, d)
 	case good && rec.Grant.Usable(need.rejected, time.Now()):
 		r.events.fail(StepLock, err, "the refresh could not be begun; going on with the token at hand")

@@ -57,11 +57,10 @@ func (r *refresher) attempt(
 	event := RefreshEvent{
 		Server: r.serverURL, Issuer: a.before.Grant.Issuer, Duration: time.Since(started),
 		Rotated: a.rotated, Replayed: a.request.replayed, Err: err,
+		Resumed: a.interrupted && a.issued, Outcome: a.outcome(token, err),
 	}
 	r.events.refreshEnds(token, event)
-	if r.config.Hooks.Refreshed != nil {
-		r.config.Hooks.Refreshed(event)
-	}
+	r.refreshed(event)
 	return token, err
 }
 
@@ -73,9 +72,24 @@ type refreshAttempt struct {
 	before       *record.Record // as it was when the token was read
 	space        store.Reservation
 	request      *tokenRequest
+	intent       string // the ID of its own
 
 	interrupted bool // an earlier refresh with this token was cut off
 	rotated     bool
+	issued      bool // the server has issued a token
+}
+
+// outcome names how the attempt ended.
+func (r *refreshAttempt) outcome(token *cachedToken, err error) string {
+	switch {
+	case err != nil:
+		return kindOf(err)
+	case r.issued:
+		return OutcomeRefreshed
+	case token == nil:
+		return OutcomeEnded
+	}
+	return OutcomeKept
 }
 
 // run finishes an interrupted refresh if it can, and else sends the refresh token.
@@ -178,6 +192,7 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record)
 		return err
 	}
 	id := rand.Text()
+	r.intent = id
 	rec.Intent = &record.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),
@@ -202,6 +217,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		resource: g.Resource, optionalResource: true,
 		grantedScope: cmp.Or(g.ScopeGranted, g.ScopeRequested), // RFC 6749, section 6
 		repeat:       sendUntilResponse,                        // the lock makes us the only sender
+		patient:      r.need.ahead,
 		received:     func(raw *oauth.RawResponse) { r.saveRawResponse(ctx, rec, raw) },
 		metadata: func(ctx context.Context) (*oauth.ServerMetadata, error) {
 			return r.discovery.metadataAgain(ctx, rec)

@@ -15,10 +15,11 @@ import (
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
 func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at time.Time, t *oauth.TokenResponse, learned func(*record.Record)) (*cachedToken, error) {
+	r.issued = true
 	rec, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
 		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.refreshToken
 		applyToken(rec.Grant, t, at)
-		rec.Grant.Repeated = r.interrupted || r.request.inDoubt
+		rec.Grant.Repeated = r.interrupted || r.request.inDoubt || r.overtaken(rec)
 		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
@@ -28,7 +29,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	case errors.Is(err, errSuperseded):
 		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.records.keepUnsaved(rec, t.AccessToken) {
+		if !r.records.keepUnsaved(rec, t.AccessToken, r.refreshToken) {
 			return nil, err
 		}
 		r.notice("the refreshed login could not be stored and lives in this process only, which goes on trying: %v", err)
@@ -37,6 +38,13 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		r.history.recordReplacement(t.AccessToken)
 	}
 	return r.tokens.useIssued(rec), nil
+}
+
+// overtaken reports whether another process has used the same refresh token after this one began to:
+// the lock was lost, as that of a lease is whose holder was suspended for too long.
+func (r *refreshAttempt) overtaken(rec *record.Record) bool {
+	return rec.GrantError != nil && rec.GrantError.Interrupted ||
+		rec.Intent != nil && rec.Intent.ID != r.intent
 }
 
 // resultAfterReplacement handles a grant that was replaced or removed while
@@ -112,7 +120,8 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 			r.endIntent(rec)
 			return
 		}
-		if !guessed {
+		overtaken := r.overtaken(rec)
+		if !guessed && !overtaken { // the response to the other process may be a better one
 			rec.Grant.RefreshToken = ""
 		}
 		code := rejected.Code
@@ -121,7 +130,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 		}
 		r.endGrant(rec, record.GrantError{
 			Code: code, Description: oauth.Sanitize(rejected.Description), Guessed: guessed,
-			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated,
+			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated || overtaken,
 		})
 	})
 	if err != nil {

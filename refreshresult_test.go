@@ -1,8 +1,10 @@
 package handstamp_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // The response carries no refresh token, scope or id token: the old ones stay.
@@ -234,5 +237,118 @@ func later(w *testenv.Env, d time.Duration) {
 	}
 	if err := record.Put(w.T.Context(), w.Store, r); err != nil {
 		w.T.Fatal(err)
+	}
+}
+
+// lostLocks is a store whose locks end while their holders live, as those of a lease do.
+type lostLocks struct{ store.Store }
+
+func (lostLocks) Lock(context.Context, store.Key, store.LockName) (func(), error) {
+	return func() {}, nil
+}
+
+// A process that has lost its lock stores the new refresh token after another one has repeated its
+// request: the server took that for reuse and ended the grant, which the next refresh finds out.
+// That loss, too, is named.
+func TestRefreshBesideALostLockIsNamed(t *testing.T) {
+	w := testenv.New(t, lab.Habits{Rotation: lab.RotateStrict})
+	w.Store = lostLocks{w.Store}
+	w.MustCall(w.Session())
+	w.AboutToExpire()
+	w.Lab.Reset()
+	responded, goOn := make(chan struct{}), make(chan struct{})
+	late := w.Session()
+	late.AuthTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(r)
+		close(responded)
+		<-goOn
+		return resp, err
+	})
+	first := make(chan error, 1)
+	go func() {
+		_, err := late.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{MinTTL: time.Minute})
+		first <- err
+	}()
+	<-responded
+	// Its access token is still good by the clock, whatever became of the refresh.
+	if _, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := w.Lab.Audit().Reuses; n != 1 {
+		t.Fatalf("%d reuses, want 1\n%s", n, w.Diary())
+	}
+	close(goOn)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	w.Expire()
+	c := w.Session()
+	c.LoginPolicy = handstamp.LoginNever
+	_, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+	status, err := c.Status(t.Context(), w.Lab.MCPURL())
+	if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
+		t.Errorf("the loss is not named: %+v, %v\n%s", status.GrantError, err, w.Diary())
+	}
+}
+
+// A process whose lock was lost is rejected, because another one was faster with the same refresh
+// token. The response to that one is what counts: where the server keeps the grant, so does the
+// store, and where it ends it, the loss is named.
+func TestRejectedBesideALostLock(t *testing.T) {
+	for rotation, kept := range map[string]bool{lab.RotateStrictKeep: true, lab.RotateStrict: false} {
+		t.Run(rotation, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{Rotation: rotation})
+			w.Store = lostLocks{w.Store}
+			w.MustCall(w.Session())
+			w.Expire()
+			token := func(c *handstamp.Client) <-chan error {
+				done := make(chan error, 1)
+				go func() {
+					c.LoginPolicy = handstamp.LoginNever
+					_, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+					done <- err
+				}()
+				return done
+			}
+			slow, sending, send := w.Session(), make(chan struct{}), make(chan struct{})
+			slow.AuthTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+				close(sending)
+				<-send
+				return http.DefaultTransport.RoundTrip(r)
+			})
+			fast, responded, read := w.Session(), make(chan struct{}), make(chan struct{})
+			fast.AuthTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				close(responded)
+				<-read
+				return resp, err
+			})
+			slowDone := token(slow)
+			<-sending
+			fastDone := token(fast)
+			<-responded
+			close(send)
+			testenv.WantKind(t, <-slowDone, handstamp.ErrLoginRequired)
+			testenv.WantKind(t, <-token(w.Session()), handstamp.ErrLoginRequired)
+			w.WantCounts(map[string]int{"token:refresh": 2})
+			close(read)
+			if err := <-fastDone; err != nil {
+				t.Errorf("the faster one: %v", err)
+			}
+			w.Expire()
+			err := <-token(w.Session())
+			if kept {
+				if err != nil {
+					t.Errorf("the refresh that follows: %v\n%s", err, w.Diary())
+				}
+				return
+			}
+			testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+			status, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
+			if err != nil || status.GrantError == nil || !status.GrantError.Interrupted {
+				t.Errorf("the loss is not named: %+v, %v\n%s", status.GrantError, err, w.Diary())
+			}
+		})
 	}
 }

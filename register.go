@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -22,9 +23,10 @@ type loginClients struct {
 
 	client          *record.Client
 	authMethod      authMethodChoice
-	justRegistered  bool   // the client was registered in this login
-	clientProbed    bool   // the authorization endpoint was tried with the client
-	unknownClientID string // the id of a client that the server seems not to know
+	justRegistered  bool     // the client was registered in this login
+	sharedScopes    []string // of the shared registration that this login replaces
+	clientProbed    bool     // the authorization endpoint was tried with the client
+	unknownClientID string   // the id of a client that the server seems not to know
 }
 
 // choose decides as which client to sign in (MCP authorization, "Client
@@ -34,12 +36,11 @@ func (l *loginClients) choose(ctx context.Context) error {
 	if l.client != nil && l.client.ID != l.unknownClientID {
 		return nil
 	}
-	as := l.plan.server
 	document := l.documentClient()
 	old := l.storedClient(ctx, document)
 	switch l.clientSource(document, old) {
 	case clientConfigured:
-		if err := l.useConfigured(as.Issuer); err != nil {
+		if err := l.useConfigured(l.plan.server.Issuer); err != nil {
 			return err
 		}
 	case clientDocument:
@@ -49,7 +50,7 @@ func (l *loginClients) choose(ctx context.Context) error {
 	case clientByHand:
 		return l.registrationRequired(ctx, "lets no client register itself", nil)
 	case clientNew:
-		err := l.register(ctx)
+		err := l.registerOnce(ctx)
 		if !errors.Is(err, ErrRegistrationRequired) {
 			return err
 		}
@@ -61,6 +62,12 @@ func (l *loginClients) choose(ctx context.Context) error {
 			return err
 		}
 	}
+	return l.chooseMethod()
+}
+
+// chooseMethod decides how the login's client authenticates.
+func (l *loginClients) chooseMethod() error {
+	as := l.plan.server
 	choice, err := l.config.authMethodFor(l.client, as.TokenEndpointAuthMethodsSupported, as.TokenEndpointAuthSigningAlgValuesSupported)
 	if err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
@@ -102,6 +109,9 @@ func (l *loginClients) clientSource(document, old *record.Client) clientSource {
 // storedClient returns the client of an earlier login, if it can be used for this one, as it is or
 // with an updated registration; nil if there is none.
 func (l *loginClients) storedClient(ctx context.Context, document *record.Client) *record.Client {
+	if shared := l.shared(); shared != nil {
+		return l.sharedClient(ctx, shared)
+	}
 	old := l.rec.NewestClient(l.plan.server.Issuer)
 	if old == nil || l.canReuse(old) {
 		return old
@@ -259,26 +269,44 @@ func (l *loginClients) register(ctx context.Context) error {
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
 	l.chosen()
+	l.audit(AuditRegistration, "registered",
+		slog.String(AuditIssuer, as.Issuer), slog.String(AuditClientID, reg.ClientID))
 	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	if err := l.prepareProofs(); err != nil {
 		return err
 	}
 	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
-	l.scope, l.plan.fallback = strings.Join(n.terms.scopes, " "), oauth.Without(l.plan.fallback, omitted)
+	l.omitScopes(omitted)
 	l.reportOmitted(omitted)
 	if err := l.config.tellRegistration(ctx, l.client); err != nil {
 		return err
 	}
-	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
-		c := *l.client
-		rec.AddClient(&c)
-		learned := rec.LearnedOf(as.Issuer)
-		if n.learn(&learned); !reflect.DeepEqual(learned, rec.LearnedOf(as.Issuer)) {
-			rec.Learn(learned)
+	if l.shared() != nil {
+		if err := l.share(ctx, n); err != nil {
+			return err
 		}
+	}
+	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
+		n.keep(rec, l.client)
 		return nil
 	})
 	return err
+}
+
+// omitScopes has the login request less.
+func (l *loginState) omitScopes(omitted []string) {
+	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), omitted), " ")
+	l.plan.fallback = oauth.Without(l.plan.fallback, omitted)
+}
+
+// keep puts a client that was registered into a record, with what the negotiation has taught.
+func (n *negotiation) keep(rec *record.Record, client *record.Client) {
+	c := *client
+	rec.AddClient(&c)
+	learned := rec.LearnedOf(c.Issuer)
+	if n.learn(&learned); !reflect.DeepEqual(learned, rec.LearnedOf(c.Issuer)) {
+		rec.Learn(learned)
+	}
 }
 
 // onFailedRegistration returns the error of a registration that brought no client. A
@@ -354,14 +382,17 @@ func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) err
 		// login at hand, if this one comes to nothing.
 		return l.tryAgain(rejected)
 	}
-	var err error
-	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
+	reject := func(rec *record.Record) error {
 		if c := rec.Client(issuer, id); c != nil {
 			c.Rejected = true
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	var err error
+	if l.rec, err = l.records.update(ctx, l.rec, reject); err != nil {
+		return err
+	}
+	if err := l.rejectShared(ctx, reject); err != nil {
 		return err
 	}
 	return l.tryAgain(rejected)

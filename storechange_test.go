@@ -133,7 +133,7 @@ func TestStoreChangedWhileItIsRead(t *testing.T) {
 	}
 }
 
-// A store that fails is not asked by each request whose token is good.
+// Not every request whose token is good reads a store that fails.
 func TestStoreChangedWhileTheStoreFails(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
 	failing := &failingReads{countedReads: countedReads{Store: w.Store}}

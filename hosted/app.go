@@ -1,31 +1,57 @@
 // Package hosted signs the users of an application in to MCP servers, where the application runs as
 // any number of replicas and its users are many.
 //
-//	app := &hosted.App{Database: db} // of pgstore or redisstore
-//	client, err := app.Client(store.Owner{Tenant: "acme", User: "ada"})
+//	app := &hosted.App{Database: db, CallbackURL: "https://app.example.com/oauth/callback"} // of pgstore or redisstore
+//
+//	login, err := app.Begin(ctx, owner, "https://mcp.example.com/mcp", hosted.BeginOptions{Session: session})
+//	http.Redirect(w, r, login.URL, http.StatusSeeOther) // to the authorization server, and back to:
+//	mux.Handle("GET /oauth/callback", app.Callback(sessionOf, nil)) // on every replica
+//
+//	client, err := app.Client(owner) // from then on
 //	httpClient := client.HTTPClient("https://mcp.example.com/mcp")
 package hosted
 
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"net/http"
+	"runtime"
 	"sync"
+	"time"
+	"weak"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientdocument"
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/store"
 )
 
 // App is an application with many users. Its fields may be changed until the first method call; all
 // methods are safe for concurrent use. Several Apps, in any number of replicas, share a Database.
+//
+// Beside what the users have, the Database keeps what the application has: logins that wait for
+// their users, and clients that were registered. The owner of these is a user of the App's own, whose
+// name is reserved: it begins with "handstamp:".
 type App struct {
 	// Database keeps what the users have. If it is a [store.Watcher], as pgstore's is, a Client whose
-	// login another replica has refreshed or removed reads it before its next request.
+	// login another replica has refreshed or removed reads it before its next request. Nil: in
+	// memory, for this App alone.
 	Database store.Database
 
+	// CallbackURL is the URL at which browsers reach what [App.Callback] returns: the redirect URI of
+	// all logins. Every replica has to have the same.
+	CallbackURL string
+
 	// Configure sets a new Client up, before its first use: the name of the application, a logger,
-	// whatever the users have in common. Nil: the Client's zero value. The App sets Store, and
-	// LoginPolicy to [handstamp.LoginNever]: a replica has no browser of the user's.
+	// whatever the users have in common. Nil: the Client's zero value. The App sets Store,
+	// ClientStore, RedirectURI, and LoginPolicy to [handstamp.LoginNever]: a replica has no browser
+	// of the user's. It adds tenant and user to each record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
+
+	// ClientsPerTenant registers a client for each tenant at each authorization server. False: one
+	// for all users of the application.
+	ClientsPerTenant bool
 
 	// CacheSize is how many users' Clients are kept, with the tokens that were used last. Zero is
 	// 10,000, which take less than 100 MiB.
@@ -35,18 +61,27 @@ type App struct {
 
 	mu     sync.Mutex
 	cache  cache // guarded by mu
+	usage  usage // guarded by mu
 	closed bool  // guarded by mu
+	sweep  sweep // guarded by mu
+	memory store.MemoryDatabase
 }
 
 const defaultCacheSize = 10_000
 
-// errClosed is what a closed App returns.
-var errClosed = errors.New("hosted: the App is closed")
+// Errors of an App.
+var (
+	errClosed   = errors.New("hosted: the App is closed")
+	errReserved = errors.New(`hosted: a user's name must not begin with "handstamp:"`)
+)
 
 // Client returns the Client of a user, the same one as long as it is kept. Do not close it, and do
 // not keep it for longer than a request: what was evicted meanwhile goes on working, but another
 // Client then has the same user.
 func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
+	if reserved(o) {
+		return nil, errReserved
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -54,9 +89,32 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	}
 	a.watch()
 	if c := a.cache.get(o); c != nil {
+		a.noteUse(o)
 		return c, nil
 	}
-	s, err := a.Database.Store(o)
+	c, err := a.newClient(o)
+	if err != nil {
+		return nil, err
+	}
+	a.noteUse(o)
+	size := a.CacheSize
+	if size <= 0 {
+		size = defaultCacheSize
+	}
+	for _, evicted := range a.cache.add(o, c, size) {
+		// What still uses it keeps it alive, a refresh under way as well: Close waits for that.
+		runtime.AddCleanup(evicted, a.forget, weak.Make(evicted))
+	}
+	return c, nil
+}
+
+// newClient returns a Client of a user.
+func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
+	s, err := a.database().Store(o)
+	if err != nil {
+		return nil, err
+	}
+	clients, err := a.database().Store(a.clientsOwner(o))
 	if err != nil {
 		return nil, err
 	}
@@ -64,26 +122,91 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if a.Configure != nil {
 		a.Configure(o, c)
 	}
-	c.Store, c.LoginPolicy = s, handstamp.LoginNever
-	size := a.CacheSize
-	if size <= 0 {
-		size = defaultCacheSize
+	c.Store, c.ClientStore, c.LoginPolicy = s, clients, handstamp.LoginNever
+	c.RedirectURI = a.CallbackURL
+	if c.Audit != nil {
+		c.Audit = c.Audit.WithAttrs([]slog.Attr{
+			slog.String(handstamp.AuditTenant, o.Tenant), slog.String(handstamp.AuditUser, o.User),
+		})
 	}
-	a.cache.add(o, c, size)
 	return c, nil
 }
 
+// forget forgets a Client that was evicted and that nothing uses any more.
+func (a *App) forget(p weak.Pointer[handstamp.Client]) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.cache.evicted, p)
+}
+
+// database returns where everything is kept.
+func (a *App) database() store.Database {
+	if a.Database == nil {
+		return &a.memory
+	}
+	return a.Database
+}
+
+// Connections returns the status of every server that a user has signed in to, ordered by server. It
+// sends no request to any of them.
+func (a *App) Connections(ctx context.Context, o store.Owner) ([]*handstamp.Status, error) {
+	c, err := a.Client(o)
+	if err != nil {
+		return nil, err
+	}
+	return c.List(ctx)
+}
+
+// Disconnect revokes a user's tokens at a server's authorization server, and forgets them. See
+// [handstamp.Client.Logout]. The client that the users have in common stays.
+func (a *App) Disconnect(ctx context.Context, o store.Owner, serverURL string) (*handstamp.LogoutResult, error) {
+	c, err := a.Client(o)
+	if err != nil {
+		return nil, err
+	}
+	return c.Logout(ctx, serverURL, handstamp.LogoutOptions{})
+}
+
+// ClientDocument returns a handler of the client ID metadata document with which the application
+// introduces itself, in place of registrations, and of the JWK set, if the document has a jwks_uri.
+// The redirect URI is CallbackURL, unless the document has others. Configure has to give the Clients
+// the same: ClientMetadataURL is the document's ClientID, and Key one of the keys.
+func (a *App) ClientDocument(d clientdocument.Document, keys ...*clientkey.Key) (http.Handler, error) {
+	if len(d.RedirectURIs) == 0 {
+		d.RedirectURIs = []string{a.CallbackURL}
+	}
+	d.Complete(keys...)
+	return clientdocument.Handler(d, clientdocument.KeySet(keys...))
+}
+
 // Close closes the Clients, as [handstamp.Client.Close] does, and waits for refreshes under way
-// until ctx ends.
+// until ctx ends, those of Clients that were evicted as well.
 func (a *App) Close(ctx context.Context) error {
 	a.mu.Lock()
 	a.closed = true
 	clients := a.cache.all()
+	swept := a.sweep.stop()
 	a.mu.Unlock()
 	a.watcher.close()
+	a.flushUse(ctx)
 	errs := make([]error, 0, len(clients))
 	for _, c := range clients {
 		errs = append(errs, c.Close(ctx))
 	}
+	select {
+	case <-swept:
+	case <-ctx.Done():
+		errs = append(errs, ctx.Err())
+	}
 	return errors.Join(errs...)
 }
+
+// cached returns the Client of a user if it is kept, and else nil.
+func (a *App) cached(o store.Owner) *handstamp.Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cache.peek(o)
+}
+
+// now is the time, without a monotonic reading: it is compared with what other replicas wrote.
+func now() time.Time { return time.Now().UTC().Round(0) }

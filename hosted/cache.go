@@ -2,6 +2,7 @@ package hosted
 
 import (
 	"container/list"
+	"weak"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store"
@@ -12,6 +13,9 @@ type cache struct {
 	entries map[store.Owner]*list.Element
 	ids     map[string]*list.Element // the same, by the owner's ID
 	recent  list.List                // of *entry, the one used last first
+
+	// evicted are the Clients that are no longer kept and still in use.
+	evicted map[weak.Pointer[handstamp.Client]]struct{}
 }
 
 // entry is one Client of the cache.
@@ -39,11 +43,12 @@ func (c *cache) getID(id string) *handstamp.Client {
 	return e.Value.(*entry).client
 }
 
-// add keeps a Client, and size of them at most.
-func (c *cache) add(o store.Owner, client *handstamp.Client, size int) {
+// add keeps a Client, and size of them at most. It returns those that it evicted.
+func (c *cache) add(o store.Owner, client *handstamp.Client, size int) (evicted []*handstamp.Client) {
 	if c.entries == nil {
 		c.entries = make(map[store.Owner]*list.Element)
 		c.ids = make(map[string]*list.Element)
+		c.evicted = make(map[weak.Pointer[handstamp.Client]]struct{})
 	}
 	e := c.recent.PushFront(&entry{o, client})
 	c.entries[o], c.ids[o.ID()] = e, e
@@ -51,14 +56,30 @@ func (c *cache) add(o store.Owner, client *handstamp.Client, size int) {
 		last := c.recent.Remove(c.recent.Back()).(*entry)
 		delete(c.entries, last.owner)
 		delete(c.ids, last.owner.ID())
+		c.evicted[weak.Make(last.client)] = struct{}{}
+		evicted = append(evicted, last.client)
 	}
+	return evicted
 }
 
-// all returns the Clients.
+// all returns the Clients, those that were evicted and are in use as well.
 func (c *cache) all() []*handstamp.Client {
 	var clients []*handstamp.Client
 	for e := c.recent.Front(); e != nil; e = e.Next() {
 		clients = append(clients, e.Value.(*entry).client)
 	}
+	for p := range c.evicted {
+		if client := p.Value(); client != nil {
+			clients = append(clients, client)
+		}
+	}
 	return clients
+}
+
+// peek is get that counts as no use.
+func (c *cache) peek(o store.Owner) *handstamp.Client {
+	if e := c.entries[o]; e != nil {
+		return e.Value.(*entry).client
+	}
+	return nil
 }

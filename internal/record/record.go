@@ -98,6 +98,9 @@ type Record struct {
 
 	// DPoP is the key that tokens are bound to, where the login uses it (RFC 9449).
 	DPoP *DPoP `json:"dpop,omitempty"`
+
+	// Suspended is set in the record of a login that another process continues, and in no other.
+	Suspended *SuspendedLogin `json:"suspended_login,omitempty"`
 }
 
 // DPoP is a key for proofs of possession, and what servers want in the proofs.
@@ -197,6 +200,10 @@ type Client struct {
 	Response                secret.String `json:"registration_response,omitempty"` // the whole response, as received
 	RegisteredAt            time.Time     `json:"registered_at,omitzero"`
 
+	// ScopeRequested is the scope that a registration which several users share was requested
+	// with.
+	ScopeRequested string `json:"scope_requested,omitempty"`
+
 	// KeyThumbprint is that of the key (RFC 7638) that a dynamic client was registered with.
 	KeyThumbprint string `json:"key_thumbprint,omitempty"`
 
@@ -289,8 +296,8 @@ type Grant struct {
 	ScopeGranted   string `json:"scope_granted,omitempty"`
 
 	// Repeated says that the request that brought the refresh token had been sent
-	// before, without a response. The earlier one may still reach a server that
-	// takes it for the reuse of a used token, and ends the grant.
+	// before, without a response, or by another process, too. Another one may still reach
+	// a server that takes it for the reuse of a used token, and ends the grant.
 	Repeated bool `json:"repeated,omitempty"`
 
 	// Rejected says that the resource or the authorization server has rejected

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +29,22 @@ type Postgres struct {
 // unless HANDSTAMP_TEST_REQUIRE names postgres.
 func StartPostgres(t testing.TB, flags ...string) *Postgres {
 	t.Helper()
-	initdb := find(t, "postgres", "initdb", "/usr/lib/postgresql/*/bin")
+	return startCluster(t, flags, "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8",
+		"--locale=C.UTF-8", "--no-sync")
+}
+
+// StartStandby starts a server that replicates this one, until it is promoted. For a failover that
+// loses nothing, this one has the flag synchronous_standby_names=*, and has written nothing before.
+func (p *Postgres) StartStandby(flags ...string) *Postgres {
+	p.t.Helper()
+	return startCluster(p.t, flags, "pg_basebackup", "--dbname="+p.URL(), "--write-recovery-conf",
+		"--checkpoint=fast", "--no-sync")
+}
+
+// startCluster starts a server with a cluster that a program makes.
+func startCluster(t testing.TB, flags []string, program string, args ...string) *Postgres {
+	t.Helper()
+	path := find(t, "postgres", program, "/usr/lib/postgresql/*/bin")
 	// Not t.TempDir: the path of a socket has at most 107 bytes.
 	dir, err := os.MkdirTemp("", "pg")
 	if err != nil {
@@ -39,14 +55,33 @@ func StartPostgres(t testing.TB, flags ...string) *Postgres {
 	if err := p.own(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := p.command(initdb, "--pgdata="+p.cluster(), "--username=postgres", "--auth=trust",
-		"--encoding=UTF8", "--locale=C.UTF-8", "--no-sync").CombinedOutput()
-	if err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
+	args = append([]string{"--pgdata=" + p.cluster()}, args...)
+	if out, err := p.command(path, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, out)
 	}
 	p.Start()
 	t.Cleanup(p.Kill)
 	return p
+}
+
+// Promote makes a standby the primary.
+func (p *Postgres) Promote() {
+	p.t.Helper()
+	path := find(p.t, "postgres", "pg_ctl", "/usr/lib/postgresql/*/bin")
+	out, err := p.command(path, "promote", "--wait", "--pgdata="+p.cluster()).CombinedOutput()
+	if err != nil {
+		p.t.Fatalf("pg_ctl promote: %v\n%s", err, out)
+	}
+}
+
+// URLs returns where the one of several servers is that takes writes.
+func URLs(servers ...*Postgres) string {
+	var hosts, ports []string
+	for _, p := range servers {
+		hosts, ports = append(hosts, p.dir), append(ports, "5432")
+	}
+	return "host=" + strings.Join(hosts, ",") + " port=" + strings.Join(ports, ",") +
+		" user=postgres dbname=postgres target_session_attrs=read-write"
 }
 
 // URL returns where the server is, as pgx and libpq read it.
@@ -98,6 +133,17 @@ func (p *Postgres) Kill() {
 	_ = syscall.Kill(-p.server.Process.Pid, syscall.SIGKILL)
 	_ = p.server.Wait()
 	p.server = nil
+}
+
+// Dump returns what pg_dump prints.
+func (p *Postgres) Dump() []byte {
+	p.t.Helper()
+	path := find(p.t, "postgres", "pg_dump", "/usr/lib/postgresql/*/bin")
+	out, err := p.command(path, "--dbname="+p.URL()).Output()
+	if err != nil {
+		p.t.Fatalf("pg_dump: %v", err)
+	}
+	return out
 }
 
 // Stop ends the server and waits for it: with SIGINT it ends all sessions and shuts down (fast),

@@ -62,7 +62,7 @@ func (r *Redis) Addr() string { return "127.0.0.1:" + r.port }
 // Dir returns the folder of what the server keeps on disk.
 func (r *Redis) Dir() string { return r.dir }
 
-// Start starts the server again after [Redis.Kill].
+// Start starts the server again after [Redis.Kill] or [Redis.Stop].
 func (r *Redis) Start() {
 	r.t.Helper()
 	args := []string{"--port", r.port, "--bind", "127.0.0.1", "--unixsocket", r.Socket(), "--dir", r.dir,
@@ -80,6 +80,16 @@ func (r *Redis) run(args ...string) {
 	if err := r.server.Start(); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// Stop asks the server to end, and waits for it.
+func (r *Redis) Stop() {
+	if r.server == nil {
+		return
+	}
+	_ = r.server.Process.Signal(syscall.SIGTERM)
+	_ = r.server.Wait()
+	r.server = nil
 }
 
 // Kill ends the server at once.

@@ -111,7 +111,7 @@ func (w *Env) Fleet(place string, clients Clients) {
 		replicas, users = 50, 200
 	}
 	for user := range users {
-		w.signInExpired(clients, user)
+		w.SignInExpired(clients, user)
 	}
 	w.Lab.Reset()
 	job, err := json.Marshal(fleetJob{place, w.Lab.MCPURL(), users})
@@ -140,8 +140,8 @@ func (w *Env) Fleet(place string, clients Clients) {
 	}
 }
 
-// signInExpired signs a user in whose access token has expired since.
-func (w *Env) signInExpired(clients Clients, user int) {
+// SignInExpired signs a user in whose access token has expired since.
+func (w *Env) SignInExpired(clients Clients, user int) {
 	w.T.Helper()
 	c, err := clients(user)
 	if err != nil {

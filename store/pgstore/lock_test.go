@@ -25,8 +25,12 @@ const holderVariable = "HANDSTAMP_TEST_HOLDER"
 
 var lockedKey = store.Key{Server: "https://a.example/mcp", Profile: store.DefaultProfile}
 
+// writes is what a holder's database begins with if it is to write under the lock.
+const writes = "writes "
+
 // hold takes a lock, says so, and holds it until the process ends.
 func hold(ctx context.Context, database string) error {
+	database, writing := strings.CutPrefix(database, writes)
 	pool, err := pgxpool.New(ctx, database)
 	if err != nil {
 		return err
@@ -42,15 +46,24 @@ func hold(ctx context.Context, database string) error {
 	if _, err := s.Lock(ctx, lockedKey, store.LockRefresh); err != nil {
 		return err
 	}
+	if writing {
+		value, revision, err := s.Get(ctx, lockedKey)
+		if err == nil {
+			_, err = s.Put(ctx, lockedKey, value, revision)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	fmt.Println("locked")
 	select {}
 }
 
 // startHolder starts a process that holds the lock.
-func startHolder(t *testing.T, server *servicetest.Postgres) *exec.Cmd {
+func startHolder(t *testing.T, url string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), holderVariable+"="+server.URL())
+	cmd.Env = append(os.Environ(), holderVariable+"="+url)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -87,7 +100,7 @@ func TestLockLastsAsLongAsItsHolder(t *testing.T) {
 	server := servicetest.StartPostgres(t, "idle_in_transaction_session_timeout=100ms")
 	db, _ := open(t, server, pgstore.Options{})
 	s := storeOf(t, db, ownerOf(0))
-	holder := startHolder(t, server)
+	holder := startHolder(t, server.URL())
 	if err := holder.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +119,7 @@ func TestLockLastsAsLongAsItsHolder(t *testing.T) {
 func TestWaitersHoldNoConnection(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	db, pool := open(t, server, pgstore.Options{Refreshes: 2})
-	startHolder(t, server)
+	startHolder(t, server.URL())
 	s := storeOf(t, db, ownerOf(0))
 	ctx, cancel := context.WithCancel(t.Context())
 	waited := make(chan error)
@@ -173,5 +186,30 @@ func TestDatabaseRestart(t *testing.T) {
 	}
 	if value, now, err := s.Get(t.Context(), lockedKey); string(value) != "kept" || now != revision {
 		t.Errorf("after a restart: %q, %v", value, err)
+	}
+}
+
+// A lock that is held for a minute is not in the way of VACUUM, neither by a transaction's number
+// nor by a snapshot, both before and after the first write under it.
+func TestLockDoesNotHoldVacuumUp(t *testing.T) {
+	db, pool := open(t, servicetest.StartPostgres(t), pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	revision := mustPut(t, s, lockedKey, nil)
+	unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	for _, when := range []string{"before a write", "after a write"} {
+		var open, held int
+		err := pool.QueryRow(t.Context(), "SELECT count(*), count(*) FILTER "+
+			"(WHERE backend_xid IS NOT NULL OR backend_xmin IS NOT NULL) "+
+			"FROM pg_stat_activity WHERE state = 'idle in transaction'").Scan(&open, &held)
+		if err != nil || open != 1 || held != 0 {
+			t.Errorf("%s: %d of %d transactions hold VACUUM up, %v", when, held, open, err)
+		}
+		if revision, err = s.Put(t.Context(), lockedKey, nil, revision); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -19,7 +19,7 @@ const (
 	idSize   = 16
 	perEvent = 7900 / (2 * idSize) // a payload has less than 8000 bytes
 
-	notifyTimeout = 10 * time.Second
+	notifyTimeout = 2 * time.Second
 	notifyTries   = 5
 )
 

@@ -10,16 +10,22 @@
 // # Locks
 //
 // The lock of a refresh is an advisory lock of a transaction, which is open for as long as the
-// request to the authorization server takes. It ends with its holder or its connection, and not
-// earlier, however long the holder is suspended. These transactions have a pool of their own,
+// request to the authorization server takes. It does not end before its holder, however long that
+// is suspended. A lease, which the holder extends, keeps others away when the lock ends with its
+// connection, as it does when the server is restarted. These transactions have a pool of their own,
 // whose size bounds how many refreshes a replica has under way. Whoever waits for a lock holds no
-// connection. The lock of a login, for which a user needs minutes, is a row that expires unless its
-// holder extends it.
+// connection. The lock of a login, for which a user needs minutes, is a lease alone.
+//
+// # Failures
+//
+// A read or a write whose connection breaks is repeated in another one. Where there is no server,
+// methods fail with [store.ErrUnusable]; they work again when it is back.
 //
 // # PgBouncer
 //
 // All of it works behind PgBouncer in transaction mode, with pgx's query execution modes that need
-// no prepared statements (default_query_exec_mode=exec in the URL).
+// no prepared statements (default_query_exec_mode=exec in the URL), but for [Options.Listen], which
+// has to be a connection to the server itself.
 package pgstore
 
 import (
@@ -45,8 +51,9 @@ var Schema string
 // Options are what a [Database] needs beside a pool. The zero value keeps values in the clear.
 type Options struct {
 	// Keys seal the values: the first one seals, and all of them open what they have sealed. To
-	// change the key, first give the new one to all replicas as a further key, then put it first.
-	// None: values are kept in the clear, and whoever reads the database has the tokens.
+	// change the key, first give the new one to all replicas as a further key, then put it first;
+	// after [Database.Reseal] the old one can go. None: values are kept in the clear, and whoever
+	// reads the database has the tokens.
 	Keys []sealed.Key
 
 	// Listen is a connection with which [Database.Watch] learns at once what other replicas change:
@@ -97,7 +104,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	}, nil
 }
 
-// Close closes the connections of refreshes, and waits for those under way. Close the pool after it.
+// Close closes the connections of refreshes, and waits for those under way. Close the pool after
+// it.
 func (db *Database) Close() {
 	db.refresh.Close()
 	db.changes.close()
@@ -125,15 +133,19 @@ func (db *Database) Store(o store.Owner) (store.Store, error) {
 	if err := o.Check(); err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	s := &ownedStore{db: db, owner: o}
+	return db.seal(&ownedStore{db: db, owner: o}, o), nil
+}
+
+// seal seals the values of a user's store, if there is a key.
+func (db *Database) seal(s store.Store, o store.Owner) store.Store {
 	if len(db.keys) == 0 {
-		return s, nil
+		return s
 	}
 	keys := make([]sealed.Key, len(db.keys))
 	for i, key := range db.keys {
 		keys[i] = key.For(o.Tenant, o.User)
 	}
-	return sealed.New(s, keys[0], keys[1:]...), nil
+	return sealed.New(s, keys[0], keys[1:]...)
 }
 
 var _ store.Database = (*Database)(nil)

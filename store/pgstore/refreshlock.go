@@ -38,8 +38,9 @@ type refreshLock struct {
 	tx       pgx.Tx
 	replaces string // the holder whose lease was found without extension
 
-	mu   sync.Mutex
-	stop func() // guarded by mu; ends the extension of the lease; nil: there is none
+	mu     sync.Mutex
+	leased bool   // guarded by mu; there may be a lease
+	stop   func() // guarded by mu; ends the extension of the lease; nil: it is not extended
 }
 
 // refreshWait is the wait for the lock of a refresh.
@@ -106,12 +107,6 @@ func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err e
 		return false, found, err
 	}
 	var batch pgx.Batch
-	for _, setting := range []string{
-		"idle_in_transaction_session_timeout = 0", "tcp_keepalives_idle = 10",
-		"tcp_keepalives_interval = 5", "tcp_keepalives_count = 3", "synchronous_commit = off",
-	} {
-		batch.Queue("SET LOCAL " + setting)
-	}
 	batch.Queue("SELECT pg_try_advisory_xact_lock($1)", number(l.lock)).QueryRow(
 		func(row pgx.Row) error { return row.Scan(&held) })
 	// After the lock was taken, so that it sees what the holder before has left.
@@ -124,6 +119,13 @@ func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err e
 			}
 			return err
 		})
+	// Last, since a query keeps its snapshot until the next statement: VACUUM removes nothing newer.
+	for _, setting := range []string{
+		"idle_in_transaction_session_timeout = 0", "tcp_keepalives_idle = 10",
+		"tcp_keepalives_interval = 5", "tcp_keepalives_count = 3", "synchronous_commit = off",
+	} {
+		batch.Queue("SET LOCAL " + setting)
+	}
 	err = l.tx.SendBatch(ctx, &batch).Close()
 	return held, found, err
 }
@@ -155,18 +157,18 @@ func (l *refreshLock) put(ctx context.Context, w *put, row []byte) error {
 	if l.stop != nil {
 		return l.db.update(ctx, w, row)
 	}
-	rows, err := l.db.write(ctx, `
-		WITH written AS (
+	l.leased = true // whatever comes of it
+	query, args := w.scheduled(`
 			UPDATE handstamp_credential SET value = $2, revision = $3, written_at = now()
 			WHERE id = $1 AND revision IN ($3, $4) AND NOT EXISTS (
 				SELECT FROM handstamp_lease WHERE id = $1 AND name = $7
-				AND holder NOT IN ($5, $6) AND expires_at > now())
-			RETURNING id)
+				AND holder NOT IN ($5, $6) AND expires_at > now())`,
+		w.id, row, w.to, w.from, l.holder, l.replaces, string(l.lock.name), l.lasts)
+	rows, err := l.db.write(ctx, query+`
 		INSERT INTO handstamp_lease (id, name, holder, expires_at)
 		SELECT id, $7, $5, now() + $8 FROM written
 		ON CONFLICT (id, name) DO UPDATE
-		SET holder = excluded.holder, expires_at = excluded.expires_at`,
-		w.id, row, w.to, w.from, l.holder, l.replaces, string(l.lock.name), l.lasts)
+		SET holder = excluded.holder, expires_at = excluded.expires_at`, args...)
 	switch {
 	case err != nil:
 		return err
@@ -203,11 +205,10 @@ func (l *refreshLock) unlock() {
 	l.db.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	leased := l.stop != nil
-	if leased {
+	if l.stop != nil {
 		l.stop()
 	}
-	if !l.end(leased || l.replaces != "") && leased {
+	if !l.end(l.leased || l.replaces != "") && l.leased {
 		l.release() // the transaction was lost
 	}
 }

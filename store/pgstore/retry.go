@@ -18,7 +18,7 @@ import (
 const (
 	// writeTimeout bounds a write that has begun, which the caller's context does not end. A
 	// connection that breaks meanwhile is replaced.
-	writeTimeout = 10 * time.Second
+	writeTimeout = 5 * time.Second
 
 	// readTimeout bounds how long a read replaces connections that break.
 	readTimeout = time.Second
@@ -63,7 +63,7 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 		case err == nil && acquiring.Err() == nil:
 			tag, err := exec(sending, conn, query, args)
 			if err == nil {
-				return tag.RowsAffected(), nil
+				return tag.RowsAffected(), unclear(sent, tag)
 			}
 			if sent = sent || !pgconn.SafeToRetry(err); sent {
 				acquiring = sending
@@ -82,6 +82,19 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 				store.ErrUnusable, writeTimeout)
 		}
 	}
+}
+
+// errUnclear is what a write returns that is not there, although it may have been carried out before
+// its connection broke: another write came after it, or in its place.
+var errUnclear = fmt.Errorf("%w: the connection to PostgreSQL broke during a write, and it is not "+
+	"known whether it was carried out before another one was", store.ErrUnusable)
+
+// unclear returns errUnclear for a statement that was sent before and has changed nothing now.
+func unclear(sent bool, tag pgconn.CommandTag) error {
+	if sent && tag.RowsAffected() == 0 {
+		return errUnclear
+	}
+	return nil
 }
 
 // exec carries out a statement, and gives the connection back.

@@ -2,6 +2,7 @@ package pgstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -81,6 +82,14 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 func (s *ownedStore) Put(
 	ctx context.Context, key store.Key, value []byte, revision store.Revision,
 ) (store.Revision, error) {
+	return s.PutScheduled(ctx, key, value, revision, store.Schedule{})
+}
+
+// PutScheduled implements [store.SchedulePutter].
+func (s *ownedStore) PutScheduled(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+	schedule store.Schedule,
+) (store.Revision, error) {
 	switch {
 	case len(value) > maxValue:
 		return "", fmt.Errorf("%w: a value of %d bytes is too large", store.ErrUnusable, len(value))
@@ -88,7 +97,9 @@ func (s *ownedStore) Put(
 		return "", fmt.Errorf("%w: PostgreSQL keeps no name with bytes that are not UTF-8",
 			store.ErrUnusable)
 	}
-	w := &put{id: s.id(key), value: value, from: string(revision), to: rand.Text()}
+	w := &put{
+		id: s.id(key), value: value, from: string(revision), to: rand.Text(), schedule: schedule,
+	}
 	err := s.put(ctx, key, w)
 	if err != nil {
 		return "", err
@@ -101,16 +112,18 @@ func (s *ownedStore) Put(
 type put struct {
 	id, value []byte
 	from, to  string
+	schedule  store.Schedule
 }
 
 func (s *ownedStore) put(ctx context.Context, key store.Key, w *put) error {
 	row := withChecksum(w.id, w.value)
 	if w.from == "" {
-		return changed(s.db.write(ctx, "INSERT INTO handstamp_credential AS c "+
+		query, args := w.scheduled("INSERT INTO handstamp_credential AS c "+
 			"(id, value, revision, tenant, user_name, server, profile) "+
 			"VALUES ($1, $2, $3, $4, $5, $6, $7) "+
 			"ON CONFLICT (id) DO UPDATE SET written_at = c.written_at WHERE c.revision = $3",
-			w.id, row, w.to, s.owner.Tenant, s.owner.User, key.Server, key.Profile))
+			w.id, row, w.to, s.owner.Tenant, s.owner.User, key.Server, key.Profile)
+		return changed(s.db.write(ctx, query+"SELECT FROM written", args...))
 	}
 	if lock := s.db.holds(w.id); lock != nil {
 		return lock.put(ctx, w, row)
@@ -120,9 +133,10 @@ func (s *ownedStore) put(ctx context.Context, key store.Key, w *put) error {
 
 // update is a put that replaces a value.
 func (db *Database) update(ctx context.Context, w *put, row []byte) error {
-	return changed(db.write(ctx, "UPDATE handstamp_credential "+
+	query, args := w.scheduled("UPDATE handstamp_credential "+
 		"SET value = $2, revision = $3, written_at = now() WHERE id = $1 AND revision IN ($3, $4)",
-		w.id, row, w.to, w.from))
+		w.id, row, w.to, w.from)
+	return changed(db.write(ctx, query+"SELECT FROM written", args...))
 }
 
 // changed returns the error of a write that has to change a row.
@@ -138,7 +152,7 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 	id := s.id(key)
 	rows, err := s.db.write(ctx,
 		"DELETE FROM handstamp_credential WHERE id = $1 AND revision = $2", id, string(revision))
-	if err != nil {
+	if err != nil && !errors.Is(err, errUnclear) {
 		return err
 	}
 	if rows > 0 {
@@ -146,14 +160,17 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 		return nil
 	}
 	var there bool
-	err = s.db.read(ctx, func(conn *pgxpool.Conn) error {
+	failed := s.db.read(ctx, func(conn *pgxpool.Conn) error {
 		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_credential WHERE id = $1)", id).
 			Scan(&there)
 	})
-	if err == nil && there {
-		err = store.ErrConflict
+	switch {
+	case failed != nil:
+		return failed
+	case !there:
+		return nil
 	}
-	return err
+	return cmp.Or(err, store.ErrConflict)
 }
 
 // List implements [store.Store].
@@ -173,6 +190,39 @@ func (s *ownedStore) List(ctx context.Context) ([]store.Key, error) {
 	slices.SortFunc(keys, store.Key.Compare) // which is not any collation's order
 	return keys, nil
 }
+
+// Scan implements [store.Scanner].
+func (s *ownedStore) Scan(
+	ctx context.Context, server string,
+	visit func(key store.Key, value []byte, revision store.Revision),
+) (rest []store.Key, err error) {
+	if !isText(server) {
+		return nil, nil
+	}
+	rows, err := s.db.pool.Query(ctx, "SELECT server, profile, value, revision "+
+		"FROM handstamp_credential WHERE tenant = $1 AND user_name = $2 AND $3 IN ('', server)",
+		s.owner.Tenant, s.owner.User, server)
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	var key store.Key
+	var row []byte
+	var revision store.Revision
+	_, err = pgx.ForEachRow(rows, []any{&key.Server, &key.Profile, &row, &revision}, func() error {
+		if value, err := withoutChecksum(s.id(key), row); err != nil {
+			rest = append(rest, key)
+		} else {
+			visit(key, value, revision)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	return rest, nil
+}
+
+var _ store.Scanner = (*ownedStore)(nil)
 
 // isText reports whether a column of PostgreSQL can have a text.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }

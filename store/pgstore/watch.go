@@ -23,14 +23,20 @@ const (
 )
 
 // Watch implements [store.Watcher]. It has a connection of its own, which it opens again when it is
-// lost. Without [Options.Listen] everything may have changed each [Options.Poll].
+// lost. Without it, or without [Options.Listen], everything may have changed each [Options.Poll].
 func (db *Database) Watch(ctx context.Context, changed func(store.Change)) error {
 	if db.listen == nil {
 		return db.poll(ctx, changed)
 	}
+	poll := cmp.Or(db.pollEach, defaultPoll)
+	reported := time.Now()
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		if db.follow(ctx, changed) {
-			wait = firstRetry // it did listen
+			reported, wait = time.Now(), firstRetry
+		}
+		if time.Since(reported) >= poll {
+			reported = time.Now()
+			changed(store.Change{})
 		}
 		if err := pause(ctx, wait/2+rand.N(wait)); err != nil {
 			return err
@@ -53,7 +59,8 @@ func (db *Database) follow(ctx context.Context, changed func(store.Change)) (lis
 		defer cancel()
 		_ = conn.Close(closing)
 	}()
-	if _, err := conn.Exec(connecting, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol); err != nil {
+	_, err = conn.Exec(connecting, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
 		return false
 	}
 	changed(store.Change{}) // before it listened

@@ -28,7 +28,14 @@ func watch(t *testing.T, w store.Watcher) <-chan store.Change {
 	changes := make(chan store.Change, 100)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- w.Watch(ctx, func(c store.Change) { changes <- c }) }()
+	go func() {
+		done <- w.Watch(ctx, func(c store.Change) {
+			select {
+			case changes <- c:
+			case <-ctx.Done():
+			}
+		})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -73,7 +80,8 @@ func TestWatch(t *testing.T) {
 	if c := next(t, changes); c != want {
 		t.Errorf("after a deletion %v", c)
 	}
-	_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+	_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "+
+		"WHERE query LIKE 'LISTEN%'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,11 +113,17 @@ func TestWatchManyChanges(t *testing.T) {
 
 // Without a connection that listens, everything is taken for changed now and then.
 func TestWatchPolls(t *testing.T) {
-	db, _ := open(t, servicetest.StartPostgres(t), pgstore.Options{Poll: time.Millisecond})
-	changes := watch(t, db)
-	for range 3 {
-		if c := next(t, changes); c != (store.Change{}) {
-			t.Errorf("reported %v", c)
+	server := servicetest.StartPostgres(t)
+	unreachable := config(t, "host=/nonexistent").ConnConfig
+	for _, o := range []pgstore.Options{
+		{Poll: time.Millisecond}, {Poll: time.Millisecond, Listen: unreachable},
+	} {
+		db, _ := open(t, server, o)
+		changes := watch(t, db)
+		for range 3 {
+			if c := next(t, changes); c != (store.Change{}) {
+				t.Errorf("reported %v", c)
+			}
 		}
 	}
 }
@@ -123,7 +137,10 @@ type watched struct {
 func (w *watched) Watch(ctx context.Context, changed func(store.Change)) error {
 	return w.Database.Watch(ctx, func(c store.Change) {
 		changed(c)
-		w.given <- c
+		select {
+		case w.given <- c:
+		case <-ctx.Done():
+		}
 	})
 }
 
@@ -142,8 +159,8 @@ func (r *requests) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// When one replica has refreshed or removed a login, the other one sends the new token, or none, and
-// not first the old one.
+// When one replica has refreshed or removed a login, the other one sends the new token, or none,
+// and not first the old one.
 func TestAppsSeeEachOthersChanges(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))

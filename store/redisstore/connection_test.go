@@ -19,7 +19,10 @@ import (
 )
 
 // breaker breaks connections after the server has carried out a script, before its response.
-type breaker struct{ armed atomic.Bool }
+type breaker struct {
+	armed   atomic.Bool
+	between func() // is called then, before the client knows
+}
 
 type breakingConn struct {
 	net.Conn
@@ -50,6 +53,9 @@ func (c *breakingConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if c.script.Load() && !bytes.HasPrefix(p[:n], []byte("-NOSCRIPT")) && c.b.armed.CompareAndSwap(true, false) {
 		c.Conn.Close()
+		if c.b.between != nil {
+			c.b.between()
+		}
 		return 0, io.EOF
 	}
 	return n, err
@@ -78,6 +84,44 @@ func TestConnectionBreaksAfterTheWrite(t *testing.T) {
 	}
 	if b.armed.Load() {
 		t.Error("no connection broke")
+	}
+}
+
+// A write whose response was lost, and whose value was replaced before it is sent again, is no
+// conflict: that would mean that it changed nothing.
+func TestConnectionBreaksBeforeAnotherWrite(t *testing.T) {
+	var b breaker
+	server := servicetest.StartRedis(t)
+	s := storeOf(t, open(t, breakingClient(t, server, &b), redisstore.Options{}), ada)
+	other := storeOf(t, open(t, breakingClient(t, server, new(breaker)), redisstore.Options{}), ada)
+	revision := mustPut(t, other, lockedKey, "first", "") // the server has the scripts now
+	if err := other.Delete(t.Context(), lockedKey, revision); err != nil {
+		t.Fatal(err)
+	}
+	revision = mustPut(t, other, lockedKey, "first", "")
+	b.between = func() {
+		_, now, err := other.Get(t.Context(), lockedKey)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Error(err)
+		}
+		if revision, err = other.Put(t.Context(), lockedKey, []byte("replaced"), now); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, write := range map[string]func() error{
+		"Put": func() error {
+			_, err := s.Put(t.Context(), lockedKey, []byte("lost"), revision)
+			return err
+		},
+		"Delete": func() error { return s.Delete(t.Context(), lockedKey, revision) },
+	} {
+		b.armed.Store(true)
+		if err := write(); !errors.Is(err, store.ErrUnusable) {
+			t.Errorf("%s = %v, want ErrUnusable", name, err)
+		}
+		if value, _, err := other.Get(t.Context(), lockedKey); string(value) != "replaced" || err != nil {
+			t.Errorf("after %s: %q, %v", name, value, err)
+		}
 	}
 }
 

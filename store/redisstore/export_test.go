@@ -6,15 +6,27 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
+// Checked returns a value as it is at a key in Redis.
+func Checked(key string, value []byte) []byte { return withChecksum(key, value) }
+
+// Unchecked returns the value that is at a key in Redis.
+func Unchecked(key string, text []byte) ([]byte, error) { return withoutChecksum(key, text) }
+
 // SetLease makes locks last for a shorter time than [LeaseTime].
 func (db *Database) SetLease(lease time.Duration) { db.lease = lease }
 
+// SetWriteTimeout bounds a write to a shorter time than usual.
+func (db *Database) SetWriteTimeout(d time.Duration) { db.writeTime = d }
+
+// SetPoll has a watch that does not listen report more often.
+func (db *Database) SetPoll(d time.Duration) { db.poll = d }
+
 // ValueKey returns the key in Redis of a credential's value.
 func (db *Database) ValueKey(o store.Owner, key store.Key) string {
-	return (&ownedStore{db: db, slot: db.slot(o)}).valueKey(key)
+	return newOwnedStore(db, o).valueKey(key)
 }
 
 // LockKey returns the key in Redis of a lock of a credential.
 func (db *Database) LockKey(o store.Owner, key store.Key, name store.LockName) string {
-	return (&ownedStore{db: db, slot: db.slot(o)}).lockKey(key, name)
+	return newOwnedStore(db, o).lockKey(key, name)
 }

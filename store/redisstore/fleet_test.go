@@ -3,18 +3,26 @@ package redisstore_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"os"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/handstamp/handstamp/internal/testenv"
-	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/redisstore"
 	"github.com/handstamp/handstamp/store/sealed"
 )
 
 func TestMain(m *testing.M) {
 	testenv.RunReplica(openReplica)
+	if text := os.Getenv(puppetVariable); text != "" {
+		if err := runPuppet(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	testenv.Main(m)
 }
 
@@ -25,7 +33,9 @@ func openReplica(ctx context.Context, place string) (testenv.Clients, func(), er
 }
 
 // openPlace opens what [placeOf] names, sealed.
-func openPlace(ctx context.Context, place string) (store.Database, redis.UniversalClient, error) {
+func openPlace(
+	ctx context.Context, place string,
+) (*redisstore.Database, redis.UniversalClient, error) {
 	var o redis.UniversalOptions
 	if err := json.Unmarshal([]byte(place), &o); err != nil {
 		return nil, nil, err

@@ -49,7 +49,7 @@ return redis.call('DEL', KEYS[1])`)
 )
 
 func (s *ownedStore) lockKey(key store.Key, name store.LockName) string {
-	return s.slot + ":lock:" + string(name) + ":" + hash(key.Server, key.Profile)
+	return s.slot + ":lock:" + string(name) + ":" + key.ID()
 }
 
 // Lock implements [store.Store].
@@ -96,7 +96,7 @@ type lease struct {
 
 // take takes the lock if it is free, and begins to extend it.
 func (l *lease) take(ctx context.Context) (taken bool, err error) {
-	taken, err = l.db.run(ctx, takeScript, []string{l.name}, l.holder, l.db.lease.Milliseconds())
+	taken, err = l.db.run(ctx, often, takeScript, []string{l.name}, l.holder, l.db.lease.Milliseconds())
 	if err != nil {
 		l.release() // it may be taken all the same
 		return false, unusable(ctx, err)

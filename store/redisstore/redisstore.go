@@ -19,6 +19,7 @@ package redisstore
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -57,15 +58,18 @@ type Database struct {
 	keys     []sealed.Key
 	prefix   string
 	replicas int
-	lease    time.Duration
+	self     string            // the sender of this handle's changes
 	waits    locks.Set[string] // one goroutine of this process waits for a lock of the database
+
+	lease, writeTime, poll time.Duration // LeaseTime, writeTimeout and pollTime, but in tests
 }
 
 // New returns the Database behind a client, which stays the caller's. It fails if the server would
 // lose logins by its configuration; see [Options].
 func New(ctx context.Context, client redis.UniversalClient, o Options) (*Database, error) {
 	db := &Database{
-		client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas, lease: LeaseTime,
+		client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas,
+		self: rand.Text(), lease: LeaseTime, writeTime: writeTimeout, poll: pollTime,
 	}
 	if db.prefix == "" {
 		db.prefix = "handstamp"
@@ -153,7 +157,7 @@ func (db *Database) Store(o store.Owner) (store.Store, error) {
 	if err := o.Check(); err != nil {
 		return nil, fmt.Errorf("redisstore: %w", err)
 	}
-	s := &ownedStore{db: db, slot: db.slot(o)}
+	s := newOwnedStore(db, o)
 	if len(db.keys) == 0 {
 		return s, nil
 	}

@@ -19,6 +19,7 @@ const soonEnough = 15 * time.Second
 // A write that no replica has is an error in time, and so is a lock: the refresh token is not used
 // whose successor could be lost. Once the replica is there again, everything goes on.
 func TestReplicaThatDoesNotFollow(t *testing.T) {
+	t.Parallel()
 	for name, stop := range map[string]func(r *servicetest.Redis) (again func()){
 		"is gone": func(r *servicetest.Redis) func() {
 			r.Kill()

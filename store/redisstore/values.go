@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -21,29 +20,19 @@ const maxValue = 16 << 20
 // ownedStore has the credentials of one user. All of its keys are in one slot of a Cluster: a
 // script compares and sets a value and the list of them in one step.
 type ownedStore struct {
-	db   *Database
-	slot string // with which all keys begin
+	db    *Database
+	owner string // its ID
+	slot  string // with which all keys begin; the part in braces decides the slot
 }
 
 var _ store.Store = (*ownedStore)(nil)
 
-// slot returns what the keys of an owner begin with. The part in braces decides the slot.
-func (db *Database) slot(o store.Owner) string {
-	return db.prefix + ":{" + hash(o.Tenant, o.User) + "}"
+func newOwnedStore(db *Database, o store.Owner) *ownedStore {
+	id := o.ID()
+	return &ownedStore{db: db, owner: id, slot: db.prefix + ":{" + id + "}"}
 }
 
-// hash returns the same text for the same parts only.
-func hash(parts ...string) string {
-	h := sha256.New()
-	for _, part := range parts {
-		fmt.Fprintf(h, "%d:%s", len(part), part) // with its length, so that no two lists are alike
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-func (s *ownedStore) valueKey(key store.Key) string {
-	return s.slot + ":value:" + hash(key.Server, key.Profile)
-}
+func (s *ownedStore) valueKey(key store.Key) string { return s.slot + ":value:" + key.ID() }
 
 // listKey is a hash that has, for each value's key, the server and the profile in JSON.
 func (s *ownedStore) listKey() string { return s.slot + ":list" }
@@ -84,23 +73,26 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 }
 
 // putScript compares the revision and sets the value. What it has set before a connection broke, it
-// sets again. KEYS: the value, the list. ARGV: the revision to replace, the new one, the value, the
-// entry in the list.
+// sets again. KEYS: the value, the list. ARGV: the channel and the message of the change, the
+// revision to replace, the new one, the value, the entry in the list.
 var putScript = redis.NewScript(`
 local revision = redis.call('HGET', KEYS[1], 'revision') or ''
-if revision ~= ARGV[1] and revision ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], 'revision', ARGV[2], 'value', ARGV[3])
-redis.call('HSET', KEYS[2], KEYS[1], ARGV[4])
+if revision ~= ARGV[3] and revision ~= ARGV[4] then return 0 end
+redis.call('HSET', KEYS[1], 'revision', ARGV[4], 'value', ARGV[5])
+redis.call('HSET', KEYS[2], KEYS[1], ARGV[6])
+redis.pcall('PUBLISH', ARGV[1], ARGV[2])
 return 1`)
 
 // deleteScript compares the revision and deletes the value. Where there is none it writes all the
-// same: WAIT waits for what its own connection has written.
+// same: WAIT waits for what its own connection has written. KEYS: the value, the list. ARGV: the
+// channel and the message of the change, the revision.
 var deleteScript = redis.NewScript(`
 local revision = redis.call('HGET', KEYS[1], 'revision')
-if revision and revision ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'revision', ARGV[1])
+if revision and revision ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], 'revision', ARGV[3])
 redis.call('DEL', KEYS[1])
 redis.call('HDEL', KEYS[2], KEYS[1])
+redis.pcall('PUBLISH', ARGV[1], ARGV[2])
 return 1`)
 
 // Put implements [store.Store].
@@ -110,12 +102,13 @@ func (s *ownedStore) Put(
 	if len(value) > maxValue {
 		return "", fmt.Errorf("%w: a value of %d bytes is too large", store.ErrUnusable, len(value))
 	}
-	name, next := s.valueKey(key), rand.Text()
+	next := rand.Text()
 	entry, err := json.Marshal(listEntry{[]byte(key.Server), []byte(key.Profile)})
 	if err != nil {
 		return "", err
 	}
-	err = s.write(ctx, putScript, name, string(revision), next, withChecksum(name, value), entry)
+	value = withChecksum(s.valueKey(key), value)
+	err = s.write(ctx, putScript, key, string(revision), next, value, entry)
 	if err != nil {
 		return "", err
 	}
@@ -127,14 +120,16 @@ type listEntry struct{ Server, Profile []byte }
 
 // Delete implements [store.Store].
 func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.Revision) error {
-	return s.write(ctx, deleteScript, s.valueKey(key), string(revision))
+	return s.write(ctx, deleteScript, key, string(revision))
 }
 
 // write runs a script that changes a value.
 func (s *ownedStore) write(
-	ctx context.Context, script *redis.Script, name string, args ...any,
+	ctx context.Context, script *redis.Script, key store.Key, args ...any,
 ) error {
-	done, err := s.db.persist(ctx, script, []string{name, s.listKey()}, args...)
+	keys := []string{s.valueKey(key), s.listKey()}
+	args = append([]any{s.db.channel(), s.db.message(s.owner, key.ID())}, args...)
+	done, err := s.db.persist(ctx, script, keys, args...)
 	if err == nil && !done {
 		return store.ErrConflict
 	}

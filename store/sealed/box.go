@@ -73,6 +73,14 @@ func (k Key) For(owner ...string) Key {
 // in each value that the key sealed.
 func (k Key) ID() string { return hex.EncodeToString(k.id[:]) }
 
+// Header returns what each value begins with that the key has sealed, so that a database can select
+// the others. It reveals nothing of the key.
+func (k Key) Header() []byte {
+	header := append([]byte(magic), version)
+	header = append(header, k.id[:]...)
+	return append(header, headerSum(header)...)
+}
+
 // String returns the id.
 func (k Key) String() string { return k.ID() }
 
@@ -97,11 +105,7 @@ func (e *KeyError) Unwrap() error { return store.ErrUnusable }
 type ring []Key
 
 func (r ring) seal(key store.Key, value []byte) []byte {
-	box := make([]byte, 0, len(value)+overhead)
-	box = append(box, magic...)
-	box = append(box, version)
-	box = append(box, r[0].id[:]...)
-	box = append(box, headerSum(box)...)
+	box := append(make([]byte, 0, len(value)+overhead), r[0].Header()...)
 	return r[0].aead.Seal(box, nil, value, r[0].bound(key, box))
 }
 

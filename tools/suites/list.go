@@ -81,8 +81,13 @@ func everything() []suite {
 		},
 		{
 			name: "databases", about: "the stores in PostgreSQL and Redis",
-			after: []string{"packages", "vet"}, env: []string{required("postgres redis"), long},
+			after: []string{"packages", "vet"}, env: []string{required("postgres pgbouncer redis"), long},
 			steps: []step{goTest("-race", "-timeout", "60m", "./store/pgstore/...", "./store/redisstore/...")},
+		},
+		{
+			name: "histories", about: "random operations on every store under faults, checked afterwards",
+			after: []string{"packages", "vet"}, env: []string{required("postgres redis")},
+			steps: []step{goTest("-race", "-count=1", "-timeout", "60m", "./test/history")},
 		},
 		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
@@ -131,7 +136,7 @@ func everything() []suite {
 		},
 		{
 			name: "modules", about: "the modules that need more than the library, and how they install",
-			steps: []step{goTest("-count=1", "-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./tools/modules", "./tools/pages", "./tools/recordings", "./tools/suites")},
+			steps: []step{goTest("-count=1", "-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./otel/...", "./test/telemetry/...", "./tools/modules", "./tools/pages", "./tools/recordings", "./tools/suites")},
 		},
 		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
 	}

@@ -1,0 +1,201 @@
+package hosted_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/hosted"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+var ada = store.Owner{Tenant: "acme", User: "ada@acme.example"}
+
+func TestLoginBeginsOnOneReplicaAndEndsOnAnother(t *testing.T) {
+	for _, h := range []lab.Habits{{}, lab.NoneFirst()} {
+		server := newServer(t, h)
+		db := new(store.MemoryDatabase)
+		first, second, third := newApp(db), newApp(db), newApp(db)
+		mustSignIn(t, server, first, second, ada)
+		for _, app := range []*hosted.App{first, second, third} {
+			if err := callAs(t, app, ada, server.MCPURL()); err != nil {
+				t.Error(err)
+			}
+		}
+		login, err := third.Begin(t.Context(), ada, server.MCPURL(), hosted.BeginOptions{Session: "s", ReturnTo: "/servers"})
+		if err != nil || login.Result == nil || login.URL != "/servers" {
+			t.Errorf("a login that is not needed: %+v, %v", login, err)
+		}
+	}
+}
+
+// A state tells whoever sees it nothing of the user and the server.
+func TestStateTellsNothing(t *testing.T) {
+	server := newServer(t, lab.Habits{})
+	app := newApp(nil)
+	one, two := stateOf(t, begin(t, app, ada, server.MCPURL(), "s")), stateOf(t, begin(t, app, ada, server.MCPURL(), "s"))
+	if len(one) != 43 || one == two {
+		t.Errorf("states %q, %q", one, two)
+	}
+}
+
+// A callback counts once, however many come at once.
+func TestCallbackCountsOnce(t *testing.T) {
+	server := newServer(t, lab.Habits{})
+	db := new(store.MemoryDatabase)
+	target := consent(t, begin(t, newApp(db), ada, server.MCPURL(), "s"))
+	var mu sync.Mutex
+	var completed int
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			_, outcome := callBack(t, newApp(db), target, "s")
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case outcome.Err == nil:
+				completed++
+			case !errors.Is(outcome.Err, hosted.ErrNoPendingLogin):
+				t.Error(outcome.Err)
+			}
+		})
+	}
+	all.Wait()
+	if completed != 1 || server.Counts()["token:code"] != 1 {
+		t.Errorf("%d callbacks completed the login, %d codes were sent", completed, server.Counts()["token:code"])
+	}
+}
+
+// Login CSRF: a callback in the browser of another user is rejected, and the login goes on waiting
+// for its own.
+func TestCallbackOfAnotherSession(t *testing.T) {
+	server := newServer(t, lab.Habits{})
+	db := new(store.MemoryDatabase)
+	app := newApp(db)
+	target := consent(t, begin(t, app, ada, server.MCPURL(), "ada's session"))
+	for _, session := range []string{"", "the victim's session"} {
+		_, outcome := callBack(t, app, target, session)
+		if !errors.Is(outcome.Err, hosted.ErrOtherSession) || outcome.Owner != (store.Owner{}) || outcome.Server != "" {
+			t.Errorf("session %q: %+v", session, outcome)
+		}
+	}
+	if n := server.Counts()["token:code"]; n != 0 {
+		t.Errorf("%d codes were sent", n)
+	}
+	if _, outcome := callBack(t, newApp(db), target, "ada's session"); outcome.Err != nil {
+		t.Error(outcome.Err)
+	}
+}
+
+// What the handler shows without one of the application's own.
+func TestCallbackPages(t *testing.T) {
+	server := newServer(t, lab.Habits{})
+	app := newApp(new(store.MemoryDatabase))
+	handler := app.Callback(sessionOf, nil)
+
+	target := consent(t, begin(t, app, ada, server.MCPURL(), "s"))
+	resp := get(handler, target, "s")
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/servers" {
+		t.Errorf("status %d to %q", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	denied := callbackURL + "?error=access_denied&iss=" + server.Issuer() + "&state="
+	for name, test := range map[string]struct {
+		target, session string
+		status          int
+		text            string
+	}{
+		"a second time":   {target, "s", http.StatusBadRequest, "start again"},
+		"nothing pending": {callbackURL, "s", http.StatusBadRequest, "start again"},
+		"made up":         {callbackURL + "?code=x&state=y", "s", http.StatusBadRequest, "start again"},
+		"other session":   {consent(t, begin(t, app, store.Owner{User: "ben"}, server.MCPURL(), "s")), "t", http.StatusBadRequest, "another browser"},
+		"denied":          {denied + stateOf(t, begin(t, app, store.Owner{User: "eve"}, server.MCPURL(), "s")), "s", http.StatusForbidden, "denied"},
+	} {
+		resp := get(handler, test.target, test.session)
+		if resp.StatusCode != test.status || !contains(t, resp, test.text) {
+			t.Errorf("%s: status %d", name, resp.StatusCode)
+		}
+		if h := resp.Header; h.Get("Referrer-Policy") != "no-referrer" || h.Get("Cache-Control") != "no-store" ||
+			!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: headers %v", name, h)
+		}
+	}
+}
+
+// An error of the authorization server has its code; so has a response in another's name.
+func TestCallbackErrors(t *testing.T) {
+	server := newServer(t, lab.Habits{})
+	app := newApp(new(store.MemoryDatabase))
+	_, outcome := callBack(t, app, callbackURL+"?error=access_denied&iss="+server.Issuer()+
+		"&state="+stateOf(t, begin(t, app, ada, server.MCPURL(), "s")), "s")
+	var e *handstamp.Error
+	if !errors.As(outcome.Err, &e) || e.Kind != handstamp.ErrDenied || e.Code != "access_denied" || outcome.Owner != ada {
+		t.Errorf("denied: %+v", outcome)
+	}
+	_, outcome = callBack(t, app, callbackURL+"?code=x&iss=https://other.example&state="+
+		stateOf(t, begin(t, app, ada, server.MCPURL(), "s")), "s")
+	if !errors.Is(outcome.Err, handstamp.ErrProtocol) || server.Counts()["token:code"] != 0 {
+		t.Errorf("another issuer: %v", outcome.Err)
+	}
+}
+
+// A login waits for ten minutes. What is older is deleted, and nothing else.
+func TestLoginWaitsForTenMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server, err := lab.New(lab.Habits{}, lab.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := new(store.MemoryDatabase)
+		app := newApp(db)
+		app.Configure = func(_ store.Owner, c *handstamp.Client) {
+			c.BaseTransport, c.AuthTransport = server.RoundTripper(), server.RoundTripper()
+		}
+		old := begin(t, app, ada, server.MCPURL(), "s")
+		time.Sleep(2 * time.Minute)
+		young := begin(t, app, ada, server.MCPURL(), "s")
+		time.Sleep(9 * time.Minute)
+		if _, outcome := callBack(t, app, consentInMemory(t, server, old), "s"); !errors.Is(outcome.Err, hosted.ErrNoPendingLogin) {
+			t.Errorf("after 11 minutes: %v", outcome.Err)
+		}
+		if _, outcome := callBack(t, app, consentInMemory(t, server, young), "s"); outcome.Err != nil {
+			t.Errorf("after 9 minutes: %v", outcome.Err)
+		}
+		for range 3 { // each begins a sweep
+			time.Sleep(10 * time.Minute)
+			login, err := app.Begin(t.Context(), ada, server.MCPURL(), hosted.BeginOptions{Session: "s", Force: true})
+			if err != nil || login.Result != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		s, err := db.Store(store.Owner{User: "handstamp:logins"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keys, err := s.List(t.Context()); err != nil || len(keys) != 2 {
+			t.Errorf("%d logins are kept, %v", len(keys), err)
+		}
+		if err := app.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+	})
+}
+
+func TestBeginOptions(t *testing.T) {
+	app := newApp(nil)
+	for _, b := range []hosted.BeginOptions{
+		{}, {Session: "s", ReturnTo: "https://evil.example"}, {Session: "s", ReturnTo: "//evil.example"},
+		{Session: "s", ReturnTo: `/\evil.example`}, {Session: "s", ReturnTo: "/\t/evil.example"}, {Session: "s", ReturnTo: "x"},
+	} {
+		if _, err := app.Begin(t.Context(), ada, "https://mcp.example", b); err == nil {
+			t.Errorf("%+v: no error", b)
+		}
+	}
+}

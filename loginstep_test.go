@@ -1,0 +1,203 @@
+package handstamp_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+const stepRedirect = "http://127.0.0.1:9/callback"
+
+// steps returns a Client of an application that receives callbacks itself: each call is a replica.
+func steps(w *testenv.Env) *handstamp.Client {
+	c := w.Session()
+	c.Prompt = handstamp.Prompt{Authorize: func(context.Context, handstamp.AuthorizationRequest) (url.Values, error) {
+		return nil, errors.New("a login in steps called the prompt")
+	}}
+	c.RedirectURI = stepRedirect
+	return c
+}
+
+// signInByStep carries a login out, each step on another replica.
+func signInByStep(w *testenv.Env, o handstamp.LoginOptions) (*handstamp.LoginResult, error) {
+	step, err := steps(w).BeginLogin(w.T.Context(), w.Lab.MCPURL(), o)
+	for err == nil && step.Result == nil {
+		response, noResponse := lab.Consent(w.T.Context(), step.Request.URL)
+		if noResponse != nil { // as of a prompt
+			return nil, &handstamp.Error{Kind: handstamp.ErrLoginRequired, Err: noResponse}
+		}
+		step, err = steps(w).CompleteLogin(w.T.Context(), step.Suspended, response)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return step.Result, nil
+}
+
+// A login that begins on one replica and is completed on another comes to what a login with a prompt
+// comes to, at every server of the lab.
+func TestStepsEndAsLoginsDo(t *testing.T) {
+	for _, p := range lab.Personalities() {
+		if p.Setup != nil || p.Habits.MTLS != (lab.MTLS{}) || p.Forged {
+			continue // a configuration is needed, or a listener
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			t.Parallel()
+			waiting, stepwise := testenv.New(t, p.Habits), testenv.New(t, p.Habits)
+			c := waiting.Session()
+			c.Prompt, c.RedirectURI = handstamp.Prompt{Authorize: waiting.Consent}, stepRedirect
+			want, wantErr := c.Login(t.Context(), waiting.Lab.MCPURL(), handstamp.LoginOptions{})
+			got, gotErr := signInByStep(stepwise, handstamp.LoginOptions{})
+			if kindName(gotErr) != kindName(wantErr) {
+				t.Fatalf("in steps: %v; with a prompt: %v", gotErr, wantErr)
+			}
+			if wantErr != nil {
+				return
+			}
+			g, w := got.Status, want.Status
+			if g.State != w.State || g.Scope != w.Scope || g.Method != w.Method || g.DPoP != w.DPoP || g.PAR != w.PAR ||
+				g.ClientSource != w.ClientSource || (got.Rejected == nil) != (want.Rejected == nil) {
+				t.Errorf("in steps: %+v, %v; with a prompt: %+v, %v", g, got.Rejected, w, want.Rejected)
+			}
+		})
+	}
+}
+
+// kindName returns the kind of an error of the library.
+func kindName(err error) string {
+	for _, kind := range []error{
+		handstamp.ErrDenied, handstamp.ErrProtocol, handstamp.ErrInvalidConfig, handstamp.ErrClientRejected,
+		handstamp.ErrRegistrationRequired, handstamp.ErrUnreachable, handstamp.ErrNoLoginNeeded,
+		handstamp.ErrLoginRequired, handstamp.ErrTimeout,
+	} {
+		if errors.Is(err, kind) {
+			return kind.Error()
+		}
+	}
+	if err != nil {
+		return "another error"
+	}
+	return ""
+}
+
+// A stored login that works is no reason to send the user anywhere, unless it lacks a scope.
+func TestStepsForMoreScope(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	if _, err := signInByStep(w, handstamp.LoginOptions{Scopes: []string{"mcp:read"}}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := steps(w).BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Scopes: []string{"mcp:read"}})
+	if err != nil || again.Result == nil || !again.Result.Already {
+		t.Fatalf("a second login: %+v, %v", again, err)
+	}
+	more, err := steps(w).BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Scopes: []string{"mcp:write"}})
+	if err != nil || more.Result != nil {
+		t.Fatalf("a login for more scope: %+v, %v", more, err)
+	}
+	if s := " " + more.Request.Scope + " "; !strings.Contains(s, " mcp:read ") || !strings.Contains(s, " mcp:write ") {
+		t.Errorf("the scope is %q", more.Request.Scope)
+	}
+}
+
+// What the user does with the response is checked against what was stored of the request.
+func TestStepsCheckTheResponse(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	begin := func() (*handstamp.LoginStep, url.Values) {
+		step, err := steps(w).BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := lab.Consent(t.Context(), step.Request.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return step, response
+	}
+	for name, change := range map[string]func(url.Values){
+		"another issuer": func(v url.Values) { v.Set("iss", "https://other.example") },
+		"another state":  func(v url.Values) { v.Set("state", "x") },
+		"no code":        func(v url.Values) { v.Del("code") },
+	} {
+		step, response := begin()
+		change(response)
+		_, err := steps(w).CompleteLogin(t.Context(), step.Suspended, response)
+		if !errors.Is(err, handstamp.ErrProtocol) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	step, response := begin()
+	response.Del("code")
+	response.Set("error", "access_denied")
+	_, err := steps(w).CompleteLogin(t.Context(), step.Suspended, response)
+	var e *handstamp.Error
+	if !errors.Is(err, handstamp.ErrDenied) || !errors.As(err, &e) || e.Code != "access_denied" {
+		t.Errorf("denied: %v", err)
+	}
+	other := steps(w)
+	other.Profile = "other"
+	if _, err := other.CompleteLogin(t.Context(), step.Suspended, response); !errors.Is(err, handstamp.ErrInvalidConfig) {
+		t.Errorf("another profile: %v", err)
+	}
+}
+
+// Clients that share a ClientStore have one registration, however many of them sign in at once, and
+// it is replaced for all once the server has forgotten it.
+func TestSharedRegistration(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	shared := new(store.Memory)
+	user := func() *handstamp.Client {
+		c := steps(w)
+		c.Store, c.ClientStore = new(store.Memory), shared
+		return c
+	}
+	const users = 8
+	signIn := func() (clients map[string]bool) {
+		t.Helper()
+		clients = make(map[string]bool)
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		for range users {
+			all.Go(func() {
+				c := user()
+				step, err := c.BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+				for err == nil && step.Result == nil {
+					var response url.Values
+					if response, err = lab.Consent(t.Context(), step.Request.URL); err == nil {
+						step, err = c.CompleteLogin(t.Context(), step.Suspended, response)
+					}
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				clients[step.Result.Status.ClientID] = true
+				mu.Unlock()
+			})
+		}
+		all.Wait()
+		return clients
+	}
+	first := signIn()
+	if n := w.Lab.Counts()["register"]; n != 1 || len(first) != 1 {
+		t.Fatalf("%d registrations, clients %v", n, first)
+	}
+	w.Lab.ForgetClients()
+	second := signIn()
+	if n := w.Lab.Counts()["register"]; n != 2 || len(second) != 1 {
+		t.Errorf("%d registrations after the server forgot the first, clients %v", n, second)
+	}
+	for id := range first {
+		if second[id] {
+			t.Error("the forgotten client is still used")
+		}
+	}
+}

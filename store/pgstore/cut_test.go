@@ -1,0 +1,176 @@
+package pgstore_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/handstamp/handstamp/internal/servicetest"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/pgstore"
+)
+
+// cutter passes connections on to a server. It cuts one where the response to a write would come:
+// the server has carried the write out, and the client does not know.
+type cutter struct {
+	dir  string
+	next atomic.Pointer[string] // the command tag of the response to cut; nil: none
+	cuts atomic.Int32
+
+	between func() // is called after a cut, before the client knows
+}
+
+func startCutter(t *testing.T, server *servicetest.Postgres) *cutter {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cut") // the path of a socket has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const socket = ".s.PGSQL.5432"
+	l, err := net.Listen("unix", filepath.Join(dir, socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	c := &cutter{dir: dir}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			upstream, err := net.Dial("unix", filepath.Join(filepath.Dir(server.Dir()), socket))
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go func() {
+				_, _ = io.Copy(upstream, client)
+				upstream.Close()
+			}()
+			go c.respond(client, upstream)
+		}
+	}()
+	return c
+}
+
+func (c *cutter) URL() string {
+	return "host=" + c.dir + " port=5432 user=postgres dbname=postgres"
+}
+
+func (c *cutter) respond(client, upstream net.Conn) {
+	defer client.Close()
+	defer upstream.Close()
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := upstream.Read(buf)
+		if tag := c.next.Load(); tag != nil && bytes.Contains(buf[:n], []byte(*tag)) {
+			c.next.Store(nil)
+			c.cuts.Add(1)
+			if c.between != nil {
+				c.between()
+			}
+			return
+		}
+		if _, werr := client.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// A write whose response was lost is neither an error nor a conflict, and is not done twice.
+func TestWriteWhoseResponseIsLost(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	cut := startCutter(t, server)
+	db, _ := openURL(t, cut.URL(), pgstore.Options{})
+	direct, _ := open(t, server, pgstore.Options{})
+	s, other := storeOf(t, db, ownerOf(0)), storeOf(t, direct, ownerOf(0))
+	arm := func(tag string) { cut.next.Store(&tag) }
+	put := func(value string, from store.Revision) store.Revision {
+		t.Helper()
+		revision, err := s.Put(t.Context(), lockedKey, []byte(value), from)
+		if err != nil {
+			t.Fatalf("Put of %s: %v", value, err)
+		}
+		got, now, err := other.Get(t.Context(), lockedKey)
+		if string(got) != value || now != revision || err != nil {
+			t.Errorf("stored is %q, %v", got, err)
+		}
+		return revision
+	}
+	arm("INSERT 0 1\x00")
+	revision := put("created", "")
+	arm("UPDATE 1\x00")
+	revision = put("changed", revision)
+	unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	arm("INSERT 0 1\x00") // of the lease
+	revision = put("under the lock", revision)
+	if _, err := s.Put(t.Context(), lockedKey, nil, "another"); !errors.Is(err, store.ErrConflict) {
+		t.Errorf("Put with another revision = %v", err)
+	}
+	arm("DELETE 1\x00")
+	if err := s.Delete(t.Context(), lockedKey, revision); err != nil {
+		t.Errorf("Delete = %v", err)
+	}
+	if _, _, err := other.Get(t.Context(), lockedKey); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("after Delete: %v", err)
+	}
+	if n := cut.cuts.Load(); n != 4 {
+		t.Errorf("%d responses were cut", n)
+	}
+}
+
+// A write whose response was lost, and whose value was replaced before it is sent again, is no
+// conflict: that would mean that it changed nothing.
+func TestWriteWhoseResponseIsLostIsReplaced(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	cut := startCutter(t, server)
+	db, _ := openURL(t, cut.URL(), pgstore.Options{})
+	direct, _ := open(t, server, pgstore.Options{})
+	s, other := storeOf(t, db, ownerOf(0)), storeOf(t, direct, ownerOf(0))
+	for tag, write := range map[string]func(store.Revision) error{
+		"UPDATE 1\x00": func(revision store.Revision) error {
+			_, err := s.Put(t.Context(), lockedKey, []byte("lost"), revision)
+			return err
+		},
+		"DELETE 1\x00": func(revision store.Revision) error { return s.Delete(t.Context(), lockedKey, revision) },
+	} {
+		_, before, err := other.Get(t.Context(), lockedKey)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			t.Fatal(err)
+		}
+		revision, err := other.Put(t.Context(), lockedKey, []byte("first"), before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cut.between = func() {
+			_, now, err := other.Get(t.Context(), lockedKey)
+			if err == nil || errors.Is(err, store.ErrNotFound) {
+				_, err = other.Put(t.Context(), lockedKey, []byte("replaced"), now)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		cut.next.Store(&tag)
+		if err := write(revision); !errors.Is(err, store.ErrUnusable) {
+			t.Errorf("%q: %v, want ErrUnusable", tag, err)
+		}
+		if got, _, err := other.Get(t.Context(), lockedKey); string(got) != "replaced" || err != nil {
+			t.Errorf("stored is %q, %v", got, err)
+		}
+	}
+	if n := cut.cuts.Load(); n != 2 {
+		t.Errorf("%d responses were cut", n)
+	}
+}

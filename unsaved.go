@@ -1,0 +1,111 @@
+package handstamp
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
+)
+
+const (
+	// saveInterval is how often a login that could not be stored is tried to be stored again. It is
+	// short, since other replicas begin to refresh soon after a database is back.
+	saveInterval = time.Second
+
+	// saveTimeout bounds how long the refresh lock is held for that.
+	saveTimeout = 2 * time.Minute
+)
+
+// unsavedLogin is a login that the store did not take.
+type unsavedLogin struct {
+	rec      *record.Record
+	replaces secret.String // the refresh token that was used for it; empty: none
+}
+
+// keepUnsaved keeps a login with this access token that could not be stored, and reports whether
+// rec has it. Space had been reserved before the login, so that this is a disk or a database that
+// broke within a moment, or a store that reserves nothing; but its refresh token exists nowhere
+// else, and the one in the store, which it replaces, was used.
+func (r *records) keepUnsaved(rec *record.Record, accessToken, replaces secret.String) bool {
+	if rec.Grant == nil || rec.Grant.AccessToken != accessToken {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsaved = &unsavedLogin{rec.Clone(), replaces}
+	return true
+}
+
+// flushUnsaved tries to store what could not be stored before. It returns the record as long as
+// that fails, and nil if there is none any more.
+func (r *records) flushUnsaved(ctx context.Context) *record.Record {
+	r.mu.Lock()
+	unsaved := r.unsaved
+	r.mu.Unlock()
+	if unsaved == nil {
+		return nil
+	}
+	err := r.save(ctx, unsaved)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {
+		r.unsaved = nil // stored now, or overtaken by another login
+	}
+	if r.unsaved == nil { // by this goroutine, or by another one meanwhile
+		return nil
+	}
+	return r.unsaved.rec.Clone()
+}
+
+// save stores a login. What others have written meanwhile is replaced if the login there is still
+// the one whose refresh token was used.
+func (r *records) save(ctx context.Context, unsaved *unsavedLogin) (err error) {
+	rec := unsaved.rec.Clone()
+	for range maxConflicts {
+		if err = r.put(ctx, rec, nil); !errors.Is(err, store.ErrConflict) || unsaved.replaces == "" {
+			return err
+		}
+		stored, readErr := getRecord(ctx, r.store, r.key, r.timeout)
+		switch {
+		case errors.Is(readErr, store.ErrNotFound):
+			return err
+		case readErr != nil:
+			return readErr
+		case stored.Grant == nil || stored.Grant.RefreshToken != unsaved.replaces:
+			return err
+		}
+		rec.Revision = stored.Revision
+	}
+	return err
+}
+
+// hasUnsaved reports whether there is a login that could not be stored.
+func (r *records) hasUnsaved() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.unsaved != nil
+}
+
+// unlockWhenSaved releases the refresh lock once what could not be stored is stored, if there is
+// anything: whoever has the lock next would send the refresh token that was used. Close waits for
+// it.
+func (r *refresher) unlockWhenSaved(unlock func()) {
+	helper := r.config.locked != nil // which goes on trying by itself
+	if helper || !r.records.hasUnsaved() || !r.config.start() {
+		unlock()
+		return
+	}
+	go func() {
+		defer r.config.running.Done()
+		defer unlock()
+		ctx, cancel := awake.WithTimeout(context.Background(), saveTimeout, errStoreBusy)
+		defer cancel()
+		for r.records.flushUnsaved(ctx) != nil && sleep(ctx, saveInterval) == nil {
+			continue
+		}
+	}()
+}

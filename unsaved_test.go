@@ -1,0 +1,79 @@
+package handstamp_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/store"
+)
+
+// failingWrites is a store that takes nothing for a while.
+type failingWrites struct {
+	store.Store
+	fails atomic.Bool
+}
+
+func (s *failingWrites) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if s.fails.Load() {
+		return "", store.ErrUnusable
+	}
+	return s.Store.Put(ctx, key, value, revision)
+}
+
+// A refreshed login that could not be stored is stored as soon as that is possible, although
+// another process has written to the record meanwhile; and until then no other process refreshes.
+func TestUnsavedLoginIsStoredLater(t *testing.T) {
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	memory := w.Store
+	first, second := w.Session(), w.Session()
+	failing := &failingWrites{Store: memory}
+	first.Store = failing
+	w.MustLogin(w.Session())
+	w.Expire()
+	w.Lab.Reset()
+	gate := w.Lab.Hold("token:refresh:committed")
+	defer gate.Release()
+	got := make(chan error)
+	go func() {
+		_, err := first.Token(context.Background(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+		got <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	failing.fails.Store(true)
+	gate.Release()
+	if err := <-got; err != nil {
+		t.Fatalf("the token that could not be stored: %v", err)
+	}
+	rec := w.Record()
+	used := rec.Grant.RefreshToken
+	rec.Grant.Rejected = true
+	w.Put(rec)
+	waiting, stop := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer stop()
+	if _, err := second.Token(waiting, w.Lab.MCPURL(), handstamp.TokenOptions{}); err == nil {
+		t.Error("a token was found that is not stored")
+	}
+	failing.fails.Store(false)
+	got2, err := second.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec = w.Record()
+	if rec.Grant.RefreshToken == used || rec.Grant.AccessToken != got2.Value || rec.Intent != nil {
+		t.Error("the login is not the one that was refreshed")
+	}
+	w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
+	if a := w.Lab.Audit(); a.Reuses != 0 || a.FamiliesRevoked != 0 {
+		t.Errorf("%d reuses, %d families revoked", a.Reuses, a.FamiliesRevoked)
+	}
+}
