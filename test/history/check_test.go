@@ -137,6 +137,11 @@ func TestCheck(t *testing.T) {
 			s.put(1, "", "a", OK)
 			s.put(1, "ra", "b", Conflict)
 		}, FlawOrder},
+		"a conflict of a Put that took place": {func(s *script) {
+			s.put(1, "", "a", OK)
+			s.put(1, "ra", "b", Conflict)
+			s.get(2, "b")
+		}, FlawConflict},
 		"a failed Put that took place": {func(s *script) {
 			s.put(1, "", "a", OK)
 			s.put(1, "ra", "b", Failed)

@@ -31,7 +31,7 @@ const crashVariable = "HANDSTAMP_TEST_CRASH"
 type crash struct {
 	Place  place
 	Server string
-	Point  string
+	Point  string // empty: it comes to its end
 }
 
 // run refreshes the login, and does not come to its end.
@@ -51,6 +51,9 @@ func (c crash) run(ctx context.Context) error {
 	}
 	login := newLogin(s, "", http.DefaultTransport)
 	_, err = login.Token(ctx, c.Server, handstamp.TokenOptions{})
+	if c.Point == "" {
+		return errors.Join(err, login.Close(ctx))
+	}
 	return errors.Join(err, fmt.Errorf("the refresh never came to %q", c.Point))
 }
 
