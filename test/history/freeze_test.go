@@ -67,7 +67,7 @@ func TestFrozenBeyondTheLease(t *testing.T) {
 	if !isLost(t, f.store, f.server) {
 		t.Fatal("the login is not lost: the other process has repeated nothing")
 	}
-	login := newLogin(f.store, "", http.DefaultTransport)
+	login := newLogin(f.store, "", new(http.Transport))
 	if _, err := login.Login(t.Context(), f.server.MCPURL(), handstamp.LoginOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func freezeHolder(t *testing.T, b *backend) *frozenHolder {
 
 // token is what another process does meanwhile.
 func (f *frozenHolder) token(ctx context.Context) error {
-	login := newLogin(f.store, "", http.DefaultTransport)
+	login := newLogin(f.store, "", new(http.Transport))
 	_, err := login.Token(ctx, f.server.MCPURL(), handstamp.TokenOptions{})
 	return err
 }
