@@ -259,6 +259,14 @@ func TestCheck(t *testing.T) {
 			s.fault(Freeze, 1)
 			s.send(2, "t", OK)
 		}, FlawTwoRefreshes},
+		"a token that is rejected, and sent again": {func(s *script) {
+			s.send(1, "t", Rejected)
+			s.send(2, "t", Rejected)
+		}, ""},
+		"a token that was used, and is rejected": {func(s *script) {
+			s.send(1, "t", OK)
+			s.send(2, "t", Rejected)
+		}, FlawTwoRefreshes},
 		"a token whose response did not come": {func(s *script) {
 			s.send(1, "t", Failed)
 			s.send(1, "t", OK)
