@@ -238,6 +238,11 @@ func (c *Client) Close(ctx context.Context) (err error) {
 		s.logins.flights.cancel()
 		s.refresher.flights.cancel()
 	}
+	defer func() {
+		for _, s := range sessions {
+			s.closeIdle()
+		}
+	}()
 	done := make(chan struct{})
 	go func() {
 		c.running.Wait()

@@ -22,6 +22,7 @@ type tokenNeed struct {
 	force    secret.String // the token that the caller reports not to work
 	minTTL   time.Duration // how long the token has to be valid
 	user     bool          // a user waits for it: the pause after a refresh that failed is skipped
+	ahead    bool          // none waits: it is to be refreshed as early as aheadTime
 }
 
 // disowns reports whether the need is for another token than this one, because it
@@ -68,7 +69,7 @@ func decide(rec *record.Record, need tokenNeed, cfg *configuration, now time.Tim
 	switch {
 	case refreshable && refreshUnfinished(rec, now):
 		return decision{action: requestToken}
-	case good && (!refreshable || !refreshDue(g, now)):
+	case good && (!refreshable || !refreshDue(g, now) && !(need.ahead && aheadDue(g, now))):
 		return decision{action: useStored}
 	case !refreshable:
 		return decision{action: loginNeeded}

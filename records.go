@@ -25,8 +25,9 @@ type records struct {
 	timeout   time.Duration // of each wait for the store; 0: storeTimeout
 	notice    func(format string, args ...any)
 	events    *narrator
-	seen      func(*record.Record) // is called with each record that is read or written
-	changes   atomic.Uint64        // by others, that were reported
+	seen      func(*record.Record)                // is called with each record that is read or written
+	schedule  func(*record.Record) store.Schedule // nil: nothing becomes due
+	changes   atomic.Uint64                       // by others, that were reported
 
 	mu        sync.Mutex
 	unsaved   *unsavedLogin   // guarded by mu; what the store did not take
@@ -158,7 +159,10 @@ func (r *records) put(ctx context.Context, rec *record.Record, space store.Reser
 		if space != nil {
 			return record.PutReserved(ctx, space, rec)
 		}
-		return record.Put(ctx, r.store, rec)
+		if r.schedule == nil {
+			return record.Put(ctx, r.store, rec)
+		}
+		return record.PutScheduled(ctx, r.store, rec, r.schedule(rec))
 	})
 	if err == nil { // so that the stored record was still the one that rec was read as
 		rec.Changes = changes

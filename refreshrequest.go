@@ -204,6 +204,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		resource: g.Resource, optionalResource: true,
 		grantedScope: cmp.Or(g.ScopeGranted, g.ScopeRequested), // RFC 6749, section 6
 		repeat:       sendUntilResponse,                        // the lock makes us the only sender
+		patient:      r.need.ahead,
 		received:     func(raw *oauth.RawResponse) { r.saveRawResponse(ctx, rec, raw) },
 		metadata: func(ctx context.Context) (*oauth.ServerMetadata, error) {
 			return r.discovery.metadataAgain(ctx, rec)

@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -55,6 +56,14 @@ type session struct {
 	reauthorizer *reauthorizer
 }
 
+// closeIdle closes connections to authorization servers that are not in use. Those of a transport
+// that the application has given are the application's.
+func (s *session) closeIdle() {
+	if t, ok := s.fetcher.HTTP.(*http.Transport); ok && s.config.AuthTransport == nil {
+		t.CloseIdleConnections()
+	}
+}
+
 // session returns the session of a server, the same for equal URLs.
 func (c *Client) session(serverURL string) (*session, error) {
 	c.init()
@@ -102,6 +111,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 	shared.records = &records{
 		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
 		notice: shared.notice, seen: shared.noteRecord, events: shared.events,
+		schedule: config.schedule,
 	}
 	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: shared.events}
 	s := newSession(shared)

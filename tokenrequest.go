@@ -41,6 +41,7 @@ type tokenGrant struct {
 	resource record.Resource
 	scope    string // "": none is named
 	repeat   repetition
+	patient  bool // a server that fails is left alone at once: a later request is as good
 
 	// optionalResource has the request repeated without the resource parameter if the server
 	// rejects that. A code is bound to it (RFC 8707, section 2.2).
@@ -100,7 +101,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 			return nil, at, t.reason(rejected)
 		}
 		again := t.noteFailure(err, try)
-		if try++; !again || try > maxTries || t.wait > maxRetryWait || sleep(ctx, t.wait) != nil {
+		if try++; !again || t.patient || try > maxTries || t.wait > maxRetryWait || sleep(ctx, t.wait) != nil {
 			return nil, at, err
 		}
 		t.events.say(StepToken, "the request is sent again, after a wait of %v", t.wait.Round(time.Millisecond))

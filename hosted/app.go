@@ -60,6 +60,7 @@ type App struct {
 
 	mu     sync.Mutex
 	cache  cache // guarded by mu
+	usage  usage // guarded by mu
 	closed bool  // guarded by mu
 	sweep  sweep // guarded by mu
 	memory store.MemoryDatabase
@@ -87,8 +88,27 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	}
 	a.watch()
 	if c := a.cache.get(o); c != nil {
+		a.noteUse(o)
 		return c, nil
 	}
+	c, err := a.newClient(o)
+	if err != nil {
+		return nil, err
+	}
+	a.noteUse(o)
+	size := a.CacheSize
+	if size <= 0 {
+		size = defaultCacheSize
+	}
+	for _, evicted := range a.cache.add(o, c, size) {
+		// What still uses it keeps it alive, a refresh under way as well: Close waits for that.
+		runtime.AddCleanup(evicted, a.forget, weak.Make(evicted))
+	}
+	return c, nil
+}
+
+// newClient returns a Client of a user.
+func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
 	s, err := a.database().Store(o)
 	if err != nil {
 		return nil, err
@@ -103,14 +123,6 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	}
 	c.Store, c.ClientStore, c.LoginPolicy = s, clients, handstamp.LoginNever
 	c.RedirectURI = a.CallbackURL
-	size := a.CacheSize
-	if size <= 0 {
-		size = defaultCacheSize
-	}
-	for _, evicted := range a.cache.add(o, c, size) {
-		// What still uses it keeps it alive, a refresh under way as well: Close waits for that.
-		runtime.AddCleanup(evicted, a.forget, weak.Make(evicted))
-	}
 	return c, nil
 }
 
@@ -170,6 +182,7 @@ func (a *App) Close(ctx context.Context) error {
 	swept := a.sweep.stop()
 	a.mu.Unlock()
 	a.watcher.close()
+	a.flushUse(ctx)
 	errs := make([]error, 0, len(clients))
 	for _, c := range clients {
 		errs = append(errs, c.Close(ctx))
@@ -184,3 +197,10 @@ func (a *App) Close(ctx context.Context) error {
 
 // now is the time, without a monotonic reading: it is compared with what other replicas wrote.
 func now() time.Time { return time.Now().UTC().Round(0) }
+
+// cached returns the Client of a user if it is kept, and else nil.
+func (a *App) cached(o store.Owner) *handstamp.Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.cache.peek(o)
+}

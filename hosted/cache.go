@@ -75,3 +75,11 @@ func (c *cache) all() []*handstamp.Client {
 	}
 	return clients
 }
+
+// peek is get that counts as no use.
+func (c *cache) peek(o store.Owner) *handstamp.Client {
+	if e := c.entries[o]; e != nil {
+		return e.Value.(*entry).client
+	}
+	return nil
+}

@@ -56,6 +56,13 @@ func Put(ctx context.Context, s store.Store, r *Record) error {
 	return r.put(func(value []byte) (store.Revision, error) { return s.Put(ctx, r.Key, value, r.Revision) })
 }
 
+// PutScheduled is [Put] with a schedule, where the store takes one.
+func PutScheduled(ctx context.Context, s store.Store, r *Record, schedule store.Schedule) error {
+	return r.put(func(value []byte) (store.Revision, error) {
+		return store.Put(ctx, s, r.Key, value, r.Revision, schedule)
+	})
+}
+
 // PutReserved is [Put] into reserved space.
 func PutReserved(ctx context.Context, space store.Reservation, r *Record) error {
 	return r.put(func(value []byte) (store.Revision, error) { return space.Put(ctx, value, r.Revision) })

@@ -45,6 +45,17 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if text := os.Getenv(workerVariable); text != "" {
+		var w worker
+		if err := json.Unmarshal([]byte(text), &w); err != nil {
+			panic(err)
+		}
+		if err := w.run(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	testenv.Main(m)
 }
 

@@ -158,18 +158,17 @@ func (l *refreshLock) put(ctx context.Context, w *put, row []byte) error {
 		return l.db.update(ctx, w, row)
 	}
 	l.leased = true // whatever comes of it
-	rows, err := l.db.write(ctx, `
-		WITH written AS (
+	query, args := w.scheduled(`
 			UPDATE handstamp_credential SET value = $2, revision = $3, written_at = now()
 			WHERE id = $1 AND revision IN ($3, $4) AND NOT EXISTS (
 				SELECT FROM handstamp_lease WHERE id = $1 AND name = $7
-				AND holder NOT IN ($5, $6) AND expires_at > now())
-			RETURNING id)
+				AND holder NOT IN ($5, $6) AND expires_at > now())`,
+		w.id, row, w.to, w.from, l.holder, l.replaces, string(l.lock.name), l.lasts)
+	rows, err := l.db.write(ctx, query+`
 		INSERT INTO handstamp_lease (id, name, holder, expires_at)
 		SELECT id, $7, $5, now() + $8 FROM written
 		ON CONFLICT (id, name) DO UPDATE
-		SET holder = excluded.holder, expires_at = excluded.expires_at`,
-		w.id, row, w.to, w.from, l.holder, l.replaces, string(l.lock.name), l.lasts)
+		SET holder = excluded.holder, expires_at = excluded.expires_at`, args...)
 	switch {
 	case err != nil:
 		return err

@@ -21,3 +21,13 @@ CREATE TABLE IF NOT EXISTS handstamp_lease (
 	expires_at timestamptz NOT NULL,
 	PRIMARY KEY (id, name)
 );
+
+-- When credentials are to be refreshed ahead of a request. A row is here while its login can be
+-- refreshed and its user is at work.
+CREATE TABLE IF NOT EXISTS handstamp_due (
+	id        bytea       PRIMARY KEY REFERENCES handstamp_credential ON DELETE CASCADE,
+	due_group text        NOT NULL, -- the authorization server
+	due_at    timestamptz NOT NULL, -- a claim puts it off
+	used_at   timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX IF NOT EXISTS handstamp_due_next ON handstamp_due (due_group, due_at);

@@ -82,6 +82,14 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 func (s *ownedStore) Put(
 	ctx context.Context, key store.Key, value []byte, revision store.Revision,
 ) (store.Revision, error) {
+	return s.PutScheduled(ctx, key, value, revision, store.Schedule{})
+}
+
+// PutScheduled implements [store.SchedulePutter].
+func (s *ownedStore) PutScheduled(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+	schedule store.Schedule,
+) (store.Revision, error) {
 	switch {
 	case len(value) > maxValue:
 		return "", fmt.Errorf("%w: a value of %d bytes is too large", store.ErrUnusable, len(value))
@@ -89,7 +97,9 @@ func (s *ownedStore) Put(
 		return "", fmt.Errorf("%w: PostgreSQL keeps no name with bytes that are not UTF-8",
 			store.ErrUnusable)
 	}
-	w := &put{id: s.id(key), value: value, from: string(revision), to: rand.Text()}
+	w := &put{
+		id: s.id(key), value: value, from: string(revision), to: rand.Text(), schedule: schedule,
+	}
 	err := s.put(ctx, key, w)
 	if err != nil {
 		return "", err
@@ -102,16 +112,18 @@ func (s *ownedStore) Put(
 type put struct {
 	id, value []byte
 	from, to  string
+	schedule  store.Schedule
 }
 
 func (s *ownedStore) put(ctx context.Context, key store.Key, w *put) error {
 	row := withChecksum(w.id, w.value)
 	if w.from == "" {
-		return changed(s.db.write(ctx, "INSERT INTO handstamp_credential AS c "+
+		query, args := w.scheduled("INSERT INTO handstamp_credential AS c "+
 			"(id, value, revision, tenant, user_name, server, profile) "+
 			"VALUES ($1, $2, $3, $4, $5, $6, $7) "+
 			"ON CONFLICT (id) DO UPDATE SET written_at = c.written_at WHERE c.revision = $3",
-			w.id, row, w.to, s.owner.Tenant, s.owner.User, key.Server, key.Profile))
+			w.id, row, w.to, s.owner.Tenant, s.owner.User, key.Server, key.Profile)
+		return changed(s.db.write(ctx, query+"SELECT FROM written", args...))
 	}
 	if lock := s.db.holds(w.id); lock != nil {
 		return lock.put(ctx, w, row)
@@ -121,9 +133,10 @@ func (s *ownedStore) put(ctx context.Context, key store.Key, w *put) error {
 
 // update is a put that replaces a value.
 func (db *Database) update(ctx context.Context, w *put, row []byte) error {
-	return changed(db.write(ctx, "UPDATE handstamp_credential "+
+	query, args := w.scheduled("UPDATE handstamp_credential "+
 		"SET value = $2, revision = $3, written_at = now() WHERE id = $1 AND revision IN ($3, $4)",
-		w.id, row, w.to, w.from))
+		w.id, row, w.to, w.from)
+	return changed(db.write(ctx, query+"SELECT FROM written", args...))
 }
 
 // changed returns the error of a write that has to change a row.

@@ -72,7 +72,18 @@ func (s *sealedStore) Put(
 	return s.Store.Put(ctx, key, s.keys.seal(key, value), revision)
 }
 
-var _ store.Peeker = (*sealedStore)(nil)
+// PutScheduled implements [store.SchedulePutter], as far as the inner store does.
+func (s *sealedStore) PutScheduled(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+	schedule store.Schedule,
+) (store.Revision, error) {
+	return store.Put(ctx, s.Store, key, s.keys.seal(key, value), revision, schedule)
+}
+
+var (
+	_ store.Peeker         = (*sealedStore)(nil)
+	_ store.SchedulePutter = (*sealedStore)(nil)
+)
 
 // reservingStore is a sealedStore around a store that reserves.
 type reservingStore struct {

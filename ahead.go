@@ -1,0 +1,111 @@
+package handstamp
+
+import (
+	"context"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
+)
+
+const (
+	// aheadMost is how long before its expiry a token is refreshed ahead, at most. It is earlier
+	// than a request would refresh it.
+	aheadMost = 5 * time.Minute
+
+	// After its second failure a refresh is left alone for firstAheadPause, and for twice as long
+	// after each further one, up to maxAheadPause.
+	firstAheadPause = 30 * time.Second
+	maxAheadPause   = time.Hour
+)
+
+// RefreshAhead refreshes the token of a server if it will expire soon, so that no request has to
+// wait for that. It is for workers: package hosted has one. Soon is a quarter of the token's life,
+// and 5 minutes at most.
+//
+// The error is nil if the stored token is good for longer. A request has lost nothing by another
+// one: it uses the token at hand, or refreshes it. busy is not zero if the authorization server
+// responded that it cannot now, or did not respond: until then it is to be left alone, for other
+// users, too.
+func (c *Client) RefreshAhead(ctx context.Context, serverURL string) (busy time.Time, err error) {
+	s, err := c.session(serverURL)
+	if err != nil {
+		return time.Time{}, err
+	}
+	snap, err := s.refresher.refresh(ctx, tokenNeed{ahead: true})
+	now := time.Now()
+	if err == nil && snap != nil && !snap.aheadDue(now) {
+		return time.Time{}, nil
+	}
+	rec, errLoad := s.records.load(ctx)
+	switch {
+	case err == nil && errLoad != nil:
+		return time.Time{}, errLoad
+	case errLoad == nil && retryPending(rec.Retry, now):
+		if err == nil {
+			err = s.errs.unreachable(rec, nil)
+		}
+		if !rejectedEarly(rec) && rec.Rejection == nil { // which are about this credential
+			busy = rec.Retry.NotBefore
+		}
+	case err == nil && snap == nil:
+		err = s.errs.loginRequired(rec)
+	}
+	return busy, err
+}
+
+// aheadTime returns when a worker refreshes the grant: earlier than any request does, of whatever
+// jitter. It is zero for a grant that is not refreshed.
+func aheadTime(refreshToken bool, obtained, expires time.Time) time.Time {
+	if !refreshToken || expires.IsZero() {
+		return time.Time{}
+	}
+	return expires.Add(-min(aheadMost, expires.Sub(obtained)/4))
+}
+
+// aheadDue reports whether it is time to refresh a grant that a worker looks at.
+func aheadDue(g *record.Grant, now time.Time) bool {
+	at := aheadTime(g.RefreshToken != "", g.ObtainedAt, g.ExpiresAt)
+	return !at.IsZero() && !now.Before(at)
+}
+
+// aheadDue is aheadDue of the grant that the token is of.
+func (s *cachedToken) aheadDue(now time.Time) bool {
+	at := aheadTime(true, s.obtainedAt, s.expiresAt)
+	return !at.IsZero() && !now.Before(at)
+}
+
+// schedule returns when a worker is to look at a record. What was rejected is left to the next
+// request, which can report it.
+func (cfg *configuration) schedule(rec *record.Record) store.Schedule {
+	g, now := rec.Grant, time.Now()
+	if g == nil || g.RefreshToken == "" || rec.GrantError != nil || !cfg.refreshable(rec, now) ||
+		cfg.refreshPause(rec, tokenNeed{}, now).action == awaitCooldown {
+		return store.Schedule{}
+	}
+	due := aheadTime(true, g.ObtainedAt, g.ExpiresAt)
+	switch {
+	case refreshInterrupted(rec) && !rec.Intent.Sent:
+		// Under way, or cut off: then the sooner it is finished, the better. Its process has the
+		// lock as long as it lives.
+		due = rec.Intent.At.Add(requestTimeout)
+	case due.IsZero():
+		return store.Schedule{}
+	case retryPending(rec.Retry, now):
+		due = latest(due, rec.Retry.NotBefore)
+		if again := min(rec.Retry.Failures-2, 10); again >= 0 {
+			due = latest(due, now.Add(min(firstAheadPause<<again, maxAheadPause)))
+		}
+	}
+	return store.Schedule{Due: due, Group: g.Issuer}
+}
+
+// latest returns the latest of some times.
+func latest(times ...time.Time) (last time.Time) {
+	for _, t := range times {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
