@@ -6,7 +6,7 @@ GO ?= go
 BIN := bin
 
 .PHONY: help demo build check test flaky vet lint golangci-lint release-check vulnerabilities short platforms tidy services \
-	chaos python-servers histories storm conformance interop interop-sdk interop-servers bench bench-bridge field-table \
+	chaos python-servers histories storm conformance interop interop-sdk interop-servers bench bench-bridge bench-scale field-table \
 	lab interop-table browser screenshots bin/test/browser fuzz house clean
 
 help: ## prints this list
@@ -136,6 +136,11 @@ bench: ## the warm path of the library and of its peers
 bench-bridge: ## the bridge and its peers; three minutes
 	@$(GO) run ./bench/bridge
 
+# A million logins in PostgreSQL and ten thousand in files, each figure beside its floor; ten
+# minutes on an idle machine. Writes docs/scale.md and its plot.
+bench-scale: ## a million logins in PostgreSQL, ten thousand in files; ten minutes
+	@$(GO) run ./bench/scale
+
 # What servers, networks and hosts were seen to do, with the bridge and mcp-remote side by
 # side; about four minutes. Writes a part of docs/field.md. The test in bridge/field, a part of
 # make test, demands that the bridge is right in every row.
@@ -158,15 +163,15 @@ interop-table: build lab/peers/node_modules/.package-lock.json ## the same with 
 lab/peers/node_modules/.package-lock.json: lab/peers/package-lock.json
 	cd lab/peers && npm ci --no-audit --no-fund
 
-# Debian's Chromium over the pages that users see: those of a login, of handstamp serve and of
-# the lab, by keyboard, at 320 px, in light and dark, with axe-core. Without Chromium it is
+# Debian's Chromium over the pages that users see: those of a login, of handstamp serve, of the
+# hosted example and of the lab, by keyboard, at 320 px, in light and dark, with axe-core. Without Chromium it is
 # skipped, unless HANDSTAMP_TEST_REQUIRE names browser.
 browser: $(BIN)/suites ## Chromium over the pages of login, serve and the lab
 	@$(BIN)/suites browser
 
 bin/test/browser:
 	@mkdir -p $@
-	@$(GO) build -o $@/ ./cmd/handstamp ./test/browser/loginpages
+	@$(GO) build -o $@/ ./cmd/handstamp ./test/browser/loginpages ./examples/hosted
 
 test/browser/node_modules/.package-lock.json: test/browser/package-lock.json
 	cd test/browser && npm ci --ignore-scripts --no-audit --no-fund

@@ -30,7 +30,10 @@ var (
 	keyringModules  = []string{"github.com/zalando/go-keyring", "github.com/godbus/dbus/v5", "github.com/danieljoos/wincred", "golang.org/x/sys"}
 	postgresModules = []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgpassfile", "github.com/jackc/pgservicefile", "github.com/jackc/puddle/v2", "golang.org/x/sync", "golang.org/x/text"}
 	redisModules    = []string{"github.com/redis/go-redis/v9", "github.com/cespare/xxhash/v2", "github.com/dgryski/go-rendezvous", "go.uber.org/atomic", "golang.org/x/sys"}
-	sdkModules      = []string{
+	// OpenTelemetry's API, and what that needs.
+	telemetryModules = []string{"go.opentelemetry.io/otel", "go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/auto/sdk", "github.com/go-logr/logr", "github.com/go-logr/stdr", "github.com/cespare/xxhash/v2"}
+
+	sdkModules = []string{
 		"github.com/google/jsonschema-go", "github.com/modelcontextprotocol/go-sdk", "github.com/segmentio/asm",
 		"github.com/segmentio/encoding", "github.com/yosida95/uritemplate/v3", "golang.org/x/oauth2", "golang.org/x/sync",
 		"golang.org/x/sys", "golang.org/x/time",
@@ -72,7 +75,7 @@ var layers = map[string]layer{
 	"internal/shellword":             {},
 	"internal/sse":                   {},
 	"internal/diagram":               {ours: []string{""}, modules: libraryModules},
-	"internal/testenv":               {ours: []string{"", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
+	"internal/testenv":               {ours: []string{"", "hosted", "internal/envelope", "internal/proctest", "internal/record", "lab", "store", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"test/browser/loginpages":        {ours: []string{"internal/loopback"}},
 	"test/history":                   {modules: []string{"github.com/anishathalye/porcupine"}},
 	"test/process":                   {},
@@ -92,6 +95,8 @@ var layers = map[string]layer{
 	"store/pgstore":                  {ours: []string{"internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
 	"store/redisstore":               {ours: []string{"internal/awake", "store", "store/internal/locks", "store/sealed"}, modules: redisModules},
 	"internal/servicetest":           {},
+	"otel":                           {ours: []string{""}, modules: slices.Concat(libraryModules, telemetryModules)},
+	"test/telemetry":                 {},
 	"hosted":                         {ours: []string{"", "clientdocument", "clientkey", "internal/pagestyle", "secret", "store"}, modules: libraryModules},
 	"store/sealed":                   {ours: []string{"store"}},
 	"store/filestore":                {ours: []string{"internal/atomicfile", "internal/envelope", "store", "store/internal/locks"}, modules: fileModules},
@@ -102,7 +107,9 @@ var layers = map[string]layer{
 	"lab/peers/gosdk":                {modules: sdkModules},
 	"lab/mcpserver":                  {ours: []string{"lab"}, modules: sdkModules},
 	"bench":                          {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
-	"bench/bridge":                   {ours: []string{"", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/bridge":                   {ours: []string{"", "bench/plot", "lab"}, modules: slices.Concat(sdkModules, libraryModules)},
+	"bench/plot":                     {},
+	"bench/scale":                    {ours: []string{"", "bench/plot", "hosted", "internal/record", "internal/servicetest", "lab", "secret", "store", "store/filestore", "store/pgstore", "store/sealed"}, modules: slices.Concat(fileModules, libraryModules, postgresModules)},
 	"bench/bridge/floor":             {},
 	"bench/bridge/sdkcall":           {modules: sdkModules},
 	"conformance":                    {},

@@ -169,6 +169,11 @@ type Client struct {
 	// Hooks are called with what happened.
 	Hooks Hooks
 
+	// Audit receives a record, at level Info, for each login, refresh, logout and registration,
+	// whatever its result: the constants Audit… are the messages and the names of the attributes,
+	// and stay. No record has a secret. A handler that is slow delays what it is told. Nil: none.
+	Audit slog.Handler
+
 	once sync.Once
 	// identityProvider: the servers are a company's identity providers, where an MCP server's
 	// Client signs users in.
@@ -263,6 +268,7 @@ func (c *Client) Close(ctx context.Context) (err error) {
 //
 // Package hosted calls it where the database is a [store.Watcher].
 func (c *Client) StoreChanged(keyID string) {
+	c.init()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for key, s := range c.sessions {

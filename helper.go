@@ -147,17 +147,17 @@ func (c *credential) handleHelperEvent(ctx context.Context, e helperEvent) {
 	if e.Cause != "" {
 		cause = errors.New(e.Cause)
 	}
-	switch hooks := c.config.Hooks; {
+	switch {
 	case e.Event != nil:
 		c.events.hand(*e.Event)
 	case e.Notice != "":
 		c.notice("%s", e.Notice)
-	case e.Refreshed != nil && hooks.Refreshed != nil:
+	case e.Refreshed != nil:
 		e.Refreshed.Err = cause
-		hooks.Refreshed(*e.Refreshed)
-	case e.LoggedIn != nil && hooks.LoggedIn != nil:
+		c.refreshed(*e.Refreshed)
+	case e.LoggedIn != nil:
 		e.LoggedIn.Err = cause
-		hooks.LoggedIn(*e.LoggedIn)
+		c.loggedIn(*e.LoggedIn)
 	case e.Show != nil && c.config.Prompt.Show != nil:
 		c.config.Prompt.Show(ctx, *e.Show)
 	case e.Waiting != nil && c.config.Prompt.Waiting != nil:

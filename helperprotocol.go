@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"time"
@@ -74,8 +75,9 @@ type helperClient struct {
 	Registration       json.RawMessage // with its secret
 	InitialAccessToken string          // in the clear
 
-	Store, BaseTransport, AuthTransport, Key, Certificate, Grant any `json:",omitempty"`
-	Prompt, OnRegister, RefreshHelper, Logger, Hooks             any `json:",omitempty"`
+	Store, ClientStore, BaseTransport, AuthTransport, Key any `json:",omitempty"`
+	Certificate, Grant, Prompt, OnRegister, RefreshHelper any `json:",omitempty"`
+	Logger, Hooks, Audit                                  any `json:",omitempty"`
 }
 
 // describe returns the Client as a helper reads it.
@@ -121,6 +123,17 @@ func kindName(kind error) string {
 		}
 	}
 	return ""
+}
+
+// kindOf returns the name of an error's kind.
+func kindOf(err error) string {
+	if e, ok := errtype.As[*Error](err); ok && kindName(e.Kind) != "" {
+		return kindName(e.Kind)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return "canceled"
+	}
+	return "failed"
 }
 
 // helperError is an [Error] between processes, or another error's text as its Message.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -33,6 +34,7 @@ func described(t *testing.T) *Client {
 		Key: new(clientkey.Key), Certificate: new(tls.Certificate), Grant: ClientCredentials{}, DPoP: DPoPNever,
 		InitialAccessToken: "initial", SoftwareStatement: "statement",
 		RefreshHelper: &RefreshHelper{Command: []string{"x"}}, Hooks: Hooks{Notice: func(string, string) {}},
+		Audit: slog.DiscardHandler, ClientStore: new(store.Memory),
 	}
 	for i := range reflect.TypeFor[Client]().NumField() {
 		f := reflect.TypeFor[Client]().Field(i)
@@ -71,7 +73,7 @@ func TestHelperClientIsConfiguredAlike(t *testing.T) {
 	}
 	want := described(t)
 	want.Store, want.Prompt, want.Hooks, want.BaseTransport, want.AuthTransport = kept, Prompt{}, Hooks{}, nil, nil
-	want.Key, want.Certificate, want.Grant = nil, nil, nil
+	want.Key, want.Certificate, want.Grant, want.Audit, want.ClientStore = nil, nil, nil, nil, nil
 	want.RefreshHelper, want.LockTimeout, want.Registration.Response = nil, 3*time.Second, ""
 	for i := range reflect.TypeFor[Client]().NumField() {
 		f := reflect.TypeFor[Client]().Field(i)

@@ -138,7 +138,7 @@ func (r *helperReporter) listen(c *Client, events bool) {
 		}
 		return err.Error()
 	}
-	c.Logger = nil
+	c.Logger, c.Audit = nil, nil // the events go to the process that waits
 	c.Hooks = Hooks{
 		Refreshed: func(e RefreshEvent) {
 			why := cause(e.Err)

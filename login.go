@@ -282,18 +282,17 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 // end reports how a login ended.
 func (l *logins) end(ctx context.Context, rec *record.Record, req loginRequest, err error) (*cachedToken, error) {
 	l.history.recordLogin(rec, req, err)
-	event := LoginEvent{Server: l.serverURL}
+	event := LoginEvent{Server: l.serverURL, Outcome: OutcomeSignedIn}
 	if err != nil {
 		err = l.endError(ctx, err)
 		l.recordFailure(ctx, rec, err)
-		event.Err = err
+		event.Err, event.Outcome = err, kindOf(err)
 	} else {
 		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
 	}
+	event.Duration = time.Since(req.since)
 	l.events.loginEnds(rec, err)
-	if l.config.Hooks.LoggedIn != nil {
-		l.config.Hooks.LoggedIn(event)
-	}
+	l.loggedIn(event)
 	if err != nil {
 		return nil, err
 	}

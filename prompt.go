@@ -117,15 +117,37 @@ type RefreshEvent struct {
 	Rotated  bool          // the response carried a new refresh token
 	Replayed bool          // the request was sent a second time, after a lost response
 	Err      error         // nil on success
+
+	// Resumed reports that an earlier refresh was cut off, and that this one has finished it.
+	Resumed bool
+
+	// Outcome is "refreshed", "kept" (the server failed, or rejected a refresh that came early; the
+	// token at hand is good), "ended" (the server has ended the login), or else the kind of Err, as in
+	// [LoginEvent].
+	Outcome string
 }
 
 // LoginEvent is one login that this process carried out.
 type LoginEvent struct {
-	Server string
-	Issuer string
-	Scope  string // as granted
-	Err    error
+	Server   string
+	Issuer   string
+	Scope    string        // as granted
+	Duration time.Duration // with what the user took; of [Client.CompleteLogin], what that took
+	Err      error
+
+	// Outcome is "signed_in", or the kind of Err: "auth_required", "unreachable", "server_unreachable",
+	// "denied", "timeout", "protocol", "client_rejected", "registration_required", "store", "usage",
+	// "no_login_needed"; "canceled" where a context ended, and "failed" for any other error.
+	Outcome string
 }
+
+// The outcomes of a refresh and a login that is no error.
+const (
+	OutcomeRefreshed = "refreshed"
+	OutcomeKept      = "kept"
+	OutcomeEnded     = "ended"
+	OutcomeSignedIn  = "signed_in"
+)
 
 // TerminalPrompt returns a Prompt for a user at a terminal. It writes the URL to
 // open to out, opens it in a browser where there is one (the command in

@@ -57,11 +57,10 @@ func (r *refresher) attempt(
 	event := RefreshEvent{
 		Server: r.serverURL, Issuer: a.before.Grant.Issuer, Duration: time.Since(started),
 		Rotated: a.rotated, Replayed: a.request.replayed, Err: err,
+		Resumed: a.interrupted && a.issued, Outcome: a.outcome(token, err),
 	}
 	r.events.refreshEnds(token, event)
-	if r.config.Hooks.Refreshed != nil {
-		r.config.Hooks.Refreshed(event)
-	}
+	r.refreshed(event)
 	return token, err
 }
 
@@ -77,6 +76,20 @@ type refreshAttempt struct {
 
 	interrupted bool // an earlier refresh with this token was cut off
 	rotated     bool
+	issued      bool // the server has issued a token
+}
+
+// outcome names how the attempt ended.
+func (r *refreshAttempt) outcome(token *cachedToken, err error) string {
+	switch {
+	case err != nil:
+		return kindOf(err)
+	case r.issued:
+		return OutcomeRefreshed
+	case token == nil:
+		return OutcomeEnded
+	}
+	return OutcomeKept
 }
 
 // run finishes an interrupted refresh if it can, and else sends the refresh token.

@@ -15,6 +15,7 @@ import (
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
 func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at time.Time, t *oauth.TokenResponse, learned func(*record.Record)) (*cachedToken, error) {
+	r.issued = true
 	rec, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
 		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.refreshToken
 		applyToken(rec.Grant, t, at)

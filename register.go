@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"slices"
 	"strings"
@@ -268,6 +269,8 @@ func (l *loginClients) register(ctx context.Context) error {
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
 	l.chosen()
+	l.audit(AuditRegistration, "registered",
+		slog.String(AuditIssuer, as.Issuer), slog.String(AuditClientID, reg.ClientID))
 	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	if err := l.prepareProofs(); err != nil {
 		return err

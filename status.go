@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
@@ -124,28 +126,48 @@ func (c *Client) Status(ctx context.Context, serverURL string) (*Status, error) 
 // LockTimeout.
 func (c *Client) List(ctx context.Context) ([]*Status, error) {
 	c.init()
-	var keys []store.Key
+	var listed []listedStatus
+	add := func(key store.Key, rec *record.Record, err error) {
+		if err != nil {
+			listed = append(listed, listedStatus{key, unreadable(key, err)})
+			return
+		}
+		listed = append(listed, listedStatus{key, statusOf(rec, time.Now())})
+	}
+	var rest []store.Key
 	err := callStore(ctx, c.LockTimeout, func(ctx context.Context) (err error) {
-		keys, err = c.Store.List(ctx)
+		rest, err = store.Scan(ctx, c.Store, "", func(key store.Key, value []byte, revision store.Revision) {
+			awake.Restart(ctx, cmp.Or(c.LockTimeout, storeTimeout)) // many values take long, and none is a wait
+			rec, err := record.Of(key, value, revision)
+			add(key, rec, err)
+		})
 		return err
 	})
 	if err != nil {
 		return nil, storeError(ctx, "", err)
 	}
-	list := make([]*Status, 0, len(keys))
-	for _, key := range keys {
+	for _, key := range rest {
 		rec, err := getRecord(ctx, c.Store, key, c.LockTimeout)
 		switch {
-		case err == nil:
-			list = append(list, statusOf(rec, time.Now()))
-		case errors.Is(err, store.ErrNotFound): // signed out since List
-		case ctx.Err() != nil:
+		case errors.Is(err, store.ErrNotFound): // signed out since
+		case err != nil && ctx.Err() != nil:
 			return nil, ctx.Err()
 		default:
-			list = append(list, unreadable(key, err))
+			add(key, rec, err)
 		}
 	}
+	slices.SortFunc(listed, func(a, b listedStatus) int { return a.key.Compare(b.key) })
+	list := make([]*Status, len(listed))
+	for i, l := range listed {
+		list[i] = l.status
+	}
 	return list, nil
+}
+
+// listedStatus is a Status under the key that it is listed by.
+type listedStatus struct {
+	key    store.Key
+	status *Status
 }
 
 // unreadable returns the Status of a credential whose record cannot be read.

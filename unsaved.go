@@ -28,8 +28,8 @@ type unsavedLogin struct {
 
 // keepUnsaved keeps a login with this access token that could not be stored, and reports whether
 // rec has it. Space had been reserved before the login, so that this is a disk or a database that
-// broke within a moment, or a store that reserves nothing; but its refresh token exists nowhere else,
-// and the one in the store, which it replaces, was used.
+// broke within a moment, or a store that reserves nothing; but its refresh token exists nowhere
+// else, and the one in the store, which it replaces, was used.
 func (r *records) keepUnsaved(rec *record.Record, accessToken, replaces secret.String) bool {
 	if rec.Grant == nil || rec.Grant.AccessToken != accessToken {
 		return false
@@ -91,7 +91,8 @@ func (r *records) hasUnsaved() bool {
 }
 
 // unlockWhenSaved releases the refresh lock once what could not be stored is stored, if there is
-// anything: whoever has the lock next would send the refresh token that was used. Close waits for it.
+// anything: whoever has the lock next would send the refresh token that was used. Close waits for
+// it.
 func (r *refresher) unlockWhenSaved(unlock func()) {
 	helper := r.config.locked != nil // which goes on trying by itself
 	if helper || !r.records.hasUnsaved() || !r.config.start() {

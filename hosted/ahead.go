@@ -62,7 +62,7 @@ var errNoSchedule = errors.New("hosted: the Database cannot tell what is due (it
 // loses nothing: what it had claimed is due again after some minutes. An authorization server that
 // responds with 429 or 503, or not at all, is left alone until the time it named.
 func (a *App) RefreshAhead(ctx context.Context, o AheadOptions) error {
-	scheduler, ok := a.Database.(store.Scheduler)
+	scheduler, ok := a.database().(store.Scheduler)
 	if !ok {
 		return errNoSchedule
 	}

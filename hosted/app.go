@@ -14,6 +14,7 @@ package hosted
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"runtime"
 	"sync"
@@ -45,7 +46,7 @@ type App struct {
 	// Configure sets a new Client up, before its first use: the name of the application, a logger,
 	// whatever the users have in common. Nil: the Client's zero value. The App sets Store,
 	// ClientStore, RedirectURI, and LoginPolicy to [handstamp.LoginNever]: a replica has no browser
-	// of the user's.
+	// of the user's. It adds tenant and user to each record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
 
 	// ClientsPerTenant registers a client for each tenant at each authorization server. False: one
@@ -123,6 +124,11 @@ func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
 	}
 	c.Store, c.ClientStore, c.LoginPolicy = s, clients, handstamp.LoginNever
 	c.RedirectURI = a.CallbackURL
+	if c.Audit != nil {
+		c.Audit = c.Audit.WithAttrs([]slog.Attr{
+			slog.String(handstamp.AuditTenant, o.Tenant), slog.String(handstamp.AuditUser, o.User),
+		})
+	}
 	return c, nil
 }
 
@@ -195,12 +201,12 @@ func (a *App) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// now is the time, without a monotonic reading: it is compared with what other replicas wrote.
-func now() time.Time { return time.Now().UTC().Round(0) }
-
 // cached returns the Client of a user if it is kept, and else nil.
 func (a *App) cached(o store.Owner) *handstamp.Client {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.cache.peek(o)
 }
+
+// now is the time, without a monotonic reading: it is compared with what other replicas wrote.
+func now() time.Time { return time.Now().UTC().Round(0) }

@@ -45,7 +45,7 @@ func (a *App) Callback(
 			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		// The URL has a code in it, which is used up, but is nobody else's business.
+		// The URL has a code in it, and no other site gets it.
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		outcome, next := a.complete(r, session(r))

@@ -26,7 +26,7 @@ var (
 	// than ten minutes ago, or the callback is none of this application's.
 	ErrNoPendingLogin = errors.New("no sign-in is waiting for this page; go back to the application and start again")
 
-	// ErrOtherSession: the login was begun in another session. Somebody else may have sent the user
+	// ErrOtherSession: the login was begun in another session. An attacker may have sent the user
 	// here, to have them use an account that is not theirs; or the user has signed out meanwhile, or
 	// continues in another browser. The login goes on waiting for its own session.
 	ErrOtherSession = errors.New("this sign-in was started in another browser or session; " +

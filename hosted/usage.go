@@ -24,7 +24,7 @@ type usage struct {
 
 // noteUse notes that a user is at work, for [App.RefreshAhead] of any replica. a.mu is held.
 func (a *App) noteUse(o store.Owner) {
-	if _, ok := a.Database.(store.Scheduler); !ok {
+	if _, ok := a.database().(store.Scheduler); !ok {
 		return
 	}
 	if a.usage.owners == nil {
@@ -48,5 +48,5 @@ func (a *App) flushUse(ctx context.Context) {
 		return
 	}
 	last.timer.Stop()
-	_ = a.Database.(store.Scheduler).NoteUse(ctx, slices.Collect(maps.Keys(last.owners)))
+	_ = a.database().(store.Scheduler).NoteUse(ctx, slices.Collect(maps.Keys(last.owners)))
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/handstamp/handstamp/bench/plot"
 )
 
 // A report is what a run has to say.
@@ -27,17 +29,7 @@ func (r *report) cell(m metric, c *contestant) string {
 	case !ok:
 		return "–"
 	}
-	return short(value)
-}
-
-func short(value float64) string {
-	switch {
-	case value >= 100:
-		return fmt.Sprintf("%.0f", value)
-	case value >= 10:
-		return fmt.Sprintf("%.1f", value)
-	}
-	return fmt.Sprintf("%.2f", value)
+	return plot.Short(value)
 }
 
 // circumstances is what the figures depend on.

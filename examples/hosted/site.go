@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -171,5 +172,9 @@ func (s *site) call(w http.ResponseWriter, r *http.Request, user session) {
 
 // fail shows an error. Those of Handstamp have no secrets, and say what to do next.
 func (s *site) fail(w http.ResponseWriter, err error) {
-	show(w, http.StatusBadGateway, "failed", err.Error())
+	status := http.StatusBadGateway
+	if errors.Is(err, hosted.ErrNoPendingLogin) || errors.Is(err, hosted.ErrOtherSession) {
+		status = http.StatusBadRequest
+	}
+	show(w, status, "failed", err.Error())
 }

@@ -25,41 +25,62 @@ func WithTimeout(parent context.Context, d time.Duration,
 		cause = context.DeadlineExceeded
 	}
 	inner, end := context.WithCancelCause(parent)
-	c := &timeoutContext{Context: inner, end: end, done: make(chan struct{})}
+	c := &timeoutContext{Context: inner, end: end, done: make(chan struct{}), left: d, cause: cause}
 	if err := parent.Err(); err != nil {
 		c.finish(err, context.Cause(parent))
-	} else {
-		go c.count(d, cause)
+		return c, func() {}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// Neither takes a goroutine before it has something to do: most timeouts are never reached.
+	c.unwatch = context.AfterFunc(inner, func() { c.finish(inner.Err(), context.Cause(inner)) })
+	c.timer = time.AfterFunc(c.step(), c.count)
 	return c, func() { c.finish(context.Canceled, context.Canceled) }
+}
+
+// Restart has a context of [WithTimeout] end d from now: what it bounds makes progress.
+func Restart(ctx context.Context, d time.Duration) {
+	if c, ok := ctx.(*timeoutContext); ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.left = d
+	}
 }
 
 // timeoutContext has a done channel of its own, and thereby an error of its own
 // that the contexts derived from it share; the inner one holds the cause.
 type timeoutContext struct {
 	context.Context
-	end  context.CancelCauseFunc
-	done chan struct{}
+	end   context.CancelCauseFunc
+	cause error
+	done  chan struct{}
 
-	mu  sync.Mutex
-	err error // guarded by mu
+	mu      sync.Mutex
+	err     error         // guarded by mu
+	left    time.Duration // guarded by mu; what the timer has not been set to yet
+	timer   *time.Timer   // guarded by mu; nil if the parent had ended before
+	unwatch func() bool   // guarded by mu; ends the watch of the parent, as the timer
 }
 
-// count ends the context after d, or with its parent.
-func (c *timeoutContext) count(d time.Duration, cause error) {
-	step := min(tick, max(d, 1))
-	// A Ticker drops the ticks that were not received: after a stop there is one.
-	ticker := time.NewTicker(step)
-	defer ticker.Stop()
-	for left := d; left > 0; left -= step {
-		select {
-		case <-ticker.C:
-		case <-c.Context.Done():
-			c.finish(c.Context.Err(), context.Cause(c.Context))
-			return
-		}
+// step takes the next stretch of time from what is left. c.mu is held.
+func (c *timeoutContext) step() time.Duration {
+	step := min(tick, max(c.left, 0))
+	c.left -= step
+	return step
+}
+
+// count is called when a stretch of time is over. After a stop the timer fires once, however many
+// stretches the stop lasted.
+func (c *timeoutContext) count() {
+	c.mu.Lock()
+	over := c.left <= 0
+	if !over && c.err == nil {
+		c.timer.Reset(c.step())
 	}
-	c.finish(context.DeadlineExceeded, cause)
+	c.mu.Unlock()
+	if over {
+		c.finish(context.DeadlineExceeded, c.cause)
+	}
 }
 
 func (c *timeoutContext) finish(err, cause error) {
@@ -69,6 +90,10 @@ func (c *timeoutContext) finish(err, cause error) {
 		return
 	}
 	c.err = err
+	if c.timer != nil {
+		c.timer.Stop()
+		c.unwatch()
+	}
 	c.end(cause)
 	close(c.done)
 }

@@ -3,6 +3,7 @@ package awake
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,4 +65,37 @@ func TestWithTimeoutParentEnds(t *testing.T) {
 			t.Errorf("error %v, cause %v", ctx.Err(), context.Cause(ctx))
 		}
 	})
+}
+
+func TestRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := WithTimeout(t.Context(), 2*time.Second, nil)
+		defer cancel()
+		for range 10 {
+			time.Sleep(time.Second)
+			Restart(ctx, 2*time.Second)
+		}
+		if ctx.Err() != nil {
+			t.Fatal("ended although it was restarted")
+		}
+		began := time.Now()
+		<-ctx.Done()
+		if took := time.Since(began); took < 2*time.Second || took > 3*time.Second {
+			t.Errorf("ended after %v", took)
+		}
+	})
+}
+
+// A timeout that is not reached, as most are, costs no goroutine.
+func TestWithTimeoutTakesNoGoroutine(t *testing.T) {
+	parent, end := context.WithCancel(t.Context())
+	defer end()
+	before := runtime.NumGoroutine()
+	for range 100 {
+		_, cancel := WithTimeout(parent, time.Hour, nil)
+		defer cancel()
+	}
+	if more := runtime.NumGoroutine() - before; more > 10 {
+		t.Errorf("100 timeouts have %d goroutines", more)
+	}
 }

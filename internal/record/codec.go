@@ -3,19 +3,17 @@ package record
 import (
 	"bytes"
 	"cmp"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/handstamp/handstamp/secret"
-	"github.com/handstamp/handstamp/store"
 )
 
 // Encode returns the record as every durable store keeps it: indented JSON with
@@ -38,32 +36,6 @@ func Encode(r *Record) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// Decode reads what Encode wrote, in this version or a newer one: members it
-// does not know go to the Unknown of their object, and the Version tells
-// whether the record may be replaced. Names are compared exactly; null is the
-// same as absent. Anything else that Encode cannot have written gives an error
-// that wraps store.ErrCorrupt and shows nothing of the data; or ErrNewer, if the data
-// says that it is of a version that may well have written it.
-func Decode(data []byte) (*Record, error) {
-	r := new(Record)
-	err := decodeStruct(data, reflect.ValueOf(r).Elem(), "record")
-	if err == nil && (r.Version < 1 || r.Key.Server == "") {
-		err = errors.New("it has no version or no key")
-	}
-	if err != nil {
-		return nil, r.unreadable(err)
-	}
-	return r, nil
-}
-
-// unreadable returns the error for a record that is not used for a reason.
-func (r *Record) unreadable(reason error) error {
-	if r.Version > SchemaVersion {
-		return fmt.Errorf("%w and cannot be read: %w", ErrNewer, reason)
-	}
-	return fmt.Errorf("%w: %w", store.ErrCorrupt, reason)
-}
-
 // A member is a field of a record's struct as its json tag describes it.
 type member struct {
 	index int
@@ -71,19 +43,33 @@ type member struct {
 	omit  bool // leave out the zero value
 }
 
-// membersOf returns the members of a struct and the index of its Unknown field.
-func membersOf(t reflect.Type) (members []member, unknown int) {
-	unknown = -1
+// layout is what the codec has to know of a struct's type.
+type layout struct {
+	members []member
+	places  map[string]int // of the members, by name
+	unknown int            // the index of the Unknown field, or -1
+}
+
+// layouts holds the *layout of each type, which takes longer to find out than to use.
+var layouts sync.Map
+
+func layoutOf(t reflect.Type) *layout {
+	if l, ok := layouts.Load(t); ok {
+		return l.(*layout)
+	}
+	l := &layout{places: make(map[string]int), unknown: -1}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		switch name, options, _ := strings.Cut(f.Tag.Get("json"), ","); {
 		case f.Type == reflect.TypeFor[Unknown]():
-			unknown = i
+			l.unknown = i
 		case name != "-":
-			members = append(members, member{i, name, strings.HasPrefix(options, "omit")})
+			l.places[name] = len(l.members)
+			l.members = append(l.members, member{i, name, strings.HasPrefix(options, "omit")})
 		}
 	}
-	return members, unknown
+	layouts.Store(t, l)
+	return l
 }
 
 // encode returns a value as JSON.
@@ -120,7 +106,7 @@ func encode(v reflect.Value) (json.RawMessage, error) {
 }
 
 func encodeStruct(v reflect.Value) (json.RawMessage, error) {
-	members, unknown := membersOf(v.Type())
+	l := layoutOf(v.Type())
 	var all []string
 	add := func(name string, field reflect.Value) error {
 		value, err := encode(field)
@@ -131,9 +117,7 @@ func encodeStruct(v reflect.Value) (json.RawMessage, error) {
 		all = append(all, string(quoted)+":"+string(value))
 		return err
 	}
-	known := make(map[string]bool, len(members))
-	for _, m := range members {
-		known[m.name] = true
+	for _, m := range l.members {
 		field := v.Field(m.index)
 		if m.omit && (field.IsZero() || field.Kind() == reflect.Slice && field.Len() == 0) {
 			continue
@@ -142,10 +126,10 @@ func encodeStruct(v reflect.Value) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	if unknown >= 0 {
-		others := v.Field(unknown).Interface().(Unknown)
+	if l.unknown >= 0 {
+		others := v.Field(l.unknown).Interface().(Unknown)
 		for _, name := range slices.Sorted(maps.Keys(others)) {
-			if known[name] {
+			if _, known := l.places[name]; known {
 				continue
 			}
 			if err := add(name, reflect.ValueOf(others[name])); err != nil {
@@ -176,107 +160,6 @@ func inYearsOfJSON(t time.Time) time.Time {
 		return time.Time{}
 	}
 	return t
-}
-
-// decodeStruct decodes into a zero struct. where names the object in errors.
-func decodeStruct(data []byte, v reflect.Value, where string) error {
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil || object == nil {
-		return fmt.Errorf("%s is no JSON object", where)
-	}
-	members, unknown := membersOf(v.Type())
-	for _, m := range members {
-		raw, ok := object[m.name]
-		delete(object, m.name)
-		if !ok || string(raw) == "null" {
-			continue
-		}
-		if err := decode(raw, v.Field(m.index), where+"."+m.name); err != nil {
-			return err
-		}
-	}
-	for name, raw := range object {
-		object[name] = compact(raw)
-	}
-	if unknown >= 0 && len(object) > 0 {
-		v.Field(unknown).Set(reflect.ValueOf(Unknown(object)))
-	}
-	return nil
-}
-
-// decode decodes into a zero value.
-func decode(raw json.RawMessage, v reflect.Value, where string) error {
-	switch x := v.Addr().Interface().(type) {
-	case *time.Time:
-		if json.Unmarshal(raw, x) != nil || !x.Equal(inYearsOfJSON(x.UTC())) {
-			return fmt.Errorf("%s is no time", where)
-		}
-		*x = x.UTC()
-		return nil
-	case *secret.String:
-		s, ok := decodeSecret(raw)
-		if *x = secret.String(s); !ok || x.IsPlaceholder() {
-			return fmt.Errorf("%s is no secret", where)
-		}
-		return nil
-	case *json.RawMessage:
-		*x = compact(raw)
-		return nil
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		return decodeStruct(raw, v, where)
-	case reflect.Pointer:
-		v.Set(reflect.New(v.Type().Elem()))
-		return decodeStruct(raw, v.Elem(), where)
-	case reflect.Slice:
-		return decodeSlice(raw, v, where)
-	}
-	if json.Unmarshal(raw, v.Addr().Interface()) != nil {
-		return fmt.Errorf("%s is no %s", where, v.Kind())
-	}
-	return nil
-}
-
-func decodeSlice(raw json.RawMessage, v reflect.Value, where string) error {
-	var elements []json.RawMessage
-	if json.Unmarshal(raw, &elements) != nil {
-		return fmt.Errorf("%s is no array", where)
-	}
-	if len(elements) > 0 {
-		v.Set(reflect.MakeSlice(v.Type(), len(elements), len(elements)))
-	}
-	for i, element := range elements {
-		place := fmt.Sprintf("%s[%d]", where, i)
-		if string(element) == "null" {
-			return fmt.Errorf("%s is null", place)
-		}
-		if err := decode(element, v.Index(i), place); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// decodeSecret reads a string, or the object with the base64 of one that is not valid UTF-8.
-func decodeSecret(raw json.RawMessage) (text string, ok bool) {
-	if json.Unmarshal(raw, &text) == nil {
-		return text, true
-	}
-	var object map[string]string
-	if json.Unmarshal(raw, &object) != nil || len(object) != 1 {
-		return "", false
-	}
-	encoded, ok := object["base64"]
-	decoded, err := base64.StdEncoding.DecodeString(encoded)
-	return string(decoded), ok && err == nil
-}
-
-// compact returns a copy of valid JSON without insignificant space.
-func compact(raw json.RawMessage) json.RawMessage {
-	var b bytes.Buffer
-	json.Compact(&b, raw) // raw comes from the JSON decoder
-	return b.Bytes()
 }
 
 // Clone returns a copy of the record that shares nothing with it.

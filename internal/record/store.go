@@ -31,13 +31,24 @@ type getValue func(ctx context.Context, key store.Key) ([]byte, store.Revision, 
 
 func read(ctx context.Context, get getValue, key store.Key) (*Record, error) {
 	value, revision, err := get(ctx, key)
-	r := new(Record)
 	if err == nil {
-		if r, err = Decode(value); err == nil && r.Key != key {
-			// A value that was copied to another key would send one server's tokens to another.
-			err = r.unreadable(errors.New("it is of another server or profile"))
-		}
+		return Of(key, value, revision)
 	}
+	return opened(key, nil, revision, err)
+}
+
+// Of is [Get] of a value that was read.
+func Of(key store.Key, value []byte, revision store.Revision) (*Record, error) {
+	r, err := Decode(value)
+	if err == nil && r.Key != key {
+		// A value that was copied to another key would send one server's tokens to another.
+		err = r.unreadable(errors.New("it is of another server or profile"))
+	}
+	return opened(key, r, revision, err)
+}
+
+// opened returns the record of key that was read, or an empty one if there is none.
+func opened(key store.Key, r *Record, revision store.Revision, err error) (*Record, error) {
 	switch {
 	case err == nil:
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrCorrupt):

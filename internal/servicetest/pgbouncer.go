@@ -20,8 +20,9 @@ type PgBouncer struct {
 	proxy  *exec.Cmd
 }
 
-// StartPgBouncer starts a PgBouncer, which ends with the test. It has size connections to the server.
-// The test is skipped where PgBouncer is not installed, unless HANDSTAMP_TEST_REQUIRE names pgbouncer.
+// StartPgBouncer starts a PgBouncer, which ends with the test. It has size connections to the
+// server. The test is skipped where PgBouncer is not installed, unless HANDSTAMP_TEST_REQUIRE names
+// pgbouncer.
 func StartPgBouncer(t testing.TB, server *Postgres, size int) *PgBouncer {
 	t.Helper()
 	find(t, "pgbouncer", "pgbouncer", "/usr/sbin")

@@ -145,12 +145,21 @@ func TestKilledAtEachStep(t *testing.T) {
 	}
 
 	// The kills between creation and renaming left a file each. Once they are
-	// old the next start removes them.
+	// old the next process that writes removes them.
 	left := temporary(t, dir)
 	if want := rounds * (slices.Index(steps, filestore.StepRename) - slices.Index(steps, filestore.StepCreate)); len(left) != want {
 		t.Errorf("the kills left %d files, want %d", len(left), want)
 	}
-	open(t, filestore.Options{Dir: dir})
+	write := func() {
+		t.Helper()
+		s := open(t, filestore.Options{Dir: dir})
+		other := store.Key{Server: "https://other.example", Profile: "default"}
+		_, revision, _ := s.Get(t.Context(), other)
+		if _, err := s.Put(t.Context(), other, nil, revision); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
 	if got := temporary(t, dir); len(got) != len(left) {
 		t.Errorf("%d of %d new files were removed: they may be in use", len(left)-len(got), len(left))
 	}
@@ -160,7 +169,7 @@ func TestKilledAtEachStep(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	open(t, filestore.Options{Dir: dir})
+	write()
 	if got := temporary(t, dir); len(got) != 0 {
 		t.Errorf("%d old files are left", len(got))
 	}

@@ -107,6 +107,7 @@ func fileName(key store.Key) string { return key.Name() + extension }
 // holds nothing open between calls, so there is nothing to close.
 type Store struct {
 	options Options
+	sweeps  sync.Once // before the first write: to read the folder takes long where it is large
 
 	mu     sync.Mutex
 	kept   map[store.Key]*entry // guarded by mu; what could not be written
@@ -119,9 +120,9 @@ var (
 	_ store.Peeker   = (*Store)(nil)
 )
 
-// Open opens the folder, makes it if it is not there, and removes what killed
-// processes left behind. It fails with store.ErrUnusable if the folder is not
-// safe, or cannot be made and there is no other place for records.
+// Open opens the folder, and makes it if it is not there. It fails with store.ErrUnusable if the
+// folder is not safe, or cannot be made and there is no other place for records. The first write
+// removes what killed processes left behind an hour ago or earlier.
 func Open(options Options) (*Store, error) {
 	if options.Dir == "" {
 		return nil, errors.New("filestore: no folder given")
@@ -141,7 +142,7 @@ func Open(options Options) (*Store, error) {
 		}
 	}
 	if options.SpareDir != "" { // made when it is needed
-		if err := sweep(options.SpareDir); errors.Is(err, store.ErrUnusable) {
+		if err := inFolder(options.SpareDir, false, usable); errors.Is(err, store.ErrUnusable) {
 			return nil, err
 		}
 	}
@@ -152,7 +153,6 @@ func (s *Store) prepare(dir string) error {
 	err := inFolder(dir, true, usable)
 	switch {
 	case err == nil:
-		sweep(dir)
 		return nil
 	case errors.Is(err, store.ErrUnusable):
 		return err

@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -158,24 +159,25 @@ func readFile(root *os.Root, name string, check func(path string, info fs.FileIn
 	if err := check(path, info); err != nil {
 		return nil, err
 	}
-	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
-	if err == nil && len(data) > maxSize {
+	if info.Size() > maxSize {
+		return nil, errTooLarge
+	}
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	_, err = data.ReadFrom(io.LimitReader(file, maxSize+1))
+	if err == nil && data.Len() > maxSize {
 		err = errTooLarge
 	}
-	return data, err
+	return data.Bytes(), err
 }
 
-// names returns the names in root, sorted.
+// names returns the names in root, in any order.
 func names(root *os.Root) ([]string, error) {
-	entries, err := fs.ReadDir(root.FS(), ".")
+	dir, err := root.Open(".")
 	if err != nil {
 		return nil, err
 	}
-	list := make([]string, len(entries))
-	for i, entry := range entries {
-		list[i] = entry.Name()
-	}
-	return list, nil
+	defer dir.Close()
+	return dir.Readdirnames(-1) // ReadDir looks at each file, where the file system has no types
 }
 
 const (
@@ -183,21 +185,23 @@ const (
 	// process's: no write lasts that long.
 	sweepAfter = time.Hour
 
-	// sweepMost bounds how many files one Open removes.
+	// sweepMost bounds how many files one process removes.
 	sweepMost = 1000
 )
 
-// sweep removes temporary files that no process will finish. Only a folder that is
-// not safe is an error: anything else shows when the folder is used.
-func sweep(dir string) error {
-	root, err := openFolder(dir, false)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
+// sweep removes temporary files that no process will finish, once.
+func (s *Store) sweep() {
+	s.sweeps.Do(func() {
+		for _, dir := range s.dirs() {
+			_ = inFolder(dir, false, sweepFolder) // what is wrong with it shows when it is used
+		}
+	})
+}
+
+func sweepFolder(root *os.Root) error {
 	list, err := names(root)
 	if err != nil {
-		return nil
+		return err
 	}
 	removed := 0
 	for _, name := range list {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -14,56 +16,132 @@ import (
 // before it tells whose it is, and one that others may touch as long as it can be
 // read; Get then tells about it.
 func (s *Store) List(context.Context) ([]store.Key, error) {
-	s.mu.Lock()
-	found := make(map[store.Key]bool)
-	for key := range s.kept {
-		found[key] = true
-	}
-	s.mu.Unlock()
+	found := s.keptKeys()
 	for _, dir := range s.dirs() {
-		if err := listFolder(dir, found); err != nil && !notThere(err) {
-			if errors.Is(err, store.ErrUnusable) {
-				return nil, err
-			}
-			return nil, unusable("cannot list credentials: %w", err)
+		err := lookThrough(dir, "", func(f *foundFile) error {
+			found[f.key] = true
+			return nil
+		})
+		if err != nil {
+			return nil, err
 		}
 	}
-	keys := make([]store.Key, 0, len(found))
-	for key := range found {
-		keys = append(keys, key)
-	}
-	slices.SortFunc(keys, store.Key.Compare)
-	return keys, nil
+	return slices.SortedFunc(maps.Keys(found), store.Key.Compare), nil
 }
 
-func listFolder(dir string, found map[store.Key]bool) error {
+// Scan implements [store.Scanner]. Each file is read once, and of one server's only its own: their
+// names begin with its host.
+func (s *Store) Scan(
+	ctx context.Context, server string,
+	visit func(key store.Key, value []byte, revision store.Revision),
+) (rest []store.Key, err error) {
+	host := ""
+	if server != "" {
+		host = hostOf(fileName(store.Key{Server: server}))
+	}
+	// As in newest, what is in several places is looked for in this order, and Get decides.
+	later := s.keptKeys()
+	for _, dir := range slices.Backward(s.dirs()) {
+		err := lookThrough(dir, host, func(f *foundFile) error {
+			if e := f.entry(); e != nil && dir == s.options.Dir && !later[f.key] {
+				if server == "" || f.key.Server == server {
+					visit(f.key, e.value, e.Revision)
+				}
+				return ctx.Err()
+			}
+			later[f.key] = true
+			return ctx.Err()
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for key := range later {
+		if server == "" || key.Server == server {
+			rest = append(rest, key)
+		}
+	}
+	return rest, nil
+}
+
+var _ store.Scanner = (*Store)(nil)
+
+// keptKeys returns the keys of what is in this process only.
+func (s *Store) keptKeys() map[store.Key]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := make(map[store.Key]bool)
+	for key := range s.kept {
+		keys[key] = true
+	}
+	return keys
+}
+
+// foundFile is the file of a credential, or the one of the record before it.
+type foundFile struct {
+	key  store.Key
+	data []byte // nil where the file itself does not tell whose it is, or must not be used
+}
+
+// entry returns what is in the file, nil if that cannot be used.
+func (f *foundFile) entry() *entry {
+	e, err := decode(f.data, f.key)
+	if err != nil {
+		return nil
+	}
+	return e
+}
+
+// hostOf returns the part of a file's name that all credentials at a host have in common.
+func hostOf(name string) string { return name[:strings.LastIndexByte(name, '-')+1] }
+
+// lookThrough reads the credentials in a folder, those of a host or all. An error of visit ends it.
+func lookThrough(dir, host string, visit func(f *foundFile) error) error {
 	root, err := openFolder(dir, false)
-	if err != nil {
+	if err == nil {
+		defer root.Close()
+		var list []string
+		if list, err = names(root); err == nil {
+			return lookAt(root, list, host, visit)
+		}
+	}
+	switch {
+	case notThere(err):
+		return nil
+	case errors.Is(err, store.ErrUnusable):
 		return err
 	}
-	defer root.Close()
-	list, err := names(root)
-	if err != nil {
-		return err
-	}
+	return unusable("cannot list credentials: %w", err)
+}
+
+// lookAt is lookThrough of the files in list.
+func lookAt(root *os.Root, list []string, host string, visit func(f *foundFile) error) error {
 	for _, name := range list {
-		if !strings.HasSuffix(name, extension) {
+		if !strings.HasSuffix(name, extension) || host != "" && hostOf(name) != host {
 			continue
 		}
 		// A file that cannot be read concerns its own key only.
 		for _, file := range []string{name, name + previousExt} {
-			data, err := readFile(root, file, anybodys)
+			var rejected error
+			data, err := readFile(root, file, func(path string, info fs.FileInfo) error {
+				rejected = checkPrivate(path, info) // but its key is no secret
+				return nil
+			})
 			if err != nil {
 				continue
 			}
-			if key, ok := keyOf(data); ok && fileName(key) == name {
-				found[key] = true
-				break
+			key, ok := keyOf(data)
+			if !ok || fileName(key) != name {
+				continue
 			}
+			if rejected != nil || file != name {
+				data = nil
+			}
+			if err := visit(&foundFile{key, data}); err != nil {
+				return err
+			}
+			break
 		}
 	}
 	return nil
 }
-
-// anybodys has nothing against any file: only a key is read from it.
-func anybodys(string, fs.FileInfo) error { return nil }

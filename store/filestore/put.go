@@ -20,6 +20,7 @@ func (s *Store) Put(ctx context.Context, key store.Key, value []byte, revision s
 // put stores a value, in reserved space if there is some.
 func (s *Store) put(ctx context.Context, key store.Key, value []byte, revision store.Revision, space *reservation) (store.Revision, error) {
 	value = bytes.Clone(value) // it may be kept in this process
+	s.sweep()
 	for {
 		lock, err := s.lockEntry(ctx, key)
 		if err != nil {

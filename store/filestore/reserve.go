@@ -21,6 +21,7 @@ func (s *Store) Reserve(ctx context.Context, key store.Key, size int) (store.Res
 		return nil, err
 	}
 	lock.unlock()
+	s.sweep()
 	var first error
 	for _, dir := range s.dirs() {
 		r, err := s.reserveIn(dir, key, fileSize(key, size))

@@ -25,8 +25,12 @@ const holderVariable = "HANDSTAMP_TEST_HOLDER"
 
 var lockedKey = store.Key{Server: "https://a.example/mcp", Profile: store.DefaultProfile}
 
+// writes is what a holder's database begins with if it is to write under the lock.
+const writes = "writes "
+
 // hold takes a lock, says so, and holds it until the process ends.
 func hold(ctx context.Context, database string) error {
+	database, writing := strings.CutPrefix(database, writes)
 	pool, err := pgxpool.New(ctx, database)
 	if err != nil {
 		return err
@@ -41,6 +45,15 @@ func hold(ctx context.Context, database string) error {
 	}
 	if _, err := s.Lock(ctx, lockedKey, store.LockRefresh); err != nil {
 		return err
+	}
+	if writing {
+		value, revision, err := s.Get(ctx, lockedKey)
+		if err == nil {
+			_, err = s.Put(ctx, lockedKey, value, revision)
+		}
+		if err != nil {
+			return err
+		}
 	}
 	fmt.Println("locked")
 	select {}

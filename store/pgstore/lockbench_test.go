@@ -17,8 +17,8 @@ import (
 	"github.com/handstamp/handstamp/internal/servicetest"
 )
 
-// transactionLock is a way to have a lock that lasts as long as a transaction. Decision 0134 has what
-// the benchmark below prints.
+// transactionLock is a way to have a lock that lasts as long as a transaction. Decision 0134 has
+// what the benchmark below prints.
 type transactionLock struct {
 	name string
 
@@ -41,7 +41,8 @@ var transactionLocks = []transactionLock{
 	{
 		name: "row",
 		ready: func(ctx context.Context, pool *pgxpool.Pool, n int) error {
-			_, err := pool.Exec(ctx, "CREATE TABLE IF NOT EXISTS lock (id bytea, name text, PRIMARY KEY (id, name))")
+			_, err := pool.Exec(ctx, "CREATE TABLE IF NOT EXISTS lock "+
+				"(id bytea, name text, PRIMARY KEY (id, name))")
 			if err == nil {
 				_, err = pool.Exec(ctx, "INSERT INTO lock SELECT sha256(i::text::bytea), 'refresh' "+
 					"FROM generate_series(0, $1) AS i ON CONFLICT DO NOTHING", n)
@@ -60,7 +61,9 @@ var transactionLocks = []transactionLock{
 }
 
 // with takes the lock of a credential, does the work, and gives it back.
-func (l transactionLock) with(ctx context.Context, pool *pgxpool.Pool, credential int, work func()) error {
+func (l transactionLock) with(
+	ctx context.Context, pool *pgxpool.Pool, credential int, work func(),
+) error {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		tx, err := pool.Begin(ctx)
 		if err != nil {
@@ -83,7 +86,9 @@ func BenchmarkLock(b *testing.B) {
 	const credentials, waiters = 1000, 50
 	server := servicetest.StartPostgres(b)
 	bouncer := servicetest.StartPgBouncer(b, server, 20)
-	for _, way := range []struct{ name, url string }{{"direct", server.URL()}, {"pgbouncer", bouncer.URL()}} {
+	for _, way := range []struct{ name, url string }{
+		{"direct", server.URL()}, {"pgbouncer", bouncer.URL()},
+	} {
 		pool, err := pgxpool.New(b.Context(), way.url+" pool_max_conns=8")
 		if err != nil {
 			b.Fatal(err)
@@ -125,7 +130,8 @@ func BenchmarkLock(b *testing.B) {
 
 func walPosition(b *testing.B, pool *pgxpool.Pool) (position int64) {
 	b.Helper()
-	err := pool.QueryRow(b.Context(), "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8").Scan(&position)
+	err := pool.QueryRow(b.Context(), "SELECT (pg_current_wal_insert_lsn() - '0/0')::int8").
+		Scan(&position)
 	if err != nil {
 		b.Fatal(err)
 	}

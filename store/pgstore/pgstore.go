@@ -10,8 +10,8 @@
 // # Locks
 //
 // The lock of a refresh is an advisory lock of a transaction, which is open for as long as the
-// request to the authorization server takes. It does not end before its holder, however long that is
-// suspended. A lease, which the holder extends, keeps others away when the lock ends with its
+// request to the authorization server takes. It does not end before its holder, however long that
+// is suspended. A lease, which the holder extends, keeps others away when the lock ends with its
 // connection, as it does when the server is restarted. These transactions have a pool of their own,
 // whose size bounds how many refreshes a replica has under way. Whoever waits for a lock holds no
 // connection. The lock of a login, for which a user needs minutes, is a lease alone.
@@ -52,7 +52,8 @@ var Schema string
 type Options struct {
 	// Keys seal the values: the first one seals, and all of them open what they have sealed. To
 	// change the key, first give the new one to all replicas as a further key, then put it first;
-	// after [Database.Reseal] the old one can go. None: values are kept in the clear, and whoever reads the database has the tokens.
+	// after [Database.Reseal] the old one can go. None: values are kept in the clear, and whoever
+	// reads the database has the tokens.
 	Keys []sealed.Key
 
 	// Listen is a connection with which [Database.Watch] learns at once what other replicas change:
@@ -103,7 +104,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	}, nil
 }
 
-// Close closes the connections of refreshes, and waits for those under way. Close the pool after it.
+// Close closes the connections of refreshes, and waits for those under way. Close the pool after
+// it.
 func (db *Database) Close() {
 	db.refresh.Close()
 	db.changes.close()

@@ -28,9 +28,9 @@ const (
 // sealed. If it returns no error, no value needs an older key any more. All replicas must have the
 // first key as their first one by then, or they go on using another.
 //
-// Values are replaced one at a time, and keep their revision: the replicas go on meanwhile. Where it
-// is interrupted, the next call does what is left. A value that cannot be opened stays as it is, and
-// the error, which names its row, has the reason.
+// Values are replaced one at a time, and keep their revision: the replicas go on meanwhile. Where
+// it is interrupted, the next call does what is left. A value that cannot be opened stays as it is,
+// and the error, which names its row, has the reason.
 func (db *Database) Reseal(ctx context.Context) (resealed int, err error) {
 	if len(db.keys) == 0 {
 		return 0, errors.New("pgstore: there is no key to seal with")
@@ -101,7 +101,8 @@ func (db *Database) olderThanKey(ctx context.Context, last []byte) (rows []seale
 
 // reseal seals one value.
 func (db *Database) reseal(ctx context.Context, r sealedRow) error {
-	owner, key := store.Owner{Tenant: r.Tenant, User: r.User}, store.Key{Server: r.Server, Profile: r.Profile}
+	owner := store.Owner{Tenant: r.Tenant, User: r.User}
+	key := store.Key{Server: r.Server, Profile: r.Profile}
 	inner := &ownedStore{db, owner}
 	if !slices.Equal(r.ID, inner.id(key)) {
 		return fmt.Errorf("%w: the row is not the one of its tenant, user, server and profile",

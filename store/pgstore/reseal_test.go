@@ -44,7 +44,8 @@ func TestKeyRotation(t *testing.T) {
 		current, _ := open(t, server, pgstore.Options{Keys: keys})
 		mustPut(t, storeOf(t, old, ownerOf(i)), lockedKey, []byte("old's"))
 		revision := wantValue(t, current, i, "old's")
-		if _, err := storeOf(t, current, ownerOf(i)).Put(t.Context(), lockedKey, []byte("new"), revision); err != nil {
+		s := storeOf(t, current, ownerOf(i))
+		if _, err := s.Put(t.Context(), lockedKey, []byte("new"), revision); err != nil {
 			t.Fatal(err)
 		}
 		wantValue(t, old, i, "new")
@@ -56,8 +57,8 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
-// A reseal that is interrupted goes on with the next call. After it the new key alone opens all that
-// is not damaged, and no revision has changed.
+// A reseal that is interrupted goes on with the next call. After it the new key alone opens all
+// that is not damaged, and no revision has changed.
 func TestReseal(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	before, after := keyOf(t, 1), keyOf(t, 2)
@@ -107,7 +108,8 @@ func TestReseal(t *testing.T) {
 			}
 		}
 	}
-	_, err = pool.Exec(t.Context(), "DELETE FROM handstamp_credential WHERE user_name = $1", fmt.Sprint(damaged))
+	_, err = pool.Exec(t.Context(), "DELETE FROM handstamp_credential WHERE user_name = $1",
+		fmt.Sprint(damaged))
 	if err != nil {
 		t.Fatal(err)
 	}

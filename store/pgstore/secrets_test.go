@@ -33,7 +33,8 @@ func planted(t *testing.T, s store.Store) []string {
 		if len(tokens) == 6 {
 			return tokens
 		}
-		if _, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
+		_, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,29 +62,30 @@ func onDisk(t *testing.T, server *servicetest.Postgres) (files, dump []byte) {
 	t.Helper()
 	dump = server.Dump()
 	server.Stop(syscall.SIGINT) // which writes all of it
-	err := filepath.WalkDir(filepath.Dir(server.Dir()), func(path string, d fs.DirEntry, err error) error {
+	read := func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		data, err := os.ReadFile(path)
 		files = append(files, data...)
 		return err
-	})
-	if err != nil {
+	}
+	if err := filepath.WalkDir(filepath.Dir(server.Dir()), read); err != nil {
 		t.Fatal(err)
 	}
 	return files, dump
 }
 
-// Whoever has the disk, the WAL or a dump of a database whose values are sealed has no token. Without
-// a key they have all of them, by which the search is tested.
+// Whoever has the disk, the WAL or a dump of a database whose values are sealed has no token.
+// Without a key they have all of them, by which the search is tested.
 func TestNoTokenOnDisk(t *testing.T) {
 	for name, keys := range map[string][]sealed.Key{"in the clear": nil, "sealed": {newKey(t)}} {
 		t.Run(name, func(t *testing.T) {
 			server := servicetest.StartPostgres(t, "log_statement=all", "log_parameter_max_length=0")
 			db, pool := open(t, server, pgstore.Options{Keys: keys})
 			// Uncompressed, which hides nothing.
-			_, err := pool.Exec(t.Context(), "ALTER TABLE handstamp_credential ALTER value SET STORAGE EXTERNAL")
+			_, err := pool.Exec(t.Context(),
+				"ALTER TABLE handstamp_credential ALTER value SET STORAGE EXTERNAL")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -106,8 +108,8 @@ func TestNoTokenOnDisk(t *testing.T) {
 	}
 }
 
-// Whoever can write to the table cannot have a sealed value used that was changed, cut or moved, not
-// even with the right checksum.
+// Whoever can write to the table cannot have a sealed value used that was changed, cut or moved,
+// not even with the right checksum.
 func TestSealedValueThatWasTamperedWith(t *testing.T) {
 	db, pool := open(t, servicetest.StartPostgres(t), pgstore.Options{Keys: []sealed.Key{newKey(t)}})
 	other := store.Key{Server: "https://b.example/mcp", Profile: store.DefaultProfile}
@@ -117,8 +119,8 @@ func TestSealedValueThatWasTamperedWith(t *testing.T) {
 		mustPut(t, s, other, []byte("a login at b.example"))
 	}
 	for name, box := range map[string]string{
-		"from another server":  "(SELECT box FROM boxes WHERE tenant = 'acme' AND server = 'https://b.example/mcp')",
-		"from another tenant":  "(SELECT box FROM boxes WHERE tenant = 'evil' AND server = 'https://a.example/mcp')",
+		"from another server":  "(SELECT box FROM boxes WHERE tenant = 'acme' AND server LIKE '%b.example%')",
+		"from another tenant":  "(SELECT box FROM boxes WHERE tenant = 'evil' AND server LIKE '%a.example%')",
 		"cut at its end":       "substring(box FOR length(box) - 1)",
 		"cut at its beginning": "substring(box FROM 2)",
 		"longer":               "box || '\\x00'",
@@ -141,9 +143,11 @@ func TestSealedValueThatWasTamperedWith(t *testing.T) {
 				t.Fatal(err)
 			}
 			// With the checksum that the row then has.
-			tag, err := tx.Exec(t.Context(), `WITH boxes AS (SELECT *, substring(value FROM 9) AS box FROM handstamp_credential),
+			tag, err := tx.Exec(t.Context(), `WITH
+				boxes AS (SELECT *, substring(value FROM 9) AS box FROM handstamp_credential),
 				forged AS (SELECT id, `+box+` AS box FROM boxes WHERE `+victim+`)
-				UPDATE handstamp_credential AS c SET value = substring(sha256(c.id || forged.box) FOR 8) || forged.box
+				UPDATE handstamp_credential AS c
+				SET value = substring(sha256(c.id || forged.box) FOR 8) || forged.box
 				FROM forged WHERE c.id = forged.id`)
 			if err != nil || tag.RowsAffected() != 1 {
 				t.Fatal(tag, err)
@@ -155,13 +159,17 @@ func TestSealedValueThatWasTamperedWith(t *testing.T) {
 				t.Fatal(err)
 			}
 			value, _, err := storeOf(t, db, ada).Get(t.Context(), lockedKey)
-			if len(value) > 0 || !errors.Is(err, store.ErrCorrupt) || strings.Contains(err.Error(), "checksum") {
+			if len(value) > 0 || !errors.Is(err, store.ErrCorrupt) ||
+				strings.Contains(err.Error(), "checksum") {
 				t.Errorf("Get = %q, %v", value, err)
 			}
-			if _, err := pool.Exec(t.Context(), "UPDATE handstamp_credential SET value = $1 WHERE "+victim, before); err != nil {
+			_, err = pool.Exec(t.Context(), "UPDATE handstamp_credential SET value = $1 WHERE "+victim,
+				before)
+			if err != nil {
 				t.Fatal(err)
 			}
-			if value, _, err := storeOf(t, db, ada).Get(t.Context(), lockedKey); len(value) == 0 || err != nil {
+			value, _, err = storeOf(t, db, ada).Get(t.Context(), lockedKey)
+			if len(value) == 0 || err != nil {
 				t.Errorf("with the value put back: %v", err)
 			}
 		})

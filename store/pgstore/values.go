@@ -191,5 +191,38 @@ func (s *ownedStore) List(ctx context.Context) ([]store.Key, error) {
 	return keys, nil
 }
 
+// Scan implements [store.Scanner].
+func (s *ownedStore) Scan(
+	ctx context.Context, server string,
+	visit func(key store.Key, value []byte, revision store.Revision),
+) (rest []store.Key, err error) {
+	if !isText(server) {
+		return nil, nil
+	}
+	rows, err := s.db.pool.Query(ctx, "SELECT server, profile, value, revision "+
+		"FROM handstamp_credential WHERE tenant = $1 AND user_name = $2 AND $3 IN ('', server)",
+		s.owner.Tenant, s.owner.User, server)
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	var key store.Key
+	var row []byte
+	var revision store.Revision
+	_, err = pgx.ForEachRow(rows, []any{&key.Server, &key.Profile, &row, &revision}, func() error {
+		if value, err := withoutChecksum(s.id(key), row); err != nil {
+			rest = append(rest, key)
+		} else {
+			visit(key, value, revision)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, unusable(ctx, err)
+	}
+	return rest, nil
+}
+
+var _ store.Scanner = (*ownedStore)(nil)
+
 // isText reports whether a column of PostgreSQL can have a text.
 func isText(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }

@@ -59,7 +59,8 @@ func (db *Database) follow(ctx context.Context, changed func(store.Change)) (lis
 		defer cancel()
 		_ = conn.Close(closing)
 	}()
-	if _, err := conn.Exec(connecting, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol); err != nil {
+	_, err = conn.Exec(connecting, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol)
+	if err != nil {
 		return false
 	}
 	changed(store.Change{}) // before it listened

@@ -80,7 +80,8 @@ func TestWatch(t *testing.T) {
 	if c := next(t, changes); c != want {
 		t.Errorf("after a deletion %v", c)
 	}
-	_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+	_, err := pool.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "+
+		"WHERE query LIKE 'LISTEN%'")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,8 +159,8 @@ func (r *requests) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// When one replica has refreshed or removed a login, the other one sends the new token, or none, and
-// not first the old one.
+// When one replica has refreshed or removed a login, the other one sends the new token, or none,
+// and not first the old one.
 func TestAppsSeeEachOthersChanges(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))

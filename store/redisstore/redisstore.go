@@ -61,7 +61,7 @@ type Database struct {
 	self     string            // the sender of this handle's changes
 	waits    locks.Set[string] // one goroutine of this process waits for a lock of the database
 
-	lease, writeTime time.Duration // LeaseTime and writeTimeout, but in tests
+	lease, writeTime, poll time.Duration // LeaseTime, writeTimeout and pollTime, but in tests
 }
 
 // New returns the Database behind a client, which stays the caller's. It fails if the server would
@@ -69,7 +69,7 @@ type Database struct {
 func New(ctx context.Context, client redis.UniversalClient, o Options) (*Database, error) {
 	db := &Database{
 		client: client, keys: o.Keys, prefix: o.Prefix, replicas: o.Replicas,
-		self: rand.Text(), lease: LeaseTime, writeTime: writeTimeout,
+		self: rand.Text(), lease: LeaseTime, writeTime: writeTimeout, poll: pollTime,
 	}
 	if db.prefix == "" {
 		db.prefix = "handstamp"

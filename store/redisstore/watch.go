@@ -20,6 +20,9 @@ const (
 	// quietTime is how long a connection that listens may say nothing before it is tested.
 	quietTime = 20 * time.Second
 
+	// pollTime is how often everything is taken for changed while nothing listens.
+	pollTime = time.Minute
+
 	// How long a lost connection is waited for: a moment at first.
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = 5 * time.Second
@@ -41,11 +44,16 @@ func (db *Database) changeIn(message string) (change store.Change, ok bool) {
 }
 
 // Watch implements [store.Watcher]. It has a connection of its own, on which it subscribes to the
-// channel "change" with the prefix of the keys.
+// channel "change" with the prefix of the keys. While it cannot, everything may have changed once a
+// minute.
 func (db *Database) Watch(ctx context.Context, changed func(store.Change)) error {
+	var reported time.Time
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		if db.follow(ctx, changed) {
-			wait = firstRetry // it did listen
+			reported, wait = time.Now(), firstRetry // it did listen
+		} else if time.Since(reported) >= db.poll {
+			changed(store.Change{})
+			reported = time.Now()
 		}
 		select {
 		case <-time.After(wait/2 + mathrand.N(wait)):

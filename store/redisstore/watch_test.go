@@ -20,7 +20,14 @@ func watch(t *testing.T, w store.Watcher) <-chan store.Change {
 	changes := make(chan store.Change, 100)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- w.Watch(ctx, func(c store.Change) { changes <- c }) }()
+	go func() {
+		done <- w.Watch(ctx, func(c store.Change) {
+			select {
+			case changes <- c:
+			case <-ctx.Done():
+			}
+		})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -86,6 +93,14 @@ func TestWatchAfterARestart(t *testing.T) {
 	wantNext(t, changes, store.Change{Owner: ada.ID(), Key: lockedKey.ID()})
 }
 
+// When one replica has refreshed or removed a login, the other one sends the new token, or none.
+func TestAppsSeeEachOthersChanges(t *testing.T) {
+	servers := addresses(servicetest.StartRedis(t))
+	testenv.New(t, testenv.Personality(t, "rotates-strictly")).Apps(
+		open(t, newClient(t, servers), redisstore.Options{}),
+		open(t, newClient(t, servers), redisstore.Options{}))
+}
+
 // What docs/stores.md grants is enough. A user of Redis who may not publish writes all the same.
 func TestPermissions(t *testing.T) {
 	server := servicetest.StartRedis(t)
@@ -100,8 +115,10 @@ func TestPermissions(t *testing.T) {
 			o.Username, o.Password = name, "password"
 			db := open(t, newClient(t, o), redisstore.Options{})
 			s := storeOf(t, db, store.Owner{User: name})
+			db.SetPoll(0)
 			changes := watch(t, db)
-			if name == "follows" {
+			wantNext(t, changes, store.Change{})
+			if name == "mute" { // it cannot follow the changes
 				wantNext(t, changes, store.Change{})
 			}
 			unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)

@@ -65,6 +65,23 @@ func (s *sealedStore) read(
 	return value, revision, nil
 }
 
+// Scan implements [store.Scanner], as far as the inner store does.
+func (s *sealedStore) Scan(
+	ctx context.Context, server string,
+	visit func(key store.Key, value []byte, revision store.Revision),
+) (rest []store.Key, err error) {
+	var sealed []store.Key // whose Get reports why they cannot be opened
+	rest, err = store.Scan(ctx, s.Store, server, func(key store.Key, box []byte, revision store.Revision) {
+		value, err := s.keys.open(key, box)
+		if err != nil {
+			sealed = append(sealed, key)
+			return
+		}
+		visit(key, value, revision)
+	})
+	return append(rest, sealed...), err
+}
+
 // Put implements [store.Store].
 func (s *sealedStore) Put(
 	ctx context.Context, key store.Key, value []byte, revision store.Revision,
@@ -82,6 +99,7 @@ func (s *sealedStore) PutScheduled(
 
 var (
 	_ store.Peeker         = (*sealedStore)(nil)
+	_ store.Scanner        = (*sealedStore)(nil)
 	_ store.SchedulePutter = (*sealedStore)(nil)
 )
 

@@ -47,6 +47,7 @@ func testDamage(t *testing.T, suite Suite) {
 				},
 			} {
 				suite.WriteRaw(t, s, key, raw)
+				wantDamageLeftOut(t, s, key)
 				value, revision, err := s.Get(t.Context(), key)
 				if len(value) > 0 {
 					t.Errorf("Get returned %q", shown(value))

@@ -192,6 +192,11 @@ func testKeys(t *testing.T, suite Suite) {
 	}
 	slices.SortFunc(keys, store.Key.Compare)
 	wantList(t, s, keys...)
+	wantScan(t, s, "", items...)
+	for at := 0; at < len(items); at += 5 {
+		wantScan(t, s, items[at].key.Server, items[at:at+5]...)
+	}
+	wantScan(t, s, "https://c.example")
 }
 
 // Of many who make a value at once, one does.

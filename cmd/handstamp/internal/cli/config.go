@@ -16,6 +16,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/oauth"
+	"github.com/handstamp/handstamp/store"
 )
 
 // config is the configuration file, config.json in the folder for
@@ -42,6 +43,21 @@ type config struct {
 	Profile string `json:"profile"`
 	storeMembers
 	Servers map[string]*serverConfig `json:"servers"`
+
+	aliases map[string]string // by the server of the key; nil until it is asked for
+}
+
+// aliasOf returns the alias of a server, by the server of its key, or "". Of several it is the first.
+func (c *config) aliasOf(server string) string {
+	if c.aliases == nil {
+		c.aliases = make(map[string]string, len(c.Servers))
+		for _, alias := range slices.Backward(slices.Sorted(maps.Keys(c.Servers))) {
+			if k, err := store.NewKey(withScheme(c.Servers[alias].URL), ""); err == nil {
+				c.aliases[k.Server] = alias
+			}
+		}
+	}
+	return c.aliases[server]
 }
 
 // serverConfig is the configuration of one server, under its alias.

@@ -125,7 +125,7 @@ func (m *importServers) take(ctx context.Context, r *importedServer, e mcphost.E
 		if m.conf.Servers == nil {
 			m.conf.Servers = make(map[string]*serverConfig)
 		}
-		m.conf.Servers[r.Name] = s
+		m.conf.Servers[r.Name], m.conf.aliases = s, nil
 		return nil
 	}
 	return m.putAlias(ctx, r.Name, s)

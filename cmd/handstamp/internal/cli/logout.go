@@ -115,11 +115,9 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	if keys, err := c.Store.List(ctx); err == nil {
-		l.forgetFlags(t.profile, keys)
-		if !slices.Contains(keys, t.storeKey()) {
-			l.forgetSettings(t)
-		}
+	l.forgetFlags(ctx, t.profile, c.Store)
+	if keys, err := keysAt(ctx, c.Store, t.key.Server); err == nil && !slices.Contains(keys, t.storeKey()) {
+		l.forgetSettings(t)
 	}
 	out := &logoutOutput{
 		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,

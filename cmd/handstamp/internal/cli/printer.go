@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -119,6 +120,20 @@ func (p *printer) raw(s string) {
 	defer p.mu.Unlock()
 	p.erase()
 	fmt.Fprintln(p.w, s)
+}
+
+// together writes all that write prints with few system calls.
+func (p *printer) together(write func()) {
+	p.mu.Lock()
+	out := p.w
+	buffer := bufio.NewWriterSize(out, 64<<10)
+	p.w = buffer
+	p.mu.Unlock()
+	write()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_ = buffer.Flush() // as for each line, where it fails
+	p.w = out
 }
 
 // progress shows a line that the next one replaces. Where lines cannot be

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -56,10 +57,14 @@ func (a *app) loadFlags(sum string) *shownFlags {
 }
 
 // forgetFlags removes what was noted for a profile, once no stored login has it.
-func (a *app) forgetFlags(profile string, left []store.Key) {
+func (a *app) forgetFlags(ctx context.Context, profile string, in store.Store) {
 	sum := derivedSum(profile, a.baseProfile())
+	if sum == "" || a.dirs == nil {
+		return
+	}
+	left, err := in.List(ctx)
 	same := func(k store.Key) bool { return derivedSum(k.Profile, a.baseProfile()) == sum }
-	if sum == "" || a.dirs == nil || slices.ContainsFunc(left, same) {
+	if err != nil || slices.ContainsFunc(left, same) {
 		return
 	}
 	_ = os.Remove(a.flagsFile(sum))

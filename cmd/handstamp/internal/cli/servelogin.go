@@ -234,11 +234,9 @@ func (b *serveBackend) Logout(ctx context.Context, name string) error {
 		return err
 	}
 	b.mu.Lock()
-	if keys, err := c.Store.List(ctx); err == nil {
-		b.forgetFlags(t.profile, keys)
-		if !slices.Contains(keys, t.storeKey()) {
-			b.forgetSettings(t)
-		}
+	b.forgetFlags(ctx, t.profile, c.Store)
+	if keys, err := keysAt(ctx, c.Store, t.key.Server); err == nil && !slices.Contains(keys, t.storeKey()) {
+		b.forgetSettings(t)
 	}
 	b.mu.Unlock()
 	e := webpage.Event{Server: name, Mark: webpage.Good, Text: "Signed out and deleted here"}

@@ -119,9 +119,13 @@ func (b *serveBackend) list(ctx context.Context) ([]webpage.Server, error) {
 // signed out of since the page is served.
 func (b *serveBackend) selected(all []*entry) []*entry {
 	if len(b.targets) == 0 {
+		listed := make(map[store.Key]bool, len(all))
+		for _, e := range all {
+			listed[e.key()] = true
+		}
 		for _, t := range b.known {
-			key := store.Key{Server: t.key.Server, Profile: t.profile}
-			if !slices.ContainsFunc(all, func(e *entry) bool { return e.key() == key }) {
+			if key := t.storeKey(); !listed[key] {
+				listed[key] = true
 				all = append(all, b.notSignedIn(t))
 			}
 		}

@@ -103,14 +103,21 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 
 // signedInProfiles returns the profiles of the logins at a server.
 func (a *app) signedInProfiles(ctx context.Context, t *target) ([]string, error) {
-	keys, err := a.storedKeys(ctx)
+	credentials, err := a.openStore()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := keysAt(ctx, credentials, t.key.Server)
+	if err != nil {
+		return nil, &failure{kind: kindStore, err: err}
+	}
 	var profiles []string
 	for _, k := range keys {
-		if k.Server == t.key.Server && k.Profile != t.profile {
+		if k.Profile != t.profile {
 			profiles = append(profiles, k.Profile)
 		}
 	}
-	return profiles, err
+	return profiles, nil
 }
 
 // entries reads what is stored for a server, or for all. To these it adds the servers of the
@@ -129,6 +136,7 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 		return nil, err
 	}
 	entries := []*entry{}
+	stored := make(map[[2]string]bool) // by name and profile
 	for _, st := range statuses {
 		key, err := store.NewKey(st.Server, st.Profile)
 		if err != nil {
@@ -137,6 +145,7 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 		t := a.storedTarget(key)
 		if a.global.profile == "" || a.global.profile == t.profile {
 			entries = append(entries, a.newEntry(t, st))
+			stored[[2]string{t.name, st.Profile}] = true
 		}
 	}
 	for _, alias := range slices.Sorted(maps.Keys(a.conf.Servers)) {
@@ -144,8 +153,7 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 		if err != nil {
 			return nil, err
 		}
-		stored := func(e *entry) bool { return e.Name == alias && e.Profile == t.profile }
-		if !slices.ContainsFunc(entries, stored) {
+		if !stored[[2]string{alias, t.profile}] {
 			none := &handstamp.Status{Server: t.url, Profile: t.profile, State: handstamp.StateNone}
 			entries = append(entries, a.newEntry(t, none))
 		}

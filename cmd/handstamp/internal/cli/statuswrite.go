@@ -32,7 +32,7 @@ func (s *statusCommand) write(entries []*entry, single bool) error {
 		s.out.note("", "Run: handstamp login <server>, or see it work first: handstamp demo")
 		return nil
 	}
-	s.writeEntries(entries)
+	s.out.together(func() { s.writeEntries(entries) })
 	return nil
 }
 

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
 )
 
 // storedClient returns a Client for a command whose flags can't tell logins apart: where the
@@ -16,15 +18,18 @@ func (a *app) storedClient(
 	if err != nil || t.named {
 		return c, err
 	}
-	keys, err := c.Store.List(ctx)
-	if err != nil || slices.Contains(keys, t.key) {
-		return c, nil // the client reports the store's error
+	// The usual case needs no list, which takes long where there are many logins.
+	if mayHave(ctx, c.Store, t.key) {
+		return c, nil // which reports the store's error
+	}
+	keys, err := keysAt(ctx, c.Store, t.key.Server)
+	if err != nil {
+		return c, nil
 	}
 	others := a.otherProfiles(t)
 	var profiles []string
 	for _, k := range keys {
-		if k.Server == t.key.Server && derivedSum(k.Profile, a.baseProfile()) != "" &&
-			!slices.Contains(others, k.Profile) {
+		if derivedSum(k.Profile, a.baseProfile()) != "" && !slices.Contains(others, k.Profile) {
 			profiles = append(profiles, k.Profile)
 		}
 	}
@@ -38,6 +43,25 @@ func (a *app) storedClient(
 		return nil, a.severalLogins(t, profiles)
 	}
 	return c, nil
+}
+
+// mayHave reports whether there is anything under a key, damaged or not.
+func mayHave(ctx context.Context, in store.Store, key store.Key) bool {
+	get := in.Get
+	if p, ok := in.(store.Peeker); ok {
+		get = p.Peek // the one who uses it repairs it, and reports that
+	}
+	_, _, err := get(ctx, key)
+	return !errors.Is(err, store.ErrNotFound)
+}
+
+// keysAt returns the keys of the logins at a server, sorted.
+func keysAt(ctx context.Context, in store.Store, server string) ([]store.Key, error) {
+	var keys []store.Key
+	rest, err := store.Scan(ctx, in, server, func(key store.Key, _ []byte, _ store.Revision) {
+		keys = append(keys, key)
+	})
+	return slices.SortedFunc(slices.Values(append(keys, rest...)), store.Key.Compare), err
 }
 
 // setStored gives a target the profile of a stored login, with its flags if it is a derived one.

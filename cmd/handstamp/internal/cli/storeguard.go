@@ -81,6 +81,14 @@ func (g *guardedStore) Peek(
 	return g.Get(ctx, key)
 }
 
+// Scan implements [store.Scanner], as far as the store does.
+func (g *guardedStore) Scan(
+	ctx context.Context, server string,
+	visit func(key store.Key, value []byte, revision store.Revision),
+) ([]store.Key, error) {
+	return store.Scan(ctx, g.Store, server, visit)
+}
+
 // Put implements [store.Store].
 func (g *guardedStore) Put(
 	ctx context.Context, key store.Key, value []byte, revision store.Revision,

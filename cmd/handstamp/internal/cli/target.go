@@ -162,13 +162,8 @@ func (a *app) server(arg string) (*target, error) {
 
 // alias returns the configured name of a server and its configuration, or "".
 func (a *app) alias(server string) (string, *serverConfig) {
-	for _, alias := range slices.Sorted(maps.Keys(a.conf.Servers)) {
-		s := a.conf.Servers[alias]
-		if k, err := store.NewKey(withScheme(s.URL), ""); err == nil && k.Server == server {
-			return alias, s
-		}
-	}
-	return "", nil
+	alias := a.conf.aliasOf(server)
+	return alias, a.conf.Servers[alias]
 }
 
 // storedTarget returns the target of a stored credential.

@@ -1,0 +1,131 @@
+package handstamp_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	gotoken "go/token"
+	"log/slog"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
+)
+
+func TestAuditRecords(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	var log bytes.Buffer
+	session := func() *handstamp.Client {
+		c := w.Session()
+		c.Audit = slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelInfo})
+		return c
+	}
+	w.MustLogin(session())
+	w.Expire()
+	w.MustCall(session())
+	if _, err := session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.MustLogin(session())
+	w.Lab.RevokeFamilies()
+	w.Expire()
+	c := session()
+	c.LoginPolicy = handstamp.LoginNever
+	testenv.WantKind(t, w.Call(c), handstamp.ErrLoginRequired)
+	// A login that the user does not complete.
+	c = session()
+	c.Prompt = handstamp.Prompt{Authorize: func(_ context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+		return url.Values{"error": {"access_denied"}, "state": {r.State}, "iss": {r.Issuer}}, nil
+	}}
+	testenv.WantKind(t, w.Login(c), handstamp.ErrDenied)
+
+	var got []string
+	for line := range strings.Lines(log.String()) {
+		var r map[string]any
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r[handstamp.AuditServer] != w.Lab.MCPURL() || r[handstamp.AuditProfile] != "default" || r["level"] != "INFO" {
+			t.Errorf("record without its server: %s", line)
+		}
+		text := fmt.Sprint(r["msg"], " ", r[handstamp.AuditOutcome])
+		for _, name := range []string{handstamp.AuditRotated, handstamp.AuditRevoked} {
+			if r[name] == true {
+				text += " " + name
+			}
+		}
+		got = append(got, text)
+	}
+	want := []string{
+		"registration registered", "login signed_in", "refresh refreshed rotated", "logout signed_out revoked",
+		"registration registered", "login signed_in", "refresh ended",
+		"registration registered", "login denied", // with another redirect URI
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("records:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, secret := range w.Lab.Secrets() {
+		if strings.Contains(log.String(), secret) {
+			t.Error("the log has a secret")
+		}
+	}
+}
+
+// A handler that panics loses no login.
+func TestAuditPanics(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	c := w.Session()
+	c.Audit = panicHandler{slog.DiscardHandler}
+	w.MustLogin(c)
+	w.Expire()
+	c = w.Session()
+	c.Audit = panicHandler{slog.DiscardHandler}
+	w.MustCall(c)
+}
+
+type panicHandler struct{ slog.Handler }
+
+func (panicHandler) Enabled(context.Context, slog.Level) bool { panic("no") }
+
+// TestAuditNamesAreDocumented holds the table in the docs to the constants.
+func TestAuditNamesAreDocumented(t *testing.T) {
+	page, err := os.ReadFile("docs/observe.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range constantsOf(t, "audit.go") {
+		if !bytes.Contains(page, []byte("| `"+value+"` |")) {
+			t.Errorf("docs/observe.md has no row for %q (%s)", value, name)
+		}
+	}
+}
+
+// constantsOf returns the exported text constants of a file.
+func constantsOf(t *testing.T, file string) map[string]string {
+	t.Helper()
+	parsed, err := parser.ParseFile(gotoken.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]string)
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 || !spec.Names[0].IsExported() {
+			return true
+		}
+		if lit, ok := spec.Values[0].(*ast.BasicLit); ok && lit.Kind == gotoken.STRING {
+			all[spec.Names[0].Name], _ = strconv.Unquote(lit.Value)
+		}
+		return true
+	})
+	return all
+}

@@ -1,0 +1,86 @@
+package hosted_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/hosted"
+	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
+)
+
+// sessionCookie returns the id of the application's session; who the user is follows from it.
+func sessionCookie(r *http.Request) string {
+	cookie, err := r.Cookie("session")
+	if err != nil {
+		return ""
+	}
+	return cookie.Value
+}
+
+// A web application whose users connect an MCP server.
+func Example() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	mux := http.NewServeMux()
+	site := httptest.NewServer(mux)
+	defer site.Close()
+
+	app := &hosted.App{
+		Database:    new(store.MemoryDatabase), // of pgstore or redisstore
+		CallbackURL: site.URL + "/oauth/callback",
+		Configure:   func(_ store.Owner, c *handstamp.Client) { c.ClientName = "Example" },
+	}
+	defer app.Close(context.Background())
+	ada := store.Owner{Tenant: "acme", User: "ada"} // from the application's session
+
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "session", Value: "a-random-id", SameSite: http.SameSiteLaxMode, HttpOnly: true})
+		fmt.Fprint(w, "a page with a button")
+	})
+	mux.HandleFunc("POST /connect", func(w http.ResponseWriter, r *http.Request) {
+		login, err := app.Begin(r.Context(), ada, server.MCPURL(),
+			hosted.BeginOptions{Session: sessionCookie(r), ReturnTo: "/servers"})
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		http.Redirect(w, r, login.URL, http.StatusSeeOther)
+	})
+	mux.Handle("GET /oauth/callback", app.Callback(sessionCookie, nil))
+	mux.HandleFunc("GET /servers", func(w http.ResponseWriter, r *http.Request) {
+		all, err := app.Connections(r.Context(), ada)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		for _, c := range all {
+			fmt.Println("connected:", c.State)
+		}
+	})
+
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar} // of a user, who consents
+	for _, visit := range []func() (*http.Response, error){
+		func() (*http.Response, error) { return browser.Get(site.URL) },
+		func() (*http.Response, error) { return browser.PostForm(site.URL+"/connect", nil) },
+	} {
+		resp, err := visit()
+		if err != nil {
+			log.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	// Output: connected: valid
+}
