@@ -45,7 +45,7 @@ var (
 	}
 	commandModules = slices.Concat(fileModules, libraryModules, keyringModules,
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/inconshreveable/mousetrap", "golang.org/x/term",
-			"rsc.io/qr", "filippo.io/age", "filippo.io/hpke", "golang.org/x/crypto"}, parserModules)
+			"rsc.io/qr", "filippo.io/age", "filippo.io/hpke", "golang.org/x/crypto"}, parserModules, postgresModules)
 	parserModules = []string{"github.com/tailscale/hujson", "github.com/pelletier/go-toml/v2", "go.yaml.in/yaml/v3"}
 )
 
@@ -116,7 +116,7 @@ var layers = map[string]layer{
 	"conformance/given":              {},
 	"conformance/client":             {ours: []string{"", "clientkey", "conformance/given", "secret", "store"}, modules: slices.Concat(sdkModules, libraryModules)},
 	"conformance/host":               {ours: []string{"conformance/given"}, modules: sdkModules},
-	"cmd/handstamp/internal/cli":     {ours: []string{"", "bridge", "clientdocument", "clientkey", "cmd/handstamp/internal/mcphost", "cmd/handstamp/internal/splice", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/shellword", "internal/webpage", "lab", "lab/suite", "secret", "store", "store/filestore", "store/keyringstore", "store/sealed"}, modules: commandModules},
+	"cmd/handstamp/internal/cli":     {ours: []string{"", "bridge", "clientdocument", "clientkey", "cmd/handstamp/internal/mcphost", "cmd/handstamp/internal/service", "cmd/handstamp/internal/splice", "hosted", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/shellword", "internal/webpage", "lab", "lab/suite", "secret", "store", "store/filestore", "store/keyringstore", "store/pgstore", "store/sealed"}, modules: commandModules},
 	"examples":                       {},
 	"examples/gosdk":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
 	"examples/hosted":                {ours: []string{"", "hosted", "store", "store/pgstore", "store/sealed"}, modules: slices.Concat(sdkModules, postgresModules, libraryModules)},
@@ -133,6 +133,7 @@ var layers = map[string]layer{
 	"tools/recordings":               {},
 	"tools/suites":                   {},
 	"cmd/handstamp":                  {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
+	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
 	"cmd/handstamp/internal/splice":  {modules: parserModules},
 	"cmd/handstamp/internal/mcphost": {ours: []string{"cmd/handstamp/internal/splice", "internal/mcpremote"}, modules: slices.Concat(fileModules, parserModules)},
 }

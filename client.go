@@ -171,7 +171,7 @@ type Client struct {
 
 	// Audit receives a record, at level Info, for each login, refresh, logout and registration,
 	// whatever its result: the constants Audit… are the messages and the names of the attributes,
-	// and stay. No record has a secret. A handler that is slow delays what it is told. Nil: none.
+	// and stay. No record has a secret. A handler that is slow delays what it records. Nil: none.
 	Audit slog.Handler
 
 	once sync.Once
@@ -179,9 +179,10 @@ type Client struct {
 	// Client signs users in.
 	identityProvider bool
 
-	mu        sync.Mutex // guards sessions, providers and closed
+	mu        sync.Mutex // guards sessions, spelled, providers and closed
 	sessions  map[store.Key]*session
-	providers map[string]*Client // by issuer
+	spelled   map[string]*session // the same, by the URL that each was made for: found without parsing
+	providers map[string]*Client  // by issuer
 	closed    bool
 	running   sync.WaitGroup // flights that Close waits for
 }
@@ -208,7 +209,7 @@ func (c *Client) init() {
 			c.BaseTransport = c.defaultTransport()
 		}
 		c.ClientName = cmp.Or(c.ClientName, "Handstamp")
-		c.sessions = make(map[store.Key]*session)
+		c.sessions, c.spelled = make(map[store.Key]*session), make(map[string]*session)
 	})
 }
 

@@ -94,3 +94,24 @@ func TestHostsNamedByTheUser(t *testing.T) {
 		t.Error("nothing is named")
 	}
 }
+
+// A URL is looked at once: later calls find its session without reading it again.
+func TestSessionIsFoundWithoutParsing(t *testing.T) {
+	c := &Client{}
+	const server = "https://mcp.example.com/mcp"
+	first, err := c.session(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	allocations := testing.AllocsPerRun(100, func() {
+		if s, err := c.session(server); s != first || err != nil {
+			t.Error("another session", err)
+		}
+	})
+	if allocations > 0 {
+		t.Errorf("%.0f allocations", allocations)
+	}
+	if s, err := c.session("https://MCP.example.com:443/mcp/"); s != first || err != nil {
+		t.Error("the same server has another session", err)
+	}
+}

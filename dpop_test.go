@@ -144,6 +144,39 @@ func TestDPoPTokenIsNotHandedOutBare(t *testing.T) {
 	}
 }
 
+// Who sends requests with SetHeaders passes on the nonces of the responses.
+func TestDPoPNonceOfAnothersRequest(t *testing.T) {
+	w := testenv.New(t, lab.Habits{
+		DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ResourceNonce: 2, QuietNonce: true}})
+	c := w.Session()
+	w.MustLogin(c)
+	token, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	statuses := make(map[int]int)
+	for range 6 {
+		req, err := http.NewRequest(http.MethodPost, w.Lab.MCPURL(), http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := token.SetHeaders(req); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		token.KeepNonce(resp)
+		statuses[resp.StatusCode]++
+	}
+	if statuses[http.StatusUnauthorized] == 0 || statuses[http.StatusUnauthorized] > 3 {
+		t.Errorf("statuses %v: each nonce is wanted once", statuses)
+	}
+	(&handstamp.Token{}).KeepNonce(&http.Response{})
+}
+
 // A login as the session is configured: of bound tokens, or of others.
 func TestDPoPModeOfLaterSession(t *testing.T) {
 	for name, modes := range map[string][2]handstamp.DPoPMode{

@@ -34,9 +34,11 @@ type LoginStep struct {
 //
 // The application has to make sure that the response comes from the browser of the user who began
 // the login, by something in the session of both: or an attacker could have a user complete the
-// attacker's login, and use the attacker's account from then on. Package hosted does that, and keeps
-// the step, for applications with a database.
-func (c *Client) BeginLogin(ctx context.Context, serverURL string, o LoginOptions) (*LoginStep, error) {
+// attacker's login, and use the attacker's account from then on. Package hosted does that, and
+// keeps the step, for applications with a database.
+func (c *Client) BeginLogin(
+	ctx context.Context, serverURL string, o LoginOptions,
+) (*LoginStep, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
 		return nil, err
@@ -62,9 +64,12 @@ func (c *Client) BeginLogin(ctx context.Context, serverURL string, o LoginOption
 // rejected something that can be left out, the user is sent there once more. An error response of
 // the server is [ErrDenied], with [Error.Code]. The end of ctx does not end a login whose code may
 // have been sent.
-func (c *Client) CompleteLogin(ctx context.Context, suspended secret.String, response url.Values) (*LoginStep, error) {
+func (c *Client) CompleteLogin(
+	ctx context.Context, suspended secret.String, response url.Values,
+) (*LoginStep, error) {
 	saved, err := record.Decode([]byte(suspended.Reveal()))
-	if err != nil || saved.Suspended == nil || len(saved.Clients) != 1 || saved.AuthorizationServer == nil {
+	if err != nil || saved.Suspended == nil || len(saved.Clients) != 1 ||
+		saved.AuthorizationServer == nil {
 		return nil, &Error{Kind: ErrInvalidConfig, Message: "this is not a suspended login"}
 	}
 	s, err := c.session(saved.ServerURL)
@@ -72,7 +77,8 @@ func (c *Client) CompleteLogin(ctx context.Context, suspended secret.String, res
 		return nil, err
 	}
 	if s.records.key != saved.Key {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: saved.ServerURL, Message: "the suspended login is of another profile"}
+		return nil, &Error{Kind: ErrInvalidConfig, Server: saved.ServerURL,
+			Message: "the suspended login is of another profile"}
 	}
 	req := loginRequest{interactive: true, byUser: true, force: true, suspends: true, since: time.Now()}
 	waits := 0
@@ -94,7 +100,8 @@ func (s *session) step(
 	defer s.config.running.Done()
 	ctx, cancel := awake.WithTimeout(ctx, s.config.LoginTimeout, errLoginTimeout)
 	defer cancel()
-	unlock, rec, err := s.logins.lock(ctx, store.LockLogin, req, func(*record.Record) bool { return false })
+	never := func(*record.Record) bool { return false }
+	unlock, rec, err := s.logins.lock(ctx, store.LockLogin, req, never)
 	if err != nil {
 		return nil, s.logins.endError(ctx, err)
 	}
@@ -145,7 +152,8 @@ func (w *suspension) step() (*LoginStep, error) {
 	l, r := w.flow, w.request
 	client := *l.clients.client
 	// The form of authentication that a pushed request has shown to be right.
-	if form := l.clients.authMethod.authForm; form.method != client.Method || form.formID != client.FormID || form.forEndpoint {
+	form := l.clients.authMethod.authForm
+	if form.method != client.Method || form.formID != client.FormID || form.forEndpoint {
 		form.learn(&client)
 		client.Proven = l.clients.client.Proven
 	}
@@ -153,11 +161,14 @@ func (w *suspension) step() (*LoginStep, error) {
 	saved := &record.Record{
 		Key: l.records.key, ServerURL: l.serverURL, Clients: []*record.Client{&client},
 		AuthorizationServer: &record.AuthorizationServer{
-			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, PrivateNetwork: l.server.privateNetwork.Load(),
+			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw,
+			PrivateNetwork: l.server.privateNetwork.Load(),
 		},
 		Suspended: &record.SuspendedLogin{
-			At: time.Now().UTC(), State: secret.String(r.State), Issuer: r.issuer, Nonce: l.nonce, Verifier: r.pkce.Verifier,
-			RedirectURI: r.RedirectURI, Scope: l.scope, Fallback: l.plan.fallback, Resource: l.plan.resource,
+			At: time.Now().UTC(), State: secret.String(r.State), Issuer: r.issuer, Nonce: l.nonce,
+			Verifier:    r.pkce.Verifier,
+			RedirectURI: r.RedirectURI, Scope: l.scope, Fallback: l.plan.fallback,
+			Resource:  l.plan.resource,
 			ACRValues: l.plan.acrValues, MaxAge: l.plan.maxAge, Forced: l.forced,
 			Proofs: l.plan.proofs, ProofAlgorithms: l.plan.algs,
 			Attempts: l.attempts, Requests: l.requests,
@@ -171,7 +182,8 @@ func (w *suspension) step() (*LoginStep, error) {
 	if err != nil {
 		return nil, l.errs.from(err)
 	}
-	return &LoginStep{Request: r.AuthorizationRequest, Suspended: secret.String(encoded)}, nil
+	step := &LoginStep{Request: r.AuthorizationRequest, Suspended: secret.String(encoded)}
+	return step, nil
 }
 
 // continueLocked continues a suspended login, and reports how it ended as loginLocked does.
@@ -180,7 +192,9 @@ func (l *logins) continueLocked(
 ) (*cachedToken, error) {
 	flow, request, err := l.restore(ctx, rec, saved)
 	if err == nil {
-		rec, err = flow.run(ctx, func(ctx context.Context) error { return flow.responded(ctx, request, response) })
+		rec, err = flow.run(ctx, func(ctx context.Context) error {
+			return flow.responded(ctx, request, response)
+		})
 	}
 	if _, ok := errtype.As[*suspension](err); ok {
 		return nil, err
@@ -189,7 +203,9 @@ func (l *logins) continueLocked(
 }
 
 // restore returns the flow of a suspended login as it was, with the record as it is now.
-func (l *logins) restore(ctx context.Context, rec, saved *record.Record) (*loginFlow, *codeRequest, error) {
+func (l *logins) restore(
+	ctx context.Context, rec, saved *record.Record,
+) (*loginFlow, *codeRequest, error) {
 	was := saved.Suspended
 	if saved.AuthorizationServer.PrivateNetwork {
 		l.server.privateNetwork.Store(true)
@@ -202,7 +218,8 @@ func (l *logins) restore(ctx context.Context, rec, saved *record.Record) (*login
 		credential: l.credential, rec: rec, byUser: true, forced: was.Forced, suspends: true,
 		scope: was.Scope, nonce: was.Nonce, attempts: was.Attempts - 1, requests: was.Requests,
 		plan: &loginPlan{
-			server: server, resource: was.Resource, fallback: was.Fallback, acrValues: was.ACRValues, maxAge: was.MaxAge,
+			server: server, resource: was.Resource, fallback: was.Fallback,
+			acrValues: was.ACRValues, maxAge: was.MaxAge,
 			proofs: was.Proofs, algs: was.ProofAlgorithms,
 		},
 	}
@@ -214,13 +231,15 @@ func (l *logins) restore(ctx context.Context, rec, saved *record.Record) (*login
 	flow.callback.redirectURI, flow.browserOpened = was.RedirectURI, true
 	clients := flow.clients
 	clients.client = l.config.withConfiguredSecret(saved.Clients[0])
-	clients.clientProbed, clients.justRegistered, clients.unknownClientID = true, was.Registered, was.UnknownClientID
+	clients.clientProbed, clients.justRegistered = true, was.Registered
+	clients.unknownClientID = was.UnknownClientID
 	if err := clients.chooseMethod(); err != nil {
 		return nil, nil, err
 	}
 	return flow, &codeRequest{
 		AuthorizationRequest: AuthorizationRequest{
-			ServerURL: l.serverURL, Issuer: server.Issuer, RedirectURI: was.RedirectURI, State: was.State.Reveal(), Scope: was.Scope,
+			ServerURL: l.serverURL, Issuer: server.Issuer, RedirectURI: was.RedirectURI,
+			State: was.State.Reveal(), Scope: was.Scope,
 		},
 		pkce: oauth.PKCE{Verifier: was.Verifier}, issuer: was.Issuer,
 	}, nil
@@ -248,7 +267,8 @@ func (l *loginFlow) responded(ctx context.Context, r *codeRequest, response url.
 	switch {
 	case errors.Is(err, oauth.ErrStateMismatch):
 		return protocolError(l.serverURL, err)
-	case errors.As(err, &rejected) && rejected.Class() == oauth.ClassClient && l.clients.shared() != nil:
+	case errors.As(err, &rejected) && rejected.Class() == oauth.ClassClient &&
+		l.clients.shared() != nil:
 		// A user can make this up, and the client is that of all. If it is true, the next login
 		// finds out by a request of its own.
 		return &Error{Kind: ErrClientRejected, Server: l.serverURL, Code: rejected.Code, Err: err,

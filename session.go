@@ -67,6 +67,12 @@ func (s *session) closeIdle() {
 // session returns the session of a server, the same for equal URLs.
 func (c *Client) session(serverURL string) (*session, error) {
 	c.init()
+	c.mu.Lock()
+	s := c.spelled[serverURL]
+	c.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
 	u, err := parseServerURL(serverURL, c.InsecureAllowHTTP)
 	if err != nil {
 		return nil, err
@@ -114,8 +120,8 @@ func (c *Client) session(serverURL string) (*session, error) {
 		schedule: config.schedule,
 	}
 	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: shared.events}
-	s := newSession(shared)
-	c.sessions[key] = s
+	s = newSession(shared)
+	c.sessions[key], c.spelled[serverURL] = s, s
 	return s, nil
 }
 

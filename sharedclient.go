@@ -12,8 +12,8 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// maxSharedScopes bounds the scopes of a registration that is shared: beyond it, what a server names
-// is no longer added.
+// maxSharedScopes bounds the scopes of a registration that is shared: beyond it, what a server
+// names is no longer added.
 const maxSharedScopes = 64
 
 // shared returns the records of the registrations that the Client shares with others, nil if each
@@ -64,8 +64,9 @@ func (l *loginClients) fromShared(rec *record.Record) *record.Client {
 	return copied
 }
 
-// usersCopy returns a shared client as it is in the record of a user, whose grant is bound to it. It
-// has nothing with which the registration could be changed or deleted: that would be for all users.
+// usersCopy returns a shared client as it is in the record of a user, whose grant is bound to it.
+// It has nothing with which the registration could be changed or deleted: that would be for all
+// users.
 func usersCopy(c *record.Client) *record.Client {
 	copied := *c
 	copied.RegistrationAccessToken, copied.RegistrationClientURI, copied.ScopeRequested = "", "", ""
@@ -80,8 +81,8 @@ func (l *loginClients) covers(c *record.Client) bool {
 	return len(missing) == 0 || len(registered) == 0 || len(registered)+len(missing) > maxSharedScopes
 }
 
-// registrationScopes returns the scopes to register for: those of the login, and those that a shared
-// registration had before.
+// registrationScopes returns the scopes to register for: those of the login, and those that a
+// shared registration had before.
 func (l *loginClients) registrationScopes() []string {
 	scopes := strings.Fields(l.scope)
 	return append(scopes, oauth.Without(l.sharedScopes, scopes)...)
@@ -155,15 +156,16 @@ func (l *loginClients) shareLearned(ctx context.Context) {
 // errNothingLearned ends an update that would change nothing.
 var errNothingLearned = errors.New("handstamp: nothing was learned")
 
-// rejectShared marks the shared client as one that the server no longer knows, where this user's is a
-// copy of it.
+// rejectShared marks the shared client as one that the server no longer knows, where this user's
+// is a copy of it.
 func (l *loginClients) rejectShared(ctx context.Context, reject func(*record.Record) error) error {
 	shared := l.shared()
 	if shared == nil {
 		return nil
 	}
 	rec, err := shared.load(ctx)
-	if err == nil && slices.ContainsFunc(rec.Clients, func(c *record.Client) bool { return c.ID == l.unknownClientID }) {
+	known := func(c *record.Client) bool { return c.ID == l.unknownClientID }
+	if err == nil && slices.ContainsFunc(rec.Clients, known) {
 		_, err = shared.update(ctx, rec, reject)
 	}
 	return err

@@ -48,6 +48,15 @@ func (t *Token) SetHeaders(req *http.Request) error {
 	return t.cached.prove(req)
 }
 
+// KeepNonce keeps the nonce of a response to a request that the token was on, for the proofs that
+// [Token.SetHeaders] makes from then on (RFC 9449, section 8.2). It reads resp.Request and the
+// header, and does nothing where there is no nonce or the token is bound to no key.
+func (t *Token) KeepNonce(resp *http.Response) {
+	if t.cached != nil && resp.Request != nil {
+		t.cached.noteNonce(resp.Request, resp)
+	}
+}
+
 // Format implements fmt.Formatter: the value is not seen, whatever the verb and
 // whatever the Token is a part of.
 func (t Token) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "%+v", plainToken(t)) }

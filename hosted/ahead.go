@@ -92,7 +92,8 @@ type aheadWorker struct {
 	total    int                  // of them
 	paused   map[string]time.Time // issuers that are left alone, and until when
 	claiming bool                 // a claim is under way
-	nextLook time.Time            // when to claim again
+	nextLook time.Time            // when to claim again, if there is little left to begin
+	lastLook time.Time            // when it was claimed last
 
 	refreshed chan refreshed
 	claimed   chan []store.Claim
@@ -127,8 +128,13 @@ func (w *aheadWorker) run(ctx context.Context) {
 
 // wait returns how long there is nothing to do unless something ends.
 func (w *aheadWorker) wait() time.Duration {
-	if w.claiming || len(w.queue) >= w.AtOnce {
+	switch {
+	case w.claiming:
 		return time.Hour
+	case len(w.queue) >= w.AtOnce*prefetch:
+		return time.Hour
+	case len(w.queue) >= w.AtOnce:
+		return time.Until(w.lastLook.Add(idleTime))
 	}
 	return time.Until(w.nextLook)
 }
@@ -146,14 +152,21 @@ func (w *aheadWorker) begin(ctx context.Context) {
 	})
 }
 
-// claim claims more, if there is little left to begin.
+// claim claims more, if there is little left to begin. Otherwise it looks now and then, since what
+// is left may be for slow issuers alone.
 func (w *aheadWorker) claim(ctx context.Context) {
 	now := time.Now()
-	if w.claiming || len(w.queue) >= w.AtOnce || now.Before(w.nextLook) {
+	look := w.nextLook
+	if len(w.queue) >= w.AtOnce {
+		look = w.lastLook.Add(idleTime)
+	}
+	room := w.AtOnce*prefetch - len(w.queue)
+	if w.claiming || now.Before(look) || room <= 0 {
 		return
 	}
+	w.lastLook = now
 	o := store.ClaimOptions{
-		Max: w.AtOnce * prefetch, PerGroup: w.PerIssuer * prefetch, Taken: make(map[string]int),
+		Max: room, PerGroup: w.PerIssuer * prefetch, Taken: make(map[string]int),
 		For: claimTime, UsedWithin: w.UsedWithin,
 	}
 	for _, c := range w.queue {

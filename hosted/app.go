@@ -1,14 +1,17 @@
 // Package hosted signs the users of an application in to MCP servers, where the application runs as
 // any number of replicas and its users are many.
 //
-//	app := &hosted.App{Database: db, CallbackURL: "https://app.example.com/oauth/callback"} // of pgstore or redisstore
+//	app := &hosted.App{
+//		Database:    db, // of pgstore or redisstore
+//		CallbackURL: "https://app.example.com/oauth/callback",
+//	}
 //
-//	login, err := app.Begin(ctx, owner, "https://mcp.example.com/mcp", hosted.BeginOptions{Session: session})
+//	login, err := app.Begin(ctx, owner, serverURL, hosted.BeginOptions{Session: session})
 //	http.Redirect(w, r, login.URL, http.StatusSeeOther) // to the authorization server, and back to:
 //	mux.Handle("GET /oauth/callback", app.Callback(sessionOf, nil)) // on every replica
 //
 //	client, err := app.Client(owner) // from then on
-//	httpClient := client.HTTPClient("https://mcp.example.com/mcp")
+//	httpClient := client.HTTPClient(serverURL)
 package hosted
 
 import (
@@ -31,8 +34,8 @@ import (
 // methods are safe for concurrent use. Several Apps, in any number of replicas, share a Database.
 //
 // Beside what the users have, the Database keeps what the application has: logins that wait for
-// their users, and clients that were registered. The owner of these is a user of the App's own, whose
-// name is reserved: it begins with "handstamp:".
+// their users, and clients that were registered. The owner of these is a user of the App's own,
+// whose name is reserved: it begins with "handstamp:".
 type App struct {
 	// Database keeps what the users have. If it is a [store.Watcher], as pgstore's is, a Client whose
 	// login another replica has refreshed or removed reads it before its next request. Nil: in
@@ -147,8 +150,8 @@ func (a *App) database() store.Database {
 	return a.Database
 }
 
-// Connections returns the status of every server that a user has signed in to, ordered by server. It
-// sends no request to any of them.
+// Connections returns the status of every server that a user has signed in to, ordered by server.
+// It sends no request to any of them.
 func (a *App) Connections(ctx context.Context, o store.Owner) ([]*handstamp.Status, error) {
 	c, err := a.Client(o)
 	if err != nil {
@@ -159,7 +162,9 @@ func (a *App) Connections(ctx context.Context, o store.Owner) ([]*handstamp.Stat
 
 // Disconnect revokes a user's tokens at a server's authorization server, and forgets them. See
 // [handstamp.Client.Logout]. The client that the users have in common stays.
-func (a *App) Disconnect(ctx context.Context, o store.Owner, serverURL string) (*handstamp.LogoutResult, error) {
+func (a *App) Disconnect(
+	ctx context.Context, o store.Owner, serverURL string,
+) (*handstamp.LogoutResult, error) {
 	c, err := a.Client(o)
 	if err != nil {
 		return nil, err
@@ -168,10 +173,12 @@ func (a *App) Disconnect(ctx context.Context, o store.Owner, serverURL string) (
 }
 
 // ClientDocument returns a handler of the client ID metadata document with which the application
-// introduces itself, in place of registrations, and of the JWK set, if the document has a jwks_uri.
-// The redirect URI is CallbackURL, unless the document has others. Configure has to give the Clients
-// the same: ClientMetadataURL is the document's ClientID, and Key one of the keys.
-func (a *App) ClientDocument(d clientdocument.Document, keys ...*clientkey.Key) (http.Handler, error) {
+// introduces itself, in place of registrations, and of the JWK set, if the document has a
+// jwks_uri. The redirect URI is CallbackURL, unless the document has others. Configure has to give
+// the Clients the same: ClientMetadataURL is the document's ClientID, and Key one of the keys.
+func (a *App) ClientDocument(
+	d clientdocument.Document, keys ...*clientkey.Key,
+) (http.Handler, error) {
 	if len(d.RedirectURIs) == 0 {
 		d.RedirectURIs = []string{a.CallbackURL}
 	}

@@ -43,7 +43,9 @@ type Login struct {
 // number of logins may wait at once.
 //
 // The errors are those of [handstamp.Client.BeginLogin].
-func (a *App) Begin(ctx context.Context, o store.Owner, serverURL string, b BeginOptions) (*Login, error) {
+func (a *App) Begin(
+	ctx context.Context, o store.Owner, serverURL string, b BeginOptions,
+) (*Login, error) {
 	if b.Session == "" {
 		return nil, errors.New("hosted: a login needs a value of the user's session")
 	}
@@ -55,7 +57,8 @@ func (a *App) Begin(ctx context.Context, o store.Owner, serverURL string, b Begi
 	if err != nil {
 		return nil, err
 	}
-	step, err := c.BeginLogin(ctx, serverURL, handstamp.LoginOptions{Force: b.Force, Scopes: b.Scopes})
+	options := handstamp.LoginOptions{Force: b.Force, Scopes: b.Scopes}
+	step, err := c.BeginLogin(ctx, serverURL, options)
 	if err != nil {
 		return nil, err
 	}
@@ -67,15 +70,18 @@ func (a *App) Begin(ctx context.Context, o store.Owner, serverURL string, b Begi
 		return nil, err
 	}
 	a.sweepOld(s)
-	p := pending{Tenant: o.Tenant, User: o.User, Server: serverURL, ReturnTo: returnTo, Session: hashOf(b.Session)}
+	p := pending{
+		Tenant: o.Tenant, User: o.User,
+		Server: serverURL, ReturnTo: returnTo, Session: hashOf(b.Session),
+	}
 	if err := a.suspend(ctx, p, step); err != nil {
 		return nil, err
 	}
 	return &Login{URL: step.Request.URL}, nil
 }
 
-// isPath reports whether a browser stays at the application with a URL: browsers read a backslash as
-// a slash, and leave out control characters.
+// isPath reports whether a browser stays at the application with a URL: browsers read a backslash
+// as a slash, and leave out control characters.
 func isPath(s string) bool {
 	odd := func(r rune) bool { return r == '\\' || r < ' ' || r == 0x7f }
 	return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//") && !strings.ContainsFunc(s, odd)

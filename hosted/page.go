@@ -32,7 +32,8 @@ func writePage(w http.ResponseWriter, status int, returnTo string, err error) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy",
-		"default-src 'none'; style-src "+pagestyle.Hash(pagestyle.Base)+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		"default-src 'none'; style-src "+pagestyle.Hash(pagestyle.Base)+
+			"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = page.Execute(w, struct {

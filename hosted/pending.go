@@ -24,7 +24,8 @@ const pendingLife = 10 * time.Minute
 var (
 	// ErrNoPendingLogin: no login waits for this callback. It was completed before, or begun more
 	// than ten minutes ago, or the callback is none of this application's.
-	ErrNoPendingLogin = errors.New("no sign-in is waiting for this page; go back to the application and start again")
+	ErrNoPendingLogin = errors.New("no sign-in is waiting for this page; " +
+		"go back to the application and start again")
 
 	// ErrOtherSession: the login was begun in another session. An attacker may have sent the user
 	// here, to have them use an account that is not theirs; or the user has signed out meanwhile, or
@@ -68,8 +69,8 @@ func (a *App) clientsOwner(o store.Owner) store.Owner {
 	return store.Owner{User: clientsUser}
 }
 
-// pendingStore returns where the logins wait: those of all tenants, since a callback has nothing but
-// its state.
+// pendingStore returns where the logins wait: those of all tenants, since a callback has nothing
+// but its state.
 func (a *App) pendingStore() (store.Store, error) {
 	return a.database().Store(store.Owner{User: pendingUser})
 }
@@ -82,7 +83,10 @@ const pendingServer = "https://login.invalid/"
 // the state: who can list the keys cannot complete logins.
 func pendingKey(state string, period int64) store.Key {
 	sum := sha256.Sum256([]byte(state))
-	return store.Key{Server: pendingServer + strconv.FormatInt(period, 10), Profile: hex.EncodeToString(sum[:])}
+	return store.Key{
+		Server:  pendingServer + strconv.FormatInt(period, 10),
+		Profile: hex.EncodeToString(sum[:]),
+	}
 }
 
 // periodOf returns the period that a time is in.
@@ -139,8 +143,8 @@ func (a *App) take(ctx context.Context, state, session string) (*pending, error)
 	return p, err
 }
 
-// find reads the login of a state. It was begun in this period or the one before; in the next, if the
-// clock of another replica is ahead.
+// find reads the login of a state. It was begun in this period or the one before; in the next, if
+// the clock of another replica is ahead.
 func find(ctx context.Context, s store.Store, state string) (
 	key store.Key, value []byte, revision store.Revision, err error,
 ) {

@@ -56,8 +56,8 @@ func (w *sweep) stop() <-chan struct{} {
 	return w.done
 }
 
-// deleteBefore deletes the logins that were begun before a period. What cannot be deleted is left to
-// the next sweep.
+// deleteBefore deletes the logins that were begun before a period. What cannot be deleted is left
+// to the next sweep.
 func deleteBefore(ctx context.Context, s store.Store, period int64) {
 	keys, err := s.List(ctx)
 	if err != nil {

@@ -36,8 +36,8 @@ func (w *watch) as(o store.Owner) http.RoundTripper {
 	})
 }
 
-// 1,000 requests of 50 tenants, whose users have the same names, through three replicas that keep few
-// Clients: no token is ever sent for another tenant. They have one registration.
+// 1,000 requests of 50 tenants, whose users have the same names, through three replicas that keep
+// few Clients: no token is ever sent for another tenant. They have one registration.
 func TestTenantsDoNotMix(t *testing.T) {
 	const tenants, requests = 50, 1000
 	server := newServer(t, lab.NoneFirst())
@@ -107,7 +107,8 @@ func TestClientsPerTenant(t *testing.T) {
 	}
 }
 
-// A new callback URL needs a new registration. Whoever has signed in with the old one needs no login.
+// A new callback URL needs a new registration. Whoever has signed in with the old one needs no
+// login.
 func TestCallbackURLMoves(t *testing.T) {
 	server := newServer(t, lab.Habits{})
 	db := new(store.MemoryDatabase)

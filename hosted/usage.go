@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// useInterval is how often the database is told who was at work, for all users at once.
+	// useInterval is how often the database notes who was at work, for all users at once.
 	useInterval = time.Minute
 
 	useTimeout = 30 * time.Second
 )
 
-// usage is who was at work since the database was told last.
+// usage is who was at work since the database noted it last.
 type usage struct {
 	owners map[store.Owner]struct{}
 	timer  *time.Timer // runs while there are owners
@@ -38,7 +38,7 @@ func (a *App) noteUse(o store.Owner) {
 	a.usage.owners[o] = struct{}{}
 }
 
-// flushUse tells the database. Where that fails, users who go on working are noted again.
+// flushUse has the database note who was at work. Where that fails, users who go on working are noted again.
 func (a *App) flushUse(ctx context.Context) {
 	a.mu.Lock()
 	last := a.usage

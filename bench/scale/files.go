@@ -32,21 +32,21 @@ func measureFiles(ctx context.Context, r *report) error {
 	if err != nil {
 		return err
 	}
-	timed := func(name string, args ...string) (spent, error) {
+	timed := func(name string, args ...string) (cost, error) {
 		cmd := exec.CommandContext(ctx, name, args...)
 		cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+home)
 		began := time.Now()
 		out, err := cmd.CombinedOutput()
 		if err != nil {
-			return spent{}, fmt.Errorf("%s %v: %w\n%.500s", filepath.Base(name), args, err, out)
+			return cost{}, fmt.Errorf("%s %v: %w\n%.500s", filepath.Base(name), args, err, out)
 		}
 		s := cmd.ProcessState
-		return spent{milliseconds(time.Since(began)), milliseconds(s.UserTime() + s.SystemTime())}, nil
+		return cost{milliseconds(time.Since(began)), milliseconds(s.UserTime() + s.SystemTime())}, nil
 	}
-	var floor, status, text, token []spent
+	var floor, status, text, token []cost
 	for range r.programs {
 		for _, c := range []struct {
-			into *[]spent
+			into *[]cost
 			name string
 			args []string
 		}{
@@ -64,7 +64,7 @@ func measureFiles(ctx context.Context, r *report) error {
 	}
 	for _, c := range []struct {
 		name string
-		took []spent
+		took []cost
 	}{{"`handstamp status`", text}, {"`handstamp status --json`", status}} {
 		r.add(result{
 			what:  fmt.Sprintf("%s of %s logins, times opening and reading the same files", c.name, count(r.files)),
@@ -79,13 +79,13 @@ func measureFiles(ctx context.Context, r *report) error {
 	return nil
 }
 
-// spent is what a process took, in milliseconds.
-type spent struct{ wall, cpu float64 }
+// cost is what a process took, in milliseconds.
+type cost struct{ wall, cpu float64 }
 
-func wall(s spent) float64 { return s.wall }
-func cpu(s spent) float64  { return s.cpu }
+func wall(s cost) float64 { return s.wall }
+func cpu(s cost) float64  { return s.cpu }
 
-func medianOf(all []spent, of func(spent) float64) float64 {
+func medianOf(all []cost, of func(cost) float64) float64 {
 	values := make([]float64, len(all))
 	for i, s := range all {
 		values[i] = of(s)
@@ -94,7 +94,7 @@ func medianOf(all []spent, of func(spent) float64) float64 {
 }
 
 // medianRatio is the median of the ratios within a round.
-func medianRatio(ours, floor []spent, of func(spent) float64) float64 {
+func medianRatio(ours, floor []cost, of func(cost) float64) float64 {
 	ratios := make([]float64, len(ours))
 	for i := range ours {
 		ratios[i] = of(ours[i]) / of(floor[i])

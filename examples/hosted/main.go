@@ -47,7 +47,8 @@ func run(ctx context.Context, args []string) error {
 	}
 	secret, err := hex.DecodeString(os.Getenv("HOSTED_SECRET"))
 	if err != nil || len(secret) != 32 {
-		return errors.New("HOSTED_SECRET has to be 64 hexadecimal digits, the same for all replicas: openssl rand -hex 32")
+		return errors.New("HOSTED_SECRET has to be 64 hexadecimal digits, " +
+			"the same for all replicas: openssl rand -hex 32")
 	}
 	db, closeDatabase, err := open(ctx, *database, derive(secret, "credentials"))
 	if err != nil {
@@ -98,7 +99,9 @@ func open(ctx context.Context, url string, key []byte) (*pgstore.Database, func(
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: []sealed.Key{seal}, Listen: pool.Config().ConnConfig})
+	db, err := pgstore.New(ctx, pool, pgstore.Options{
+		Keys: []sealed.Key{seal}, Listen: pool.Config().ConnConfig,
+	})
 	if err != nil {
 		return nil, nil, err
 	}

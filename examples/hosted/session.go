@@ -11,8 +11,8 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// sessions are the application's own: who the user is stands in a cookie that any replica can verify.
-// An application that has sessions already uses those.
+// sessions are the application's own: who the user is stands in a cookie that any replica can
+// verify. An application that has sessions already uses those.
 type sessions struct{ key []byte }
 
 // cookieName begins with __Host- where the application has https.

@@ -107,11 +107,14 @@ func (p *Postgres) Start() {
 	for _, flag := range append([]string{"max_connections=200"}, p.flags...) {
 		args = append(args, "-c", flag)
 	}
-	p.server = p.command(postgres, args...)
-	p.server.Stdout, p.server.Stderr = log, log
-	if err := p.server.Start(); err != nil {
-		p.t.Fatal(err)
+	start := func() {
+		p.server = p.command(postgres, args...)
+		p.server.Stdout, p.server.Stderr = log, log
+		if err := p.server.Start(); err != nil {
+			p.t.Fatal(err)
+		}
 	}
+	start()
 	ready := find(p.t, "postgres", "pg_isready", "/usr/lib/postgresql/*/bin")
 	for deadline := time.Now().Add(time.Minute); ; {
 		if p.command(ready, "-q", "-h", p.dir, "-p", "5432").Run() == nil {
@@ -122,6 +125,11 @@ func (p *Postgres) Start() {
 			p.t.Fatalf("PostgreSQL does not come up:\n%s", text)
 		}
 		time.Sleep(20 * time.Millisecond)
+		// It ends at once as long as processes of the server that was killed are still there.
+		pid := p.server.Process.Pid
+		if ended, _ := syscall.Wait4(pid, nil, syscall.WNOHANG, nil); ended == pid {
+			start()
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package pgstore_test
 import (
 	"bytes"
 	"errors"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,7 +18,7 @@ import (
 // the server has carried the write out, and the client does not know.
 type cutter struct {
 	dir  string
-	next atomic.Pointer[string] // the command tag of the response to cut; nil: none
+	next atomic.Pointer[string] // is in the statement whose response to cut; nil: none
 	cuts atomic.Int32
 
 	between func() // is called after a cut, before the client knows
@@ -50,28 +49,43 @@ func startCutter(t *testing.T, server *servicetest.Postgres) *cutter {
 				client.Close()
 				continue
 			}
-			go func() {
-				_, _ = io.Copy(upstream, client)
-				upstream.Close()
-			}()
-			go c.respond(client, upstream)
+			cut := new(atomic.Bool)
+			go c.request(upstream, client, cut)
+			go c.respond(client, upstream, cut)
 		}
 	}()
 	return c
 }
 
+// URL is in the mode in which each request has the statement, and one response.
 func (c *cutter) URL() string {
-	return "host=" + c.dir + " port=5432 user=postgres dbname=postgres"
+	return "host=" + c.dir + " port=5432 user=postgres dbname=postgres default_query_exec_mode=exec"
 }
 
-func (c *cutter) respond(client, upstream net.Conn) {
+// request passes requests on, and has the response to the armed statement cut.
+func (c *cutter) request(upstream, client net.Conn, cut *atomic.Bool) {
+	defer upstream.Close()
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := client.Read(buf)
+		if next := c.next.Load(); next != nil && bytes.Contains(buf[:n], []byte(*next)) {
+			c.next.Store(nil)
+			cut.Store(true)
+		}
+		if _, werr := upstream.Write(buf[:n]); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// respond passes responses on.
+func (c *cutter) respond(client, upstream net.Conn, cut *atomic.Bool) {
 	defer client.Close()
 	defer upstream.Close()
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := upstream.Read(buf)
-		if tag := c.next.Load(); tag != nil && bytes.Contains(buf[:n], []byte(*tag)) {
-			c.next.Store(nil)
+		if cut.Load() {
 			c.cuts.Add(1)
 			if c.between != nil {
 				c.between()
@@ -91,7 +105,7 @@ func TestWriteWhoseResponseIsLost(t *testing.T) {
 	db, _ := openURL(t, cut.URL(), pgstore.Options{})
 	direct, _ := open(t, server, pgstore.Options{})
 	s, other := storeOf(t, db, ownerOf(0)), storeOf(t, direct, ownerOf(0))
-	arm := func(tag string) { cut.next.Store(&tag) }
+	arm := func(statement string) { cut.next.Store(&statement) }
 	put := func(value string, from store.Revision) store.Revision {
 		t.Helper()
 		revision, err := s.Put(t.Context(), lockedKey, []byte(value), from)
@@ -104,21 +118,21 @@ func TestWriteWhoseResponseIsLost(t *testing.T) {
 		}
 		return revision
 	}
-	arm("INSERT 0 1\x00")
+	arm("INSERT INTO handstamp_credential")
 	revision := put("created", "")
-	arm("UPDATE 1\x00")
+	arm("UPDATE handstamp_credential")
 	revision = put("changed", revision)
 	unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
-	arm("INSERT 0 1\x00") // of the lease
+	arm("INSERT INTO handstamp_lease")
 	revision = put("under the lock", revision)
 	if _, err := s.Put(t.Context(), lockedKey, nil, "another"); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("Put with another revision = %v", err)
 	}
-	arm("DELETE 1\x00")
+	arm("DELETE FROM handstamp_credential")
 	if err := s.Delete(t.Context(), lockedKey, revision); err != nil {
 		t.Errorf("Delete = %v", err)
 	}
@@ -139,11 +153,11 @@ func TestWriteWhoseResponseIsLostIsReplaced(t *testing.T) {
 	direct, _ := open(t, server, pgstore.Options{})
 	s, other := storeOf(t, db, ownerOf(0)), storeOf(t, direct, ownerOf(0))
 	for tag, write := range map[string]func(store.Revision) error{
-		"UPDATE 1\x00": func(revision store.Revision) error {
+		"UPDATE handstamp_credential": func(revision store.Revision) error {
 			_, err := s.Put(t.Context(), lockedKey, []byte("lost"), revision)
 			return err
 		},
-		"DELETE 1\x00": func(revision store.Revision) error { return s.Delete(t.Context(), lockedKey, revision) },
+		"DELETE FROM handstamp_credential": func(revision store.Revision) error { return s.Delete(t.Context(), lockedKey, revision) },
 	} {
 		_, before, err := other.Get(t.Context(), lockedKey)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {

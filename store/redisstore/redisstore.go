@@ -44,7 +44,8 @@ type Options struct {
 
 	// Replicas is how many replicas must have a value before a write succeeds, and a lock before it
 	// is held (WAIT). What they do not have after 5 seconds is store.ErrUnusable, though it may be
-	// stored. Zero does not wait.
+	// stored. To lose nothing in a failover, name all replicas that may take the primary server's
+	// place: Sentinel may choose any of them. Zero does not wait.
 	Replicas int
 
 	// InsecureAllowLoss accepts a server that evicts keys or has no persistence: logins are then

@@ -75,12 +75,13 @@ func lockSoon(t *testing.T, s store.Store) (unlock func()) {
 	}
 }
 
-// The primary server is killed right after a write: what it has acknowledged is at the replica
-// that takes its place, and so is the lock. The same store goes on.
+// The primary server is killed right after a write: what all replicas have acknowledged is at the
+// one that takes its place, and so is the lock. The same client goes on.
 func TestFailover(t *testing.T) {
 	g := servicetest.StartRedisGroup(t, 2)
-	db := open(t, newClient(t, group(g)), redisstore.Options{Replicas: 1})
-	s := storeOf(t, db, ada)
+	client := newClient(t, group(g))
+	s := storeOf(t, open(t, client, redisstore.Options{Replicas: 2}), ada)
+	afterwards := storeOf(t, open(t, client, redisstore.Options{Replicas: 1}), ada)
 	const keys = 50
 	kept := make(map[store.Key]store.Revision)
 	for i := range keys {
@@ -96,7 +97,7 @@ func TestFailover(t *testing.T) {
 	killed := time.Now()
 	g.Failover()
 	// A write that begins now goes on until there is a primary server.
-	revision = mustPut(t, s, lockedKey, "written after it", revision)
+	revision = mustPut(t, afterwards, lockedKey, "written after it", revision)
 	t.Logf("a write succeeded %v after the primary server was killed", time.Since(killed).Round(time.Millisecond))
 	for key, revision := range kept {
 		if value, now, err := s.Get(t.Context(), key); string(value) != key.Server || now != revision || err != nil {

@@ -109,7 +109,7 @@ func (c *checker) register(key string, operations []span) {
 	values := c.values(key, operations)
 	c.forks(key, operations, values)
 	if len(c.Flaws) > before {
-		return // there is no order; what is wrong is said
+		return // there is no order; the fault is reported
 	}
 	history := values.history(operations)
 	switch porcupine.CheckOperationsTimeout(register, history, searchTime) {

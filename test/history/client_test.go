@@ -63,7 +63,7 @@ func newClient(j job, id int, s store.Store, write func(Event)) *client {
 	return c
 }
 
-// newLogin returns a Client that signs in only when it is told to.
+// newLogin returns a Client that signs in only by Login.
 func newLogin(s store.Store, profile string, transport http.RoundTripper) *handstamp.Client {
 	return &handstamp.Client{
 		Store: s, Profile: profile, LoginPolicy: handstamp.LoginNever,

@@ -73,7 +73,7 @@ func everything() []suite {
 		},
 		{
 			name: "command", about: "the command and the keyring, with the race detector",
-			after: []string{"packages", "vet"}, env: []string{required("mcp-remote keyring"), long},
+			after: []string{"packages", "vet"}, env: []string{required("mcp-remote keyring postgres"), long},
 			steps: []step{
 				goTest("-race", "-timeout", "60m", "./cmd/handstamp/...", "./store/keyringstore/..."),
 				goTest("-timeout", "60m", "-run="+heavy, "./cmd/handstamp/internal/cli"),

@@ -77,6 +77,7 @@ type app struct {
 	store    store.Store        // opened on first use
 	place    string             // the store's name in messages
 	opened   *openedStore       // what store is
+	database *database          // where store is in one; nil otherwise
 	decided  storeChoice        // by this run; empty: nothing was
 	dirs     *filestore.Folders // has what is kept beside credentials; nil if nothing is
 	givenKey secret.String      // the key of a sealed store, from the process that started this one
@@ -118,7 +119,7 @@ func (a *app) newRoot() *cobra.Command {
 	root := a.newRootWith(
 		a.newDemo(), a.newLogin(), a.newLogout(), a.newStatus(), a.newDoctor(), a.newToken(), a.newExec(),
 		a.newBridge(), a.newTools(), a.newCall(), a.newHelper(), a.newLab(), a.newImport(),
-		a.newExport(), a.newClientDocument(), a.newStore(), a.newServe(), a.newCompletion(), a.newMan(), a.newVersion(), a.newHosts(), a.newAdd(), a.newRemove(), a.newShow(),
+		a.newExport(), a.newClientDocument(), a.newStore(), a.newServe(), a.newCaller(), a.newCompletion(), a.newMan(), a.newVersion(), a.newHosts(), a.newAdd(), a.newRemove(), a.newShow(),
 		newTopic("environment", "The environment variables and folders that Handstamp knows",
 			environmentPage),
 		newTopic(globalTopic, "The flags that all commands take", globalPage),
@@ -184,6 +185,9 @@ func (a *app) close(ctx context.Context) error {
 	var errs []error
 	for _, c := range a.clients {
 		errs = append(errs, c.Close(ctx))
+	}
+	if a.database != nil {
+		a.database.close()
 	}
 	return errors.Join(errs...)
 }

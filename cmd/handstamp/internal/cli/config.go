@@ -44,7 +44,7 @@ type config struct {
 	storeMembers
 	Servers map[string]*serverConfig `json:"servers"`
 
-	aliases map[string]string // by the server of the key; nil until it is asked for
+	aliases map[string]string // by the server of the key; nil until its first use
 }
 
 // aliasOf returns the alias of a server, by the server of its key, or "". Of several it is the first.

@@ -26,6 +26,8 @@ type globalOptions struct {
 // connection has the flags for the store and the network, which a helper process needs, too.
 type connection struct {
 	Store      string // empty: environment, configuration, "auto"
+	Tenant     string // with User: whose logins of a database are used
+	User       string
 	CAFile     string // empty: the system's certification authorities
 	ClientCert string
 	ClientKey  string
@@ -37,8 +39,10 @@ func (g *globalOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&g.profile, "profile", "",
 		"which of several logins at one server to use (HANDSTAMP_PROFILE)")
 	flags.StringVar(&g.Store, "store", "",
-		"where credentials are kept: auto, keyring, file, encrypted, memory, or a folder's path\n"+
-			"(HANDSTAMP_STORE)")
+		"where credentials are kept: auto, keyring, file, encrypted, memory, a folder's path, or\n"+
+			"postgres://… (HANDSTAMP_STORE)")
+	flags.StringVar(&g.Tenant, "tenant", "", "whose logins: the `name` of a tenant, with --store postgres://…")
+	flags.StringVar(&g.User, "user", "", "whose logins: the `name` of a user, with --store postgres://…")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
 	flags.BoolVarP(&g.verbose, "verbose", "v", false, "narrate each step on standard error (never a secret)")
 	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")
@@ -72,6 +76,10 @@ func (g *globalOptions) check() error {
 			return usage("--proxy must not hold a password, which every user of this machine " +
 				"could read; set HTTPS_PROXY instead")
 		}
+	}
+	if hasPassword(g.Store) {
+		return usage("--store must not hold a password, which every user of this machine could " +
+			"read; set HANDSTAMP_STORE or PGPASSFILE instead")
 	}
 	return checkProfile(g.profile)
 }

@@ -16,7 +16,7 @@ var commandGroups = []struct {
 	commands []string
 }{
 	{"Sign in and out", []string{"login", "logout", "status", "doctor"}},
-	{"Use a login", []string{"token", "exec", "bridge", "tools", "call", "serve"}},
+	{"Use a login", []string{"token", "exec", "bridge", "tools", "call", "serve", "caller"}},
 	{"Servers and MCP hosts", []string{"add", "remove", "show", "client", "import", "export"}},
 	{"Try and test", []string{"demo", "lab", "client-document"}},
 	{"More", nil},

@@ -20,13 +20,14 @@ type serveCommand struct {
 	*app
 	port            int
 	open, noBrowser bool
+	service         serviceOptions
 }
 
 func (a *app) newServe() *cobra.Command {
 	s := &serveCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "serve [server…]",
-		Short: "Serve a page with the logins, and signed-in servers for hosts without OAuth",
+		Short: "Serve a page with the logins, or access tokens to other programs",
 		Long: `Serve a page on this machine that shows the servers and their logins, signs in and
 out, and shows what happens to them as it happens. Without a server, it shows all
 that are stored or configured.
@@ -37,10 +38,16 @@ what to configure, and --json prints it. Port and tokens stay the same the next 
 A host never starts a login: where one is required, it gets an error, and the page has
 a button.
 
-If the page is served already, a second handstamp serve opens it, and ends.`,
+If the page is served already, a second handstamp serve opens it, and ends.
+
+With --store postgres://… there is no page: GET /v1/token and /v1/logins give programs
+in any language what the users of the database have signed in to. It listens on
+loopback (--listen), at a Unix socket (--socket), or with --tls-cert and client
+certificates anywhere. handstamp caller add says who may make requests, and for whom.`,
 		Example: `  handstamp serve
   handstamp serve linear --port 8400
-  handstamp serve --json`,
+  handstamp serve --json
+  handstamp serve --store postgres:///handstamp --socket /run/handstamp/service.sock`,
 		RunE: withArgs(s.run),
 	}
 	flags := cmd.Flags()
@@ -48,6 +55,7 @@ If the page is served already, a second handstamp serve opens it, and ends.`,
 	flags.BoolVar(&s.open, "open", false, "open the page in the browser, with --json too")
 	flags.BoolVar(&s.noBrowser, "no-browser", false,
 		"open no browser, only show the URL (HANDSTAMP_NO_BROWSER)")
+	s.service.bind(flags)
 	return cmd
 }
 
@@ -82,6 +90,14 @@ func (s *serveCommand) check() error {
 func (s *serveCommand) run(ctx context.Context, args []string) error {
 	if err := s.check(); err != nil {
 		return err
+	}
+	switch choice, err := s.chosenStore(); {
+	case err != nil:
+		return err
+	case isDatabase(choice.word):
+		return s.runService(ctx, choice.word, args)
+	case s.service != (serviceOptions{}):
+		return usage("--listen, --socket and what belongs to them are for --store postgres://…")
 	}
 	b, err := s.newServeBackend(args)
 	if err != nil {

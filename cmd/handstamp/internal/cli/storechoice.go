@@ -134,6 +134,9 @@ func (a *app) storeWord(word string) (string, error) {
 	if slices.Contains(storeWords, word) {
 		return word, nil
 	}
+	if isDatabase(word) {
+		return word, nil
+	}
 	if u, err := url.Parse(word); err == nil && u.Scheme == "file" {
 		if u.Host != "" && u.Host != "localhost" || u.Path == "" {
 			return "", usage("the store %q names no folder of this machine: write file:///path", word)
@@ -141,8 +144,8 @@ func (a *app) storeWord(word string) (string, error) {
 		return filepath.FromSlash(u.Path), nil
 	}
 	if strings.Contains(word, "://") || !strings.ContainsAny(word, `/\.`) {
-		return "", usage("there is no store %q: it is %s or the path of a folder%s",
-			word, strings.Join(storeWords, ", "), didYouMean(word, storeWords))
+		return "", usage("there is no store %q: it is %s, the path of a folder or "+
+			"postgres://…%s", word, strings.Join(storeWords, ", "), didYouMean(word, storeWords))
 	}
 	dir, err := filepath.Abs(a.inHome(word))
 	if err != nil {
@@ -173,6 +176,9 @@ func storeName(word string) string {
 		return "memory"
 	case storeFile, storeEncrypted:
 		return word + " store"
+	}
+	if isDatabase(word) {
+		return "PostgreSQL"
 	}
 	return "file store " + word
 }

@@ -31,6 +31,9 @@ stores are
   file       files that only you can read, with tokens in the clear
   memory     nothing is kept
   PATH       as file, in another folder
+  postgres:  the tables of a PostgreSQL database, for the user --user of the tenant --tenant;
+             sealed with the key in the file that HANDSTAMP_STORE_KEY_FILE names (none: in
+             the clear)
 
 Without a choice (auto), the first login takes the keyring, where there is one, or else
 files, and notes that in the configuration. Files from before stay until you move them.`,
@@ -92,6 +95,9 @@ func (a *app) countCredentials(ctx context.Context, info *storeInfo) error {
 
 // describeStore describes a store as far as that needs no key.
 func (a *app) describeStore(word string) storeInfo {
+	if isDatabase(word) {
+		return a.describeDatabase(word)
+	}
 	info := storeInfo{Store: word, Protection: "files that only you can read, in the clear"}
 	if folders, err := a.foldersOf(word); err == nil && word != storeMemory {
 		info.Folder = folders.Credentials

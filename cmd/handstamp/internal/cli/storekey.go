@@ -247,10 +247,8 @@ func (a *app) keyFromFile(path string, isNew bool) ([]byte, error) {
 			err: err, hint: "restore the file that the store was made with, or name another one " +
 				"with HANDSTAMP_STORE_KEY_FILE"}
 	}
-	info, err := os.Stat(path)
-	if err == nil && runtime.GOOS != "windows" && info.Mode()&0o006 != 0 {
-		return nil, storeFailure("every user of this machine can read or change the key file "+path,
-			"run chmod 600 "+shellWord(path))
+	if err := checkKeyFile(path); err != nil {
+		return nil, err
 	}
 	raw, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
 	if err != nil || len(raw) != sealed.KeySize {
@@ -258,6 +256,16 @@ func (a *app) keyFromFile(path string, isNew bool) ([]byte, error) {
 			"restore the file that the store was made with")
 	}
 	return raw, nil
+}
+
+// checkKeyFile finds a key file that others could read.
+func checkKeyFile(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && runtime.GOOS != "windows" && info.Mode()&0o006 != 0 {
+		return storeFailure("every user of this machine can read or change the key file "+path,
+			"run chmod 600 "+shellWord(path))
+	}
+	return nil
 }
 
 // createKeyFile makes a key file, of which there is either nothing or all, and returns what is in

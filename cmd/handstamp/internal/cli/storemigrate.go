@@ -108,7 +108,7 @@ func (m *storeMigrate) plan(to string) error {
 		}
 	}
 	for _, word := range []string{m.to, current.word} {
-		if word == storeAuto || word == storeMemory {
+		if word == storeAuto || word == storeMemory || isDatabase(word) {
 			return usage("credentials move between keyring, encrypted, file and folders, not %s", word)
 		}
 	}

@@ -33,6 +33,10 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !isDatabase(choice.word) && a.global.Tenant+a.global.User != "" {
+		return nil, usage("--tenant and --user are for the logins in a database: " +
+			"name it with --store postgres://…")
+	}
 	o, err := a.open(choice.word, a.givenKey)
 	if err != nil {
 		return nil, err
@@ -77,6 +81,9 @@ func (a *app) foldersOf(word string) (filestore.Folders, error) {
 func (a *app) open(word string, key secret.String) (*openedStore, error) {
 	if word == storeMemory {
 		return &openedStore{Store: &store.Memory{}, word: word}, nil
+	}
+	if isDatabase(word) {
+		return a.openOwned(word)
 	}
 	folders, err := a.foldersOf(word)
 	if err != nil {

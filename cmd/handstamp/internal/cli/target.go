@@ -82,6 +82,13 @@ func (a *app) repeated() string {
 	if a.global.Store != "" {
 		s += " --store " + shellWord(a.global.Store)
 	}
+	for _, name := range []struct{ flag, value string }{
+		{" --tenant ", a.global.Tenant}, {" --user ", a.global.User},
+	} {
+		if name.value != "" {
+			s += name.flag + shellWord(name.value)
+		}
+	}
 	if a.global.allowHTTP {
 		s += " --allow-http"
 	}

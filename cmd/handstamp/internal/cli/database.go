@@ -1,0 +1,187 @@
+package cli
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/pgstore"
+	"github.com/handstamp/handstamp/store/sealed"
+)
+
+// keysNone as the name of the key file keeps what is in a database in the clear.
+const keysNone = "none"
+
+// isDatabase reports whether a value of --store names a database.
+func isDatabase(word string) bool {
+	return strings.HasPrefix(word, "postgres://") || strings.HasPrefix(word, "postgresql://")
+}
+
+// hasPassword reports whether the URL of a database has a password.
+func hasPassword(word string) bool {
+	if !isDatabase(word) {
+		return false
+	}
+	u, err := url.Parse(word)
+	if err != nil {
+		return true // nothing is known of it
+	}
+	_, has := u.User.Password()
+	return has || u.Query().Has("password") || u.Query().Has("sslpassword")
+}
+
+// database is PostgreSQL with the credentials of tenants and users.
+type database struct {
+	*pgstore.Database
+	pool *pgxpool.Pool
+}
+
+func (d *database) close() {
+	d.Close()
+	d.pool.Close()
+}
+
+// openDatabase connects to a database, and creates what is missing in it.
+func (a *app) openDatabase(ctx context.Context, word string) (*database, error) {
+	keys, err := a.databaseKeys()
+	if err != nil {
+		return nil, err
+	}
+	config, err := pgxpool.ParseConfig(word)
+	if err != nil { // whose text repeats the URL, but for the password
+		return nil, usage("the URL of the database cannot be used: %w", err)
+	}
+	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, databaseTimeout)
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, databaseFailure(err)
+	}
+	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: keys})
+	if err != nil {
+		pool.Close()
+		return nil, databaseFailure(err)
+	}
+	d := &database{db, pool}
+	if err := d.prepare(ctx); err != nil {
+		d.close()
+		return nil, databaseFailure(err)
+	}
+	return d, nil
+}
+
+// databaseTimeout bounds the wait for a connection.
+const databaseTimeout = 10 * time.Second
+
+// prepare creates the tables. A role that may not create any finds them there.
+func (d *database) prepare(ctx context.Context) error {
+	err := d.CreateSchema(ctx)
+	const insufficientPrivilege = "42501"
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == insufficientPrivilege {
+		for _, table := range []string{"handstamp_credential", "handstamp_lease"} {
+			if _, missing := d.pool.Exec(ctx, "SELECT FROM "+table+" LIMIT 0"); missing != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return err
+}
+
+func databaseFailure(err error) error {
+	return &failure{kind: kindStore, message: "the database cannot be used", err: err,
+		hint: "check the URL, and that the role may use the tables of Handstamp in it"}
+}
+
+// databaseKeys returns the keys of the key file: the first one seals, and all of them open.
+func (a *app) databaseKeys() ([]sealed.Key, error) {
+	name := cmp.Or(a.env.get("HANDSTAMP_STORE_KEY_FILE"), a.conf.StoreKeyFile)
+	switch name {
+	case "":
+		return nil, storeFailure("no key file is named that seals the logins in the database",
+			"set HANDSTAMP_STORE_KEY_FILE to a file with 32 random bytes in base64, or to none "+
+				"to keep tokens in the clear")
+	case keysNone:
+		return nil, nil
+	}
+	path := a.absolute(name)
+	text, err := readRegular(path, maxConfig)
+	if err != nil {
+		return nil, &failure{kind: kindStore, message: "the key file " + path + " cannot be used",
+			err: err}
+	}
+	if err := checkKeyFile(path); err != nil {
+		return nil, err
+	}
+	var keys []sealed.Key
+	for line := range bytes.Lines(text) {
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		raw, err := base64.StdEncoding.DecodeString(string(line))
+		if err == nil {
+			var key sealed.Key
+			key, err = sealed.NewKey(raw)
+			keys = append(keys, key)
+		}
+		if err != nil {
+			return nil, storeFailure("the key file "+path+" has a line that is no key: "+
+				"each is 32 bytes in base64", "")
+		}
+	}
+	if len(keys) == 0 {
+		return nil, storeFailure("the key file "+path+" is empty", "")
+	}
+	return keys, nil
+}
+
+// openOwned opens what one user has in a database, for the commands of a user.
+func (a *app) openOwned(word string) (*openedStore, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), a.lockTimeout())
+	defer cancel()
+	db, err := a.openDatabase(ctx, word)
+	if err != nil {
+		return nil, err
+	}
+	s, err := db.Store(store.Owner{Tenant: a.global.Tenant, User: a.global.User})
+	if err != nil {
+		db.close()
+		return nil, usage("--tenant and --user are names: %w", err)
+	}
+	a.database = db
+	return &openedStore{Store: s, word: word}, nil
+}
+
+// describeDatabase is describeStore of a database.
+func (a *app) describeDatabase(word string) storeInfo {
+	info := storeInfo{Store: withoutPassword(word), Protection: "sealed with AES-256-GCM",
+		Key: "key file " + cmp.Or(a.env.get("HANDSTAMP_STORE_KEY_FILE"), a.conf.StoreKeyFile)}
+	if strings.HasSuffix(info.Key, " "+keysNone) {
+		info.Key, info.Protection = "", "in the clear: whoever reads the database has the tokens"
+	}
+	return info
+}
+
+// withoutPassword returns the URL of a database as it may be shown.
+func withoutPassword(word string) string {
+	u, err := url.Parse(word)
+	if err != nil {
+		return "postgres://…"
+	}
+	query := u.Query()
+	query.Del("password")
+	query.Del("sslpassword")
+	u.RawQuery = query.Encode()
+	if u.User != nil {
+		u.User = url.User(u.User.Username())
+	}
+	return u.String()
+}

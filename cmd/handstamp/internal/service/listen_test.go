@@ -1,0 +1,184 @@
+package service
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/lab"
+)
+
+// authority issues certificates.
+type authority struct {
+	t    *testing.T
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{t: t}
+	a.cert, a.key, _ = a.issue(&x509.Certificate{IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign})
+	return a
+}
+
+// issue issues a certificate; that of the authority itself if there is none yet.
+func (a *authority) issue(c *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey, tls.Certificate) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	c.SerialNumber, c.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "web.acme.example"}
+	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		parent, signer = c, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return parsed, key, tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// write writes a certificate and its key as PEM files.
+func (a *authority) write(name string, cert *x509.Certificate, key *ecdsa.PrivateKey) (certFile, keyFile string) {
+	a.t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	base := filepath.Join(a.t.TempDir(), name)
+	for file, block := range map[string]*pem.Block{
+		base + ".pem": {Type: "CERTIFICATE", Bytes: cert.Raw}, base + ".key": {Type: "PRIVATE KEY", Bytes: der},
+	} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			a.t.Fatal(err)
+		}
+	}
+	return base + ".pem", base + ".key"
+}
+
+// client returns a client with a certificate for names; without any, it presents none.
+func (a *authority) client(trusts *authority, names ...string) *http.Client {
+	a.t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(trusts.cert)
+	config := &tls.Config{RootCAs: roots, ServerName: "service.example", MinVersion: tls.VersionTLS13}
+	if len(names) > 0 {
+		c := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+		for _, name := range names {
+			if u, err := url.Parse(name); err == nil && u.Scheme != "" {
+				c.URIs = append(c.URIs, u)
+			} else {
+				c.DNSNames = append(c.DNSNames, name)
+			}
+		}
+		_, _, pair := a.issue(c)
+		config.Certificates = []tls.Certificate{pair}
+	}
+	t := &http.Transport{TLSClientConfig: config}
+	a.t.Cleanup(t.CloseIdleConnections)
+	return &http.Client{Transport: t}
+}
+
+// A certificate of the right authority is a caller by a name in it. Without one there is no
+// connection, and the common name is no name.
+func TestCallersWithCertificates(t *testing.T) {
+	f := newFixture(t, lab.NoneFirst(), nil)
+	key := f.caller("acme", nil)
+	for tenant, name := range map[string]string{"acme": "web.acme.test", "globex": "spiffe://globex.test/web"} {
+		f.callers = append(f.callers, Caller{Name: name, Tenant: tenant, Certificate: name})
+	}
+	f.callers = append(f.callers, Caller{Name: "common", Tenant: "acme", Certificate: "web.acme.example"})
+	f.save()
+	f.signIn("acme", "ada")
+	ours, theirs := newAuthority(t), newAuthority(t)
+	cert, certKey := issuedFor(ours)
+	certFile, keyFile := ours.write("service", cert, certKey)
+	caFile, _ := ours.write("ca", ours.cert, ours.key)
+	config, err := TLSFiles{Certificate: certFile, Key: keyFile, ClientCA: caFile}.Config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(New(f.options))
+	l := tls.NewListener(server.Listener, config)
+	server.Listener = l
+	server.Start()
+	t.Cleanup(server.Close)
+	status := func(c *http.Client, key string) int {
+		t.Helper()
+		query := url.Values{"server": {f.Lab.MCPURL()}, "user": {"ada"}}
+		req, err := http.NewRequest(http.MethodGet, "https://"+l.Addr().String()+"/v1/token?"+query.Encode(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key != "" {
+			req.Header.Set("Authorization", "Bearer "+key)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			return 0
+		}
+		defer resp.Body.Close()
+		f.contract.check(resp)
+		return resp.StatusCode
+	}
+	for _, c := range []struct {
+		name   string
+		client *http.Client
+		key    string
+		want   int
+	}{
+		{"a DNS name", ours.client(ours, "web.acme.test"), "", 200},
+		{"a URI of another tenant", ours.client(ours, "spiffe://globex.test/web"), "", 404},
+		{"a further name", ours.client(ours, "other.test", "web.acme.test"), "", 200},
+		{"the names of two callers", ours.client(ours, "web.acme.test", "spiffe://globex.test/web"), "", 401},
+		{"no caller's name", ours.client(ours, "other.test"), "", 401},
+		{"a key beside it", ours.client(ours, "other.test"), key, 200},
+		{"a wrong key beside it", ours.client(ours, "web.acme.test"), "hsk_wrong", 401},
+		{"none", ours.client(ours), "", 0},
+		{"none, and a key", ours.client(ours), key, 0},
+		{"one of another authority", theirs.client(ours, "web.acme.test"), key, 0},
+	} {
+		if got := status(c.client, c.key); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+	// A certificate that was replaced on disk is the one of the next connection.
+	next, nextKey := issuedFor(theirs)
+	certNext, keyNext := theirs.write("next", next, nextKey)
+	for from, to := range map[string]string{certNext: certFile, keyNext: keyFile} {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := status(ours.client(theirs, "web.acme.test"), ""); got != 200 {
+		t.Errorf("with the new certificate: %d", got)
+	}
+}
+
+// issuedFor returns a certificate of the service.
+func issuedFor(a *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
+	cert, key, _ := a.issue(&x509.Certificate{DNSNames: []string{"service.example"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	return cert, key
+}
