@@ -66,7 +66,8 @@ func (b *backend) usePostgres(t *testing.T) {
 			return err
 		}
 		defer conn.Close(ctx)
-		_, err = conn.Exec(ctx, "UPDATE handstamp_lease SET expires_at = now() - interval '1 second'")
+		_, err = conn.Exec(ctx, "UPDATE handstamp_lease SET expires_at = now() - interval '1 second' "+
+			"WHERE name = 'login'")
 		return err
 	}
 	createSchema(t, server.URL())

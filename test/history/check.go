@@ -19,6 +19,7 @@ type Flaw struct {
 const (
 	FlawTorn         = "torn read"
 	FlawFork         = "lost update"              // two Puts replaced one revision
+	FlawConflict     = "conflict, and stored"     // ErrConflict of a Put whose value was read
 	FlawRevision     = "revision given twice"     // to two values
 	FlawForeign      = "read of nothing put"      // a value that no Put has begun to store
 	FlawOrder        = "not linearizable"         // no order of the operations explains the results
@@ -154,6 +155,9 @@ func (c *checker) forks(key string, operations []span, v *values) {
 	successor := make(map[string]string)
 	for _, s := range operations {
 		_, stored := v.seen[s.Value]
+		if s.Kind == Put && s.Result == Conflict && stored {
+			c.flaw(FlawConflict, "key %s: %s", key, s.Value)
+		}
 		if s.Kind != Put || s.Expected == "" || !stored {
 			continue
 		}

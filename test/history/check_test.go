@@ -137,6 +137,11 @@ func TestCheck(t *testing.T) {
 			s.put(1, "", "a", OK)
 			s.put(1, "ra", "b", Conflict)
 		}, FlawOrder},
+		"a conflict of a Put that took place": {func(s *script) {
+			s.put(1, "", "a", OK)
+			s.put(1, "ra", "b", Conflict)
+			s.get(2, "b")
+		}, FlawConflict},
 		"a failed Put that took place": {func(s *script) {
 			s.put(1, "", "a", OK)
 			s.put(1, "ra", "b", Failed)
@@ -253,6 +258,14 @@ func TestCheck(t *testing.T) {
 			s.event(Event{Client: 1, Process: 1, Kind: Send, Key: "k", Value: "t"})
 			s.fault(Freeze, 1)
 			s.send(2, "t", OK)
+		}, FlawTwoRefreshes},
+		"a token that is rejected, and sent again": {func(s *script) {
+			s.send(1, "t", Rejected)
+			s.send(2, "t", Rejected)
+		}, ""},
+		"a token that was used, and is rejected": {func(s *script) {
+			s.send(1, "t", OK)
+			s.send(2, "t", Rejected)
 		}, FlawTwoRefreshes},
 		"a token whose response did not come": {func(s *script) {
 			s.send(1, "t", Failed)

@@ -70,7 +70,7 @@ func after(events []Event, at int64) []Event {
 }
 
 // tokens looks for refresh tokens that two processes have sent without a fault that explains it:
-// that the first was killed, lost its lock or did not learn what became of its request.
+// that the first was killed, lost its lock or was given no token.
 func (c *checker) tokens() {
 	sent := make(map[string][]span)
 	for _, s := range c.spans {
@@ -92,7 +92,7 @@ func (c *checker) tokens() {
 
 // explains reports whether the first request did not lead to a stored response, by a fault.
 func (c *checker) explains(first, second span) bool {
-	if first.Result == Failed {
+	if first.Result == Failed || first.Result == Rejected {
 		return true
 	}
 	begin := c.begin(first)

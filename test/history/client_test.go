@@ -288,6 +288,9 @@ func (s *sentTokens) RoundTrip(req *http.Request) (*http.Response, error) {
 	c.write(e)
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	e.At, e.Result = now(), result(err)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		e.Result = Rejected
+	}
 	c.write(e)
 	return resp, err
 }

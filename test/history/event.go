@@ -46,6 +46,7 @@ const (
 	Conflict Result = "conflict" // another revision is stored
 	Failed   Result = "failed"   // and changed nothing, or it is not known whether it did
 	Torn     Result = "torn"     // the value is none that was put, or it is reported as damaged
+	Rejected Result = "rejected" // by the server
 	Named    Result = "named"    // the login ended, and the library named an interrupted refresh
 	Unnamed  Result = "unnamed"  // the login ended without that reason
 )

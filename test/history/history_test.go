@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/testenv"
 )
 
 // fault is what is done to the processes and their database.
@@ -88,6 +90,17 @@ func (r *run) restart() {
 	r.backend.start()
 }
 
+// outage takes the database away for a while.
+func (r *run) outage(d time.Duration) {
+	r.note(Event{Kind: Outage})
+	r.losing(Event{}, r.backend.lossy, func() {
+		r.backend.stop(r.rand.IntN(2) == 0)
+		time.Sleep(d) // the fault itself
+	})
+	r.backend.start()
+	r.note(Event{Kind: Restored})
+}
+
 // strike picks a fault, again and again, for a time.
 func (r *run) strike(faults []fault, length time.Duration) {
 	total := 0
@@ -100,6 +113,14 @@ func (r *run) strike(faults []fault, length time.Duration) {
 		i := slices.IndexFunc(faults, func(f fault) bool { n -= f.weight; return n < 0 })
 		faults[i].do(r)
 	}
+}
+
+// outageTime is how long a database is down.
+func outageTime() time.Duration {
+	if testenv.Long() {
+		return 30 * time.Second
+	}
+	return 2 * time.Second
 }
 
 // chosenSeed returns the seed of a history, which its log has.
@@ -149,8 +170,12 @@ func TestHistory(t *testing.T) {
 	for _, name := range allStores {
 		t.Run(name, func(t *testing.T) {
 			r := newRun(t, name, chosenSeed(t))
-			r.strike(r.faults(), *length)
-			check(t, r.end())
+			r.strike(r.faults(), *length/2)
+			if r.backend.network != "" {
+				r.outage(outageTime())
+			}
+			r.strike(r.faults(), *length/2)
+			reports[name] = check(t, r.end())
 		})
 	}
 }

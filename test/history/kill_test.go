@@ -31,7 +31,7 @@ const crashVariable = "HANDSTAMP_TEST_CRASH"
 type crash struct {
 	Place  place
 	Server string
-	Point  string
+	Point  string // empty: it comes to its end
 }
 
 // run refreshes the login, and does not come to its end.
@@ -49,8 +49,11 @@ func (c crash) run(ctx context.Context) error {
 	if reserver, ok := o.Store.(store.Reserver); ok {
 		s = &reservingStore{w, reserver}
 	}
-	login := newLogin(s, "", http.DefaultTransport)
+	login := newLogin(s, "", new(http.Transport))
 	_, err = login.Token(ctx, c.Server, handstamp.TokenOptions{})
+	if c.Point == "" {
+		return errors.Join(err, login.Close(ctx))
+	}
 	return errors.Join(err, fmt.Errorf("the refresh never came to %q", c.Point))
 }
 
@@ -236,7 +239,7 @@ func killAt(t *testing.T, b *backend, rotation, point string) {
 // expiredLogin signs in, and makes the access token expired.
 func expiredLogin(t *testing.T, s store.Store, server *lab.Server) {
 	t.Helper()
-	login := newLogin(s, "", http.DefaultTransport)
+	login := newLogin(s, "", new(http.Transport))
 	if _, err := login.Login(t.Context(), server.MCPURL(), handstamp.LoginOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +286,7 @@ func kill(t *testing.T, c crash) {
 func isLost(t *testing.T, s store.Store, server *lab.Server) bool {
 	t.Helper()
 	for range 2 {
-		login := newLogin(s, "", http.DefaultTransport)
+		login := newLogin(s, "", new(http.Transport))
 		login.LockTimeout = testenv.Timeout
 		_, err := login.Token(t.Context(), server.MCPURL(), handstamp.TokenOptions{})
 		if errors.Is(err, handstamp.ErrLoginRequired) {
