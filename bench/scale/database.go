@@ -30,7 +30,6 @@ type database struct {
 	key      sealed.Key
 	template *template
 	rows     int // so far
-	from     int // the first of the users whose token is good for long
 }
 
 // listed is how many logins the user has whose logins are listed.

@@ -152,7 +152,7 @@ func (d *database) expire(ctx context.Context, until time.Time, endpoint string,
 		if err != nil {
 			return err
 		}
-		_, err = own.Put(ctx, t.record.Key, t.value(i), store.Revision(revision))
+		_, err = own.Put(ctx, t.record.Key, t.value(i), revision)
 		return err
 	})
 }

@@ -60,7 +60,7 @@ func (x *exported) counts() map[string]uint64 {
 	counts := make(map[string]uint64)
 	text := func(name string, set attribute.Set) string {
 		for _, a := range set.ToSlice() {
-			name += fmt.Sprintf(" %s=%s", a.Key, a.Value.Emit())
+			name += fmt.Sprintf(" %s=%s", a.Key, a.Value.String())
 		}
 		return name
 	}
