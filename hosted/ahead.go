@@ -160,13 +160,13 @@ func (w *aheadWorker) claim(ctx context.Context) {
 	if len(w.queue) >= w.AtOnce {
 		look = w.lastLook.Add(idleTime)
 	}
-	room := w.AtOnce*prefetch - len(w.queue)
-	if w.claiming || now.Before(look) || room <= 0 {
+	free := w.AtOnce*prefetch - len(w.queue)
+	if w.claiming || now.Before(look) || free <= 0 {
 		return
 	}
 	w.lastLook = now
 	o := store.ClaimOptions{
-		Max: room, PerGroup: w.PerIssuer * prefetch, Taken: make(map[string]int),
+		Max: free, PerGroup: w.PerIssuer * prefetch, Taken: make(map[string]int),
 		For: claimTime, UsedWithin: w.UsedWithin,
 	}
 	for _, c := range w.queue {

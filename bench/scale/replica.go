@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/hosted"
-	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/pgstore"
 	"github.com/handstamp/handstamp/store/sealed"
 )
