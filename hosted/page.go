@@ -4,12 +4,18 @@ import (
 	"cmp"
 	"html/template"
 	"net/http"
+	"sync"
 
 	"github.com/handstamp/handstamp/internal/pagestyle"
 )
 
-// page is what a user sees whose login failed. It has no script.
-var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
+// page is what a user sees whose login failed. It has no script. Programs that never show it do not
+// parse it.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page").Parse(pageText))
+})
+
+const pageText = `<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -25,7 +31,7 @@ var page = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 </main>
 </body>
 </html>
-`))
+`
 
 // writePage shows the user why a login failed.
 func writePage(w http.ResponseWriter, status int, returnTo string, err error) {
@@ -36,7 +42,7 @@ func writePage(w http.ResponseWriter, status int, returnTo string, err error) {
 			"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_ = page.Execute(w, struct {
+	_ = page().Execute(w, struct {
 		Style        template.CSS
 		Reason, Back string
 	}{template.CSS(pagestyle.Base), err.Error(), cmp.Or(returnTo, "/")})

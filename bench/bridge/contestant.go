@@ -48,11 +48,11 @@ type stage struct {
 	token  string // for those that keep none
 }
 
-// build compiles a command of the repository.
+// build compiles a command of the repository as the binaries of a release are: static and stripped.
 func (s *stage) build(ctx context.Context, name, pkg string) (string, error) {
 	program := filepath.Join(s.dir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, pkg)
-	cmd.Dir = s.root
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, pkg)
+	cmd.Dir, cmd.Env = s.root, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}

@@ -109,7 +109,7 @@ The floor is a pump of bytes: a line in, a POST with one fixed token, the body b
 Go SDK's client is called directly, in the process that measures, with no bridge at all. mcp-remote is run by node
 itself; npx would cost a process more. Everything talks to one server process with a bearer check, whose responses are
 JSON and cost next to nothing; a call has a text of letters, quotes and line ends echoed. Each bridge has signed in
-before and finds its token stored.
+before and finds its token stored. Programs in Go are built as the binaries of a release: static and stripped.
 `)
 }
 
