@@ -58,6 +58,7 @@ var exported = map[string]reflect.Type{
 	"LoginOptions":         reflect.TypeFor[handstamp.LoginOptions](),
 	"LoginPolicy":          reflect.TypeFor[handstamp.LoginPolicy](),
 	"LoginResult":          reflect.TypeFor[handstamp.LoginResult](),
+	"LoginStep":            reflect.TypeFor[handstamp.LoginStep](),
 	"LogoutOptions":        reflect.TypeFor[handstamp.LogoutOptions](),
 	"LogoutResult":         reflect.TypeFor[handstamp.LogoutResult](),
 	"RefreshHelper":        reflect.TypeFor[handstamp.RefreshHelper](),
