@@ -9,6 +9,12 @@ func Heavy(t testing.TB, why string) {
 	if testing.Short() {
 		t.Skip(why)
 	}
+	WithoutRaceDetector(t, why)
+}
+
+// WithoutRaceDetector is [Heavy] for a test that is among the short ones, too.
+func WithoutRaceDetector(t testing.TB, why string) {
+	t.Helper()
 	if RaceDetector {
 		t.Skip("it runs without the race detector, in a step of its own: " + why)
 	}

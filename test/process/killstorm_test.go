@@ -28,7 +28,7 @@ import (
 // runs the 2,000 refreshes at each server instead of 150, and prints the figures.
 func TestKilledAtRandom(t *testing.T) {
 	refreshes := 150
-	if testenv.Long() {
+	if testenv.Long() && !testenv.RaceDetector {
 		refreshes = 2000
 	}
 	for _, rotation := range []string{lab.RotateGrace, lab.RotateStrict} {

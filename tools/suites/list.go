@@ -68,7 +68,7 @@ func everything() []suite {
 			after: []string{"packages", "vet"}, env: []string{required("mcp-remote"), long},
 			steps: []step{
 				goTest(append([]string{"-race", "-timeout", "60m"}, libraryPackages()...)...),
-				goTest("-timeout", "60m", "-run="+heavy, ".", "./bridge", "./internal/doctor", "./lab/suite"),
+				goTest("-timeout", "60m", "-run="+heavy, ".", "./bridge", "./internal/doctor", "./lab/suite", "./test/process", "./test/security"),
 			},
 		},
 		{
@@ -144,7 +144,8 @@ func everything() []suite {
 
 // heavy are the tests that compute too much for the race detector: testenv.Heavy skips them there.
 const heavy = "^(TestNoSequenceContradictsItself|TestNestedMessagesCostWhatTheyAreLong|" +
-	"TestDoctorNamesTheTrueCauseOfEveryPersonality|TestHonestClient|TestBridgeMemory.*|TestLab)$|" +
+	"TestDoctorNamesTheTrueCauseOfEveryPersonality|TestHonestClient|TestBridgeMemory.*|TestLab|" +
+	"TestNoSecretIsEverSaid|TestKilledAtRandom)$|" +
 	"^TestScripts$/^export$"
 
 // libraryPackages returns the packages of the library's module but for the chaos suite.

@@ -44,7 +44,7 @@ func TestEveryPackageIsInASuite(t *testing.T) {
 // Each test that the race detector leaves out runs without it.
 func TestEveryHeavyTestRuns(t *testing.T) {
 	runs := regexp.MustCompile(heavy)
-	function := regexp.MustCompile(`(?m)^func (Test\w+)\(.*\n(?:\t.*\n|\n)*?\ttestenv\.Heavy\(`)
+	function := regexp.MustCompile(`(?m)^func (Test\w+)\(.*\n(?:\t.*\n|\n)*?\ttestenv\.(?:Heavy|WithoutRaceDetector)\(`)
 	found := 0
 	for _, file := range strings.Fields(mustOutput(t, "git", "-C", "../..", "ls-files", "*_test.go")) {
 		text, err := os.ReadFile(filepath.Join("../..", file))
