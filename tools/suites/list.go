@@ -81,7 +81,7 @@ func everything() []suite {
 		},
 		{
 			name: "databases", about: "the stores in PostgreSQL and Redis",
-			after: []string{"packages", "vet"}, env: []string{required("postgres pgbouncer redis"), long},
+			after: []string{"packages", "vet"}, env: []string{required("postgres pgbouncer redis")},
 			steps: []step{goTest("-race", "-timeout", "60m", "./store/pgstore/...", "./store/redisstore/...")},
 		},
 		{
