@@ -129,6 +129,10 @@ func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 	proxy := httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(target.Load())
 		r.Out.Host = r.In.Host // the server's URLs are the proxy's
+	}, Transport: &http.Transport{
+		// Python's servers close an idle connection after five seconds, perhaps while a request
+		// is on its way, which the proxy would report as a 502.
+		DisableKeepAlives: true,
 	}}
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What is known of the server is written before connect, and read only after.
