@@ -21,7 +21,7 @@ build: ## builds the command into bin/
 check: vet lint short platforms ## what to run before a commit: a minute or three, needs nothing installed
 
 # SUITES="library lab" runs only these; BUSY=4 runs beside four busy loops.
-test: $(BIN)/suites ## everything, with a table at the end; about 20 minutes on two cores
+test: $(BIN)/suites ## everything, with a table at the end; about 50 minutes on two cores
 	@$(BIN)/suites -busy $(or $(BUSY),0) $(SUITES)
 
 flaky: $(BIN)/suites ## looks for tests that fail now and then: ten short runs, and three beside 20 busy loops
