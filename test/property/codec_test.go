@@ -52,6 +52,7 @@ func anyRecord() *rapid.Generator[record.Record] {
 			reflect.TypeFor[record.Record](): {
 				"Version":  rapid.IntRange(1, 3).AsAny(),
 				"Revision": rapid.Just(store.Revision("")).AsAny(),
+				"Changes":  rapid.Just(uint64(0)).AsAny(),
 			},
 			reflect.TypeFor[store.Key](): {"Server": rapid.StringN(1, 40, -1).AsAny()},
 		},
