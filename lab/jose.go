@@ -109,7 +109,16 @@ func decodeInt(text string) *big.Int {
 	return new(big.Int).SetBytes(raw)
 }
 
-var curves = map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384()}
+// curve returns a curve by its name in RFC 7518, section 6.2.1.1, nil for one that no algorithm here uses.
+func curve(name string) elliptic.Curve {
+	switch name {
+	case "P-256":
+		return elliptic.P256()
+	case "P-384":
+		return elliptic.P384()
+	}
+	return nil
+}
 
 // public returns the key for crypto.
 func (k jwk) public() (crypto.PublicKey, error) {
@@ -124,7 +133,7 @@ func (k jwk) public() (crypto.PublicKey, error) {
 		}
 		return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
 	case "EC":
-		curve := curves[k.Crv]
+		curve := curve(k.Crv)
 		if curve == nil {
 			return nil, fmt.Errorf("curve %q is not known", k.Crv)
 		}

@@ -71,7 +71,7 @@ var everything = dialect{
 	uri:        "demo://resource/dynamic/text/1", resource: "Resource 1",
 	prompt: "args-prompt", arguments: map[string]string{"city": "Oslo"}, message: "Oslo",
 	// It requests the roots some time after the session began, and logs them.
-	finish: trial{"trigger-long-running-operation", map[string]any{"duration": 1, "steps": 1}, "completed"},
+	finish: trial{"trigger-long-running-operation", map[string]any{"duration": 4, "steps": 1}, "completed"},
 }
 
 // ours is the dialect of interop/server.py and its tools.

@@ -15,16 +15,17 @@ import (
 )
 
 func main() {
+	growStack(0)
 	harden()
 	// Package net/http writes to it what it finds odd of a server, with the server's text.
 	log.SetOutput(io.Discard)
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
-	// The second signal ends the process at once, as if there were no handler.
-	context.AfterFunc(ctx, stop)
-	// A closed pipe is an error of the write then, and not the end of the process
-	// in the middle of something that must be finished.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, interrupt := context.WithCancel(context.Background())
+	// The runtime takes half a millisecond, which the command line is read in.
+	caught := make(chan struct{})
+	go func() {
+		defer close(caught)
+		catchSignals(interrupt)
+	}()
 	exe, _ := os.Executable() // without it, refreshes are done in this process
 	code := cli.Run(ctx, os.Args[1:], cli.Process{
 		Stdin:      os.Stdin,
@@ -32,6 +33,30 @@ func main() {
 		Stderr:     os.Stderr,
 		Environ:    os.Environ(),
 		Executable: exe,
+		Ready:      caught,
 	})
 	os.Exit(code)
+}
+
+// catchSignals makes the signals that end a process call interrupt.
+func catchSignals(interrupt func()) {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, func() {
+		interrupt()
+		stop() // the second signal ends the process at once, as if there were no handler
+	})
+	// A closed pipe is an error of the write then, and not the end of the process
+	// in the middle of something that must be finished.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+}
+
+// growStack makes the stack of the calling goroutine large enough for all that a command does. It
+// would be doubled four times otherwise, and walked and copied each time: a fiftieth of a start.
+//
+//go:noinline
+func growStack(i int) byte {
+	var room [24 << 10]byte
+	room[i] = 1
+	return room[i+1]
 }

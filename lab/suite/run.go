@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp/lab"
@@ -116,8 +115,21 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	return report, context.Cause(ctx)
 }
 
-// Test runs the suite as subtests of t, one a cell.
-func Test(t *testing.T, o Options) {
+// tester is what [Test] needs of T, which is *testing.T. Without that package's name here, programs
+// that are no tests do not get it with the suite.
+type tester[T any] interface {
+	Context() context.Context
+	Error(args ...any)
+	Fatal(args ...any)
+	Helper()
+	Log(args ...any)
+	Run(name string, f func(T)) bool
+	Skip(args ...any)
+	TempDir() string
+}
+
+// Test runs the suite as subtests of t, a *testing.T, one a cell.
+func Test[T tester[T]](t T, o Options) {
 	t.Helper()
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
@@ -127,7 +139,7 @@ func Test(t *testing.T, o Options) {
 		t.Fatal(err)
 	}
 	for _, cell := range report.Cells {
-		t.Run(cell.Name(), func(t *testing.T) {
+		t.Run(cell.Name(), func(t T) {
 			if cell.Expect.Void {
 				t.Skip("there is no login to grow old")
 			}

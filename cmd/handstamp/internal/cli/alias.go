@@ -55,7 +55,7 @@ A secret does not belong there: name a file or a variable of the environment.`,
 	for _, name := range once {
 		_ = flags.MarkHidden(name)
 	}
-	flags.StringArrayVar(&d.headers, "header", nil,
+	repeatedVar(flags, &d.headers, "header",
 		"send `NAME=VALUE` with each request; ${VAR} is taken from the environment (may be repeated)")
 	flags.BoolVar(&d.force, "force", false, "replace what the name stands for")
 	return cmd

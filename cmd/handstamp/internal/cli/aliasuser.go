@@ -27,8 +27,7 @@ func (a *app) usersOf(alias string, s *serverConfig) []aliasUser {
 	users, seen := []aliasUser{}, make(map[string]bool)
 	t, err := a.server(alias)
 	settings := err == nil && !sameConfig(s, &serverConfig{URL: s.URL})
-	for i := range mcphost.All {
-		h := &mcphost.All[i]
+	for _, h := range mcphost.All() {
 		for n, file := range []string{a.machine().Locate(h).File, a.machine().Project(h)} {
 			if file == "" || seen[file] {
 				continue

@@ -34,6 +34,10 @@ type Process struct {
 	// refreshes that survive it, and for the demo. Empty: refreshes are done in
 	// this process, and os.Executable finds the program for the demo.
 	Executable string
+
+	// Ready is closed when the process catches its signals: nothing that a signal must not
+	// end begins before. Nil: it does already.
+	Ready <-chan struct{}
 }
 
 // Run runs the command line args, without the program's name, and returns the
@@ -51,6 +55,9 @@ func Run(ctx context.Context, args []string, p Process) int {
 		a.global.json = a.global.json || jsonAmong(args) // it may follow the flag that is wrong
 		return flagError(cmd, err)
 	})
+	if p.Ready != nil {
+		<-p.Ready
+	}
 	err := cmp.Or(root.ExecuteContext(ctx), a.helpErr)
 	if closeErr := a.close(ctx); err == nil {
 		err = closeErr

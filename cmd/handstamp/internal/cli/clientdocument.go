@@ -59,9 +59,9 @@ in the document or, with --jwks-uri, in the JWK set that --jwks writes.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&d.document.ClientName, "name", "Handstamp", "what servers show the user")
-	flags.StringArrayVar(&d.document.RedirectURIs, "redirect-uri", nil,
+	repeatedVar(flags, &d.document.RedirectURIs, "redirect-uri",
 		"where browsers come back to, in place of any port of this machine (may be repeated)")
-	flags.StringArrayVar(&d.document.GrantTypes, "grant-type", nil,
+	repeatedVar(flags, &d.document.GrantTypes, "grant-type",
 		"grant that the client uses, instead of those of a login with a browser (may be repeated)")
 	flags.StringVar(&d.document.ClientURI, "client-uri", "", "web page about the client")
 	flags.StringVar(&d.document.LogoURI, "logo-uri", "", "its picture")

@@ -107,7 +107,8 @@ func (a *app) loadConfig() (*config, error) {
 	path := filepath.Join(dirs.Config, "config.json")
 	b, err := readFile(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
-		b, err = []byte("{}"), nil
+		a.conf = &config{}
+		return a.conf, nil
 	}
 	if err != nil {
 		return nil, usage("the configuration %s cannot be read: %w", path, err)

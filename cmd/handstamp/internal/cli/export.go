@@ -39,7 +39,7 @@ refresh in one place ends the other: use it in one of them.`,
 		RunE: withArgs(e.run),
 	}
 	e.phrase.bind(cmd.Flags())
-	cmd.Flags().StringArrayVar(&e.recipients, "recipient", nil,
+	repeatedVar(cmd.Flags(), &e.recipients, "recipient",
 		"seal it for this age recipient instead of a passphrase (may be repeated)")
 	return cmd
 }

@@ -26,7 +26,7 @@ type headerOptions struct {
 }
 
 func (o *headerOptions) bind(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&o.headers, "header", nil,
+	repeatedVar(flags, &o.headers, "header",
 		"send `NAME=VALUE` with each request; ${VAR} is taken from the environment (may be repeated)")
 	flags.StringVar(&o.file, "header-file", "",
 		"file with a header on each line, which keeps secrets out of the process list")

@@ -69,8 +69,7 @@ func (l *hostListCommand) run(args []string) error {
 		}
 	}
 	hosts, seen := []*listedHost{}, make(map[string]bool)
-	for i := range mcphost.All {
-		h := &mcphost.All[i]
+	for _, h := range mcphost.All() {
 		if only != nil && h != only {
 			continue
 		}

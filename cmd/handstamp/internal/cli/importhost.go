@@ -65,9 +65,9 @@ func hostOf(text []byte) *mcphost.Host {
 	if bytes.HasPrefix(text, []byte("age-encryption.org/")) || bytes.HasPrefix(text, []byte("-----BEGIN AGE")) {
 		return nil
 	}
-	for i := range mcphost.All {
-		if entries, err := mcphost.All[i].Entries(text, ""); err == nil && len(entries) > 0 {
-			return &mcphost.All[i]
+	for _, h := range mcphost.All() {
+		if entries, err := h.Entries(text, ""); err == nil && len(entries) > 0 {
+			return h
 		}
 	}
 	return nil

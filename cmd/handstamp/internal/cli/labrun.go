@@ -56,7 +56,7 @@ new folder for each cell. --timeout bounds the sessions of a cell.`,
 		"command line of a stdio bridge; {url} stands for the server")
 	flags.StringVar(&r.clientHTTP, "client-http", "",
 		"command line of a program that makes one tool call; {url} stands for the server")
-	flags.StringArrayVar(&r.personalities, "personality", nil, "only these (all): "+personalityHelp)
+	repeatedVar(flags, &r.personalities, "personality", "only these (all): "+personalityHelp)
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
 	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
 	flags.IntSliceVar(&r.processes, "processes", nil, "how many processes start at once (1,20)")

@@ -29,9 +29,9 @@ func (o *labSetup) bind(cmd *cobra.Command) {
 	flags.StringVar(&o.jwksFile, "client-jwks", "", "file with its public keys, a JWK set")
 	bindChoice(cmd, &o.method, "client-auth-method", "how it authenticates (what it has)",
 		authMethods...)
-	flags.StringArrayVar(&o.trusted, "trust", nil, "accept the tokens of an issuer: "+
+	repeatedVar(flags, &o.trusted, "trust", "accept the tokens of an issuer: "+
 		"`ISSUER=FILE`, a JWK set (may be repeated)")
-	flags.StringArrayVar(&o.exchange, "allow-exchange", nil, "issue ID-JAGs for an authorization "+
+	repeatedVar(flags, &o.exchange, "allow-exchange", "issue ID-JAGs for an authorization "+
 		"server: `AUDIENCE=CLIENT_ID`, the client's id there (may be repeated)")
 }
 

@@ -40,7 +40,7 @@ type loginOptions struct {
 
 func (o *loginOptions) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.scopes, "scope", nil,
+	repeatedVar(flags, &o.scopes, "scope",
 		"request this scope instead of the server's (may be repeated)")
 	flags.StringVar(&o.clientID, "client-id", "", "a client that was registered by hand")
 	o.secret.bind(flags)
@@ -50,7 +50,7 @@ func (o *loginOptions) bind(cmd *cobra.Command) {
 	flags.StringVar(&o.resource, "resource", "",
 		"send this resource parameter instead of the server's own")
 	flags.BoolVar(&o.noResource, "no-resource", false, "send no resource parameter")
-	flags.StringArrayVar(&o.params, "param", nil,
+	repeatedVar(flags, &o.params, "param",
 		"add `key=value` to the authorization request (may be repeated)")
 	flags.IntVar(&o.callbackPort, "callback-port", 0,
 		"port of the redirect URI on this machine (0: any)")

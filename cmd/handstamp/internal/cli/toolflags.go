@@ -15,9 +15,9 @@ type toolFilter struct {
 }
 
 func (f *toolFilter) bind(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.allow, "allow-tool", nil,
+	repeatedVar(flags, &f.allow, "allow-tool",
 		"let only tools through that match this `glob` (may be repeated)")
-	flags.StringArrayVar(&f.deny, "deny-tool", nil,
+	repeatedVar(flags, &f.deny, "deny-tool",
 		"let no tool through that matches this `glob` (may be repeated)")
 }
 

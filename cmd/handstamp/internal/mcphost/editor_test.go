@@ -45,8 +45,7 @@ func section(h *Host, text string) string {
 // Connect and disconnect leave each host's file as it was, byte by byte, and a missing one
 // missing, with the folders above it.
 func TestConnectDisconnectLeavesTheFile(t *testing.T) {
-	for i := range All {
-		h := &All[i]
+	for _, h := range All() {
 		if h.Manual() {
 			continue
 		}
@@ -320,13 +319,13 @@ func TestNotWritable(t *testing.T) {
 
 // Connect and disconnect give every text back that connect takes.
 func FuzzConnectDisconnect(f *testing.F) {
-	for i := range All {
-		for _, text := range odd[All[i].Format] {
-			f.Add(i, section(&All[i], text))
+	for i, h := range All() {
+		for _, text := range odd[h.Format] {
+			f.Add(i, section(h, text))
 		}
 	}
 	f.Fuzz(func(t *testing.T, i int, text string) {
-		h := &All[uint(i)%uint(len(All))]
+		h := All()[uint(i)%uint(len(All()))]
 		if entries, err := h.Entries([]byte(text), ""); err != nil || has(entries, "linear", linear.Args[1]) {
 			return
 		}

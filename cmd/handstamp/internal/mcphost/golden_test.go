@@ -18,8 +18,7 @@ func TestEntriesOfHosts(t *testing.T) {
 		Command: `C:\Program Files\handstamp.exe`, Args: []string{"bridge", "https://mcp.linear.app/mcp"},
 		Env: splice.Object{{Name: "HANDSTAMP_HOME", Value: "/srv/handstamp"}},
 	}
-	for i := range All {
-		h := &All[i]
+	for _, h := range All() {
 		ext := map[splice.Format]string{splice.JSON: ".json", splice.TOML: ".toml", splice.YAML: ".yaml"}
 		file := filepath.Join("testdata", h.ID+ext[h.Format])
 		got, err := splice.Put(h.Format, nil, h.Path, "linear", h.Entry.Object("linear", server))

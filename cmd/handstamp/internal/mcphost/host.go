@@ -80,8 +80,7 @@ func (h *Host) In(text []byte) *Host {
 // Find returns the host of this ID or other name, nil if there is none.
 func Find(name string) *Host {
 	name = strings.ToLower(name)
-	for i := range All {
-		h := &All[i]
+	for _, h := range All() {
 		if h.ID == name || strings.ToLower(h.Name) == name {
 			return h
 		}
@@ -96,9 +95,9 @@ func Find(name string) *Host {
 
 // IDs returns the IDs of all hosts.
 func IDs() []string {
-	ids := make([]string, len(All))
-	for i := range All {
-		ids[i] = All[i].ID
+	ids := make([]string, len(All()))
+	for i, h := range All() {
+		ids[i] = h.ID
 	}
 	return ids
 }

@@ -75,8 +75,7 @@ func (m Machine) Project(h *Host) string {
 // Files returns all files in which hosts may keep servers: the user's, and those of the project.
 // Most are not there on any one machine.
 func (m Machine) Files() (user, project []string) {
-	for i := range All {
-		h := &All[i]
+	for _, h := range All() {
 		user = append(user, m.candidates(h)...)
 		for _, pattern := range h.Old {
 			if path := m.expand(pattern); path != "" {

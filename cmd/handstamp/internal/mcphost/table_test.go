@@ -37,8 +37,7 @@ func TestPageIsCurrent(t *testing.T) {
 func markdown() string {
 	var out strings.Builder
 	out.WriteString("| host | name | file: Linux; macOS; Windows | of a project | where in it | source |\n|---|---|---|---|---|---|\n")
-	for i := range All {
-		h := &All[i]
+	for _, h := range All() {
 		files := []string{paths(h.Linux), paths(h.MacOS), paths(h.Windows)}
 		if files[0] == files[1] && files[1] == files[2] {
 			files = files[:1]
@@ -74,8 +73,7 @@ func paths(patterns []string) string {
 // Every row is complete, and no name means two hosts.
 func TestTableIsSound(t *testing.T) {
 	names := make(map[string]string)
-	for i := range All {
-		h := &All[i]
+	for _, h := range All() {
 		for _, name := range append([]string{h.ID, strings.ToLower(h.Name)}, h.Aliases...) {
 			if other := names[name]; other != "" && other != h.ID {
 				t.Errorf("%q is %s and %s", name, other, h.ID)
