@@ -154,10 +154,10 @@ func (c *credential) handleHelperEvent(ctx context.Context, e helperEvent) {
 		c.notice("%s", e.Notice)
 	case e.Refreshed != nil:
 		e.Refreshed.Err = cause
-		c.refreshed(*e.Refreshed)
+		c.outcomes.refreshed(*e.Refreshed)
 	case e.LoggedIn != nil:
 		e.LoggedIn.Err = cause
-		c.loggedIn(*e.LoggedIn)
+		c.outcomes.loggedIn(*e.LoggedIn)
 	case e.Show != nil && c.config.Prompt.Show != nil:
 		c.config.Prompt.Show(ctx, *e.Show)
 	case e.Waiting != nil && c.config.Prompt.Waiting != nil:

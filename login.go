@@ -292,7 +292,7 @@ func (l *logins) end(ctx context.Context, rec *record.Record, req loginRequest, 
 	}
 	event.Duration = time.Since(req.since)
 	l.events.loginEnds(rec, err)
-	l.loggedIn(event)
+	l.outcomes.loggedIn(event)
 	if err != nil {
 		return nil, err
 	}

@@ -68,10 +68,10 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	}
 	last, rec, forgotten, err := s.disable(ctx, rec, o.KeepClient)
 	if err != nil {
-		s.audit(AuditLogout, kindOf(err))
+		s.outcomes.audit(AuditLogout, kindOf(err))
 		return nil, err
 	}
-	defer func() { s.loggedOut(last, result) }()
+	defer func() { s.outcomes.loggedOut(last, result) }()
 	s.tokens.current.Store(nil)
 	if last != nil && !o.NoRevoke {
 		result.RevokeError = s.revokeGrant(ctx, last)

@@ -60,7 +60,7 @@ func (r *refresher) attempt(
 		Resumed: a.interrupted && a.issued, Outcome: a.outcome(token, err),
 	}
 	r.events.refreshEnds(token, event)
-	r.refreshed(event)
+	r.outcomes.refreshed(event)
 	return token, err
 }
 

@@ -269,7 +269,7 @@ func (l *loginClients) register(ctx context.Context) error {
 	}
 	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
 	l.chosen()
-	l.audit(AuditRegistration, "registered",
+	l.outcomes.audit(AuditRegistration, "registered",
 		slog.String(AuditIssuer, as.Issuer), slog.String(AuditClientID, reg.ClientID))
 	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || reg.DPoPBoundAccessTokens)
 	if err := l.prepareProofs(); err != nil {

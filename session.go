@@ -23,6 +23,7 @@ type credential struct {
 	history   *history
 	secrets   *knownSecrets
 	proofs    *proofs
+	outcomes  *outcomes
 	fetcher   *oauth.Fetcher
 	errs      errorFactory
 	events    *narrator // nil: no application listens
@@ -119,6 +120,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 		notice: shared.notice, seen: shared.noteRecord, events: shared.events,
 		schedule: config.schedule,
 	}
+	shared.outcomes = &outcomes{config: config, server: serverURL, profile: key.Profile, events: shared.events}
 	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: shared.events}
 	s = newSession(shared)
 	c.sessions[key], c.spelled[serverURL] = s, s
