@@ -65,7 +65,7 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 	if err != nil {
 		return nil, err
 	}
-	in := &inspector{session: s, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
+	in := &inspector{credential: s.credential, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
 	in.readStore(ctx)
 	in.discover(ctx)
 	in.tryClient(ctx)
@@ -75,7 +75,7 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 
 // inspector carries out one [Client.Inspect].
 type inspector struct {
-	*session
+	*credential
 	found *findings
 	rec   *record.Record
 	plan  *loginPlan

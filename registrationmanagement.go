@@ -27,8 +27,9 @@ func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now tim
 // updateClient sends changed metadata of a client to its server and returns the client as it is
 // then: with a new secret, if the old one had ended. The caller holds the refresh lock. The change
 // is durable when it returns; a client that the server does not let change any more is marked so.
-func (c *credential) updateClient(
-	ctx context.Context, rec *record.Record, client *record.Client, changed map[string]json.RawMessage,
+func updateClient(
+	ctx context.Context, c *credential, rec *record.Record, client *record.Client,
+	changed map[string]json.RawMessage,
 ) (*record.Record, *record.Client, error) {
 	space, err := c.records.reserve(ctx, responseReserve)
 	if err != nil {
@@ -131,7 +132,7 @@ func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Cl
 	if l.config.hasOtherKey(old) {
 		changed["jwks"] = l.config.Key.JWKS()
 	}
-	rec, client, err := l.updateClient(ctx, l.rec, old, changed)
+	rec, client, err := updateClient(ctx, l.credential, l.rec, old, changed)
 	l.rec = rec
 	if err != nil {
 		l.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
@@ -163,6 +164,6 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	if !r.config.replaceable(client, rec.Grant, time.Now()) {
 		return rec, nil
 	}
-	rec, _, err := r.updateClient(ctx, rec, client, nil)
+	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)
 	return rec, err
 }
