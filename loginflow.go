@@ -480,7 +480,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		}
 		return err
 	}
-	l.clients.shareLearned(ctx)
+	l.clients.shared().learn(ctx, l.clients.client)
 	if account == "" {
 		l.readAccount(requesting, t, request.redeem.Prover, before)
 	}

@@ -107,7 +107,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 	if r := c.Registration; r != nil {
 		shared.secrets.configured = append(shared.secrets.configured, r.ClientSecret)
 	}
-	shared.events = config.newNarrator(serverURL, key.Profile, shared.secrets)
+	shared.events = newNarrator(config, serverURL, key.Profile, shared.secrets)
 	shared.server = &mcpServer{config: config, events: shared.events, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
 	shared.fetcher = &oauth.Fetcher{
 		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
