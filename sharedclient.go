@@ -17,13 +17,14 @@ import (
 const maxSharedScopes = 64
 
 // shared returns the records of the registrations that the Client shares with others, nil if each
-// credential has its own. There is one for each authorization server and redirect URI, so that two
-// versions of an application do not take turns in replacing each other's.
+// credential has its own. There is one for each MCP server, authorization server and redirect URI:
+// which scopes a client is registered for is what the MCP server says, and a hostile one must not
+// say it for others; and two versions of an application do not take turns in replacing each other's.
 func (l *loginClients) shared() *records {
 	if l.config.ClientStore == nil || l.config.Grant != nil {
 		return nil
 	}
-	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI)
+	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI+" "+l.records.key.Server)
 	if err != nil {
 		return nil
 	}

@@ -52,8 +52,8 @@ type App struct {
 	// of the user's. It adds tenant and user to each record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
 
-	// ClientsPerTenant registers a client for each tenant at each authorization server. False: one
-	// for all users of the application.
+	// ClientsPerTenant registers a client of each MCP server for each tenant. False: one for all
+	// users of the application.
 	ClientsPerTenant bool
 
 	// CacheSize is how many users' Clients are kept, with the tokens that were used last. Zero is
