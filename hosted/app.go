@@ -78,6 +78,15 @@ var (
 	errReserved = errors.New(`hosted: a user's name must not begin with "handstamp:"`)
 )
 
+// CheckOwner returns an error for names that no user can have: those that [store.Owner.Check] rejects,
+// and those of the App's own. It is for names that come from outside the application.
+func CheckOwner(o store.Owner) error {
+	if reserved(o) {
+		return errReserved
+	}
+	return o.Check()
+}
+
 // Client returns the Client of a user, the same one as long as it is kept. Do not close it, and do
 // not keep it for longer than a request: what was evicted meanwhile goes on working, but another
 // Client then has the same user.
