@@ -16,8 +16,9 @@ import (
 const maxSharedScopes = 64
 
 // sharedRegistration is the registration at the authorization server of a login that the Client
-// shares with others. There is one for each authorization server and redirect URI, so that two
-// versions of an application do not take turns in replacing each other's.
+// shares with others. There is one for each MCP server, authorization server and redirect URI: which
+// scopes a client is registered for is what the MCP server says, and a hostile one must not say it for
+// others; and two versions of an application do not take turns in replacing each other's.
 type sharedRegistration struct {
 	stored  *records
 	clients *loginClients
@@ -29,7 +30,7 @@ func (l *loginClients) shared() *sharedRegistration {
 	if l.config.ClientStore == nil || l.config.Grant != nil {
 		return nil
 	}
-	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI)
+	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI+" "+l.records.key.Server)
 	if err != nil {
 		return nil
 	}
