@@ -86,7 +86,7 @@ func (d *database) prepare(ctx context.Context) error {
 	err := d.CreateSchema(ctx)
 	const insufficientPrivilege = "42501"
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == insufficientPrivilege {
-		for _, table := range []string{"handstamp_credential", "handstamp_lease"} {
+		for _, table := range []string{"handstamp_credential", "handstamp_lease", "handstamp_due"} {
 			if _, missing := d.pool.Exec(ctx, "SELECT FROM "+table+" LIMIT 0"); missing != nil {
 				return err
 			}
