@@ -5,13 +5,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/store"
@@ -108,7 +106,7 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 		return nil, databaseFailure(err)
 	}
 	d := &database{db, pool}
-	if err := d.prepare(ctx); err != nil {
+	if err := d.CreateSchema(ctx); err != nil {
 		d.close()
 		return nil, databaseFailure(err)
 	}
@@ -117,21 +115,6 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 
 // databaseTimeout bounds the wait for a connection.
 const databaseTimeout = 10 * time.Second
-
-// prepare creates the tables. A role that may not create any finds them there.
-func (d *database) prepare(ctx context.Context) error {
-	err := d.CreateSchema(ctx)
-	const insufficientPrivilege = "42501"
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == insufficientPrivilege {
-		for _, table := range []string{"handstamp_credential", "handstamp_lease"} {
-			if _, missing := d.pool.Exec(ctx, "SELECT FROM "+table+" LIMIT 0"); missing != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return err
-}
 
 func databaseFailure(err error) error {
 	return &failure{kind: kindStore, message: "the database cannot be used", err: err,
