@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -21,24 +22,31 @@ const maxSharedScopes = 64
 // which scopes a client is registered for is what the MCP server says, and a hostile one must not
 // say it for others; and two versions of an application do not take turns in replacing each other's.
 func (l *loginClients) shared() *records {
-	if l.config.ClientStore == nil || l.config.Grant != nil {
+	return l.sharedAt(l.plan.server.Issuer, l.callback.redirectURI)
+}
+
+func (c *credential) sharedAt(issuer, redirectURI string) *records {
+	if c.config.ClientStore == nil || c.config.Grant != nil {
 		return nil
 	}
-	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI+" "+l.records.key.Server)
+	key, err := store.NewKey(issuer, redirectURI+" "+c.records.key.Server)
 	if err != nil {
 		return nil
 	}
 	return &records{
-		store: l.config.ClientStore, key: key, serverURL: l.serverURL, timeout: l.config.LockTimeout,
-		notice: l.notice, seen: func(*record.Record) {}, events: l.events,
+		store: c.config.ClientStore, key: key, serverURL: c.serverURL, timeout: c.config.LockTimeout,
+		notice: c.notice, seen: func(*record.Record) {}, events: c.events,
 	}
 }
 
 // sharedClient returns the shared client, if there is one that can be used for this login.
 func (l *loginClients) sharedClient(ctx context.Context, shared *records) *record.Client {
 	rec, err := shared.load(ctx)
+	if err == nil && secretEnded(rec.NewestClient(l.plan.server.Issuer)) {
+		rec, err = l.replaceShared(ctx, shared, rec.NewestClient(l.plan.server.Issuer))
+	}
 	if err != nil {
-		l.events.fail(StepStore, err, "the shared registration could not be read")
+		l.events.fail(StepStore, err, "the shared registration cannot be used")
 		return nil
 	}
 	return l.fromShared(rec)
@@ -67,11 +75,77 @@ func (l *loginClients) fromShared(rec *record.Record) *record.Client {
 
 // usersCopy returns a shared client as it is in the record of a user, whose grant is bound to it.
 // It has nothing with which the registration could be changed or deleted: that would be for all
-// users.
+// users. Only where it is stays, if the server lets it be changed.
 func usersCopy(c *record.Client) *record.Client {
 	copied := *c
-	copied.RegistrationAccessToken, copied.RegistrationClientURI, copied.ScopeRequested = "", "", ""
+	if !manageable(c) {
+		copied.RegistrationClientURI = ""
+	}
+	copied.RegistrationAccessToken, copied.ScopeRequested = "", ""
 	return &copied
+}
+
+// isCopy reports whether a client is a copy of a shared one that the server may let change.
+func (cfg *configuration) isCopy(c *record.Client) bool {
+	return cfg.ClientStore != nil && c.Source == record.SourceDynamic && !c.Rejected &&
+		c.RegistrationClientURI != "" && c.RegistrationAccessToken == ""
+}
+
+// secretEnded reports whether the secret of a shared client has ended and may be replaced.
+func secretEnded(c *record.Client) bool {
+	return c != nil && manageable(c) && secretExpired(c, nil, time.Now())
+}
+
+// replaceShared has the server issue a new secret for a shared client, unless another process has
+// done that meanwhile, and returns the shared record.
+func (c *credential) replaceShared(
+	ctx context.Context, shared *records, client *record.Client,
+) (*record.Record, error) {
+	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
+	defer cancel()
+	issuer, id := client.Issuer, client.ID
+	// Not the lock of a refresh: whoever holds that already must not wait for another one.
+	unlock, rec, err := shared.lockUnless(waiting, store.LockLogin, func(rec *record.Record) bool {
+		return !secretEnded(rec.Client(issuer, id))
+	})
+	if err != nil {
+		return nil, err
+	}
+	if unlock != nil {
+		defer unlock()
+	}
+	if client = rec.Client(issuer, id); !secretEnded(client) {
+		return rec, nil
+	}
+	of := *c
+	of.records = shared
+	rec, _, err = of.updateClient(ctx, rec, client, nil)
+	return rec, err
+}
+
+// copySecret gives a user's copy of a shared client the secret that the shared one has, or gets, in
+// place of one that has ended. A copy that gets none is no longer one that could.
+func (c *credential) copySecret(
+	ctx context.Context, rec *record.Record, client *record.Client,
+) (*record.Record, error) {
+	from, err := c.sharedNow(ctx, client)
+	if err != nil {
+		return rec, err
+	}
+	issuer, id := client.Issuer, client.ID
+	return c.records.update(ctx, rec, func(rec *record.Record) error {
+		stored := rec.Client(issuer, id)
+		switch {
+		case stored == nil:
+		case from == nil || from.Secret == stored.Secret:
+			stored.RegistrationClientURI = ""
+		default:
+			copied := usersCopy(from)
+			stored.Secret, stored.SecretExpiresAt, stored.Response = copied.Secret, copied.SecretExpiresAt, copied.Response
+			stored.RegistrationClientURI = copied.RegistrationClientURI
+		}
+		return nil
+	})
 }
 
 // covers reports whether a shared client was registered for the scopes of this login, as far as
@@ -87,6 +161,30 @@ func (l *loginClients) covers(c *record.Client) bool {
 func (l *loginClients) registrationScopes() []string {
 	scopes := strings.Fields(l.scope)
 	return append(scopes, oauth.Without(l.sharedScopes, scopes)...)
+}
+
+// sharedNow returns the shared client that a user's is a copy of, with a new secret if it can have
+// one; nil if there is none any more. A rejection of the server's is no error.
+func (c *credential) sharedNow(
+	ctx context.Context, client *record.Client,
+) (found *record.Client, err error) {
+	for _, uri := range client.RedirectURIs {
+		shared := c.sharedAt(client.Issuer, uri)
+		if shared == nil {
+			return nil, nil
+		}
+		rec, err := shared.load(ctx)
+		if err == nil && secretEnded(rec.Client(client.Issuer, client.ID)) {
+			rec, err = c.replaceShared(ctx, shared, client)
+		}
+		if err != nil && (rec == nil || retryable(err) || errors.Is(err, ErrStore)) {
+			return nil, err
+		}
+		if found = rec.Client(client.Issuer, client.ID); found != nil {
+			return found, nil
+		}
+	}
+	return nil, nil
 }
 
 // registerOnce registers a client. Of all processes that share the registration one does, and the
