@@ -55,7 +55,7 @@ var layers = map[string]layer{
 	"internal/errtype":               {},
 	"":                               {ours: []string{"clientkey", "internal/awake", "internal/browser", "internal/errtype", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "internal/sse", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":                 {ours: []string{"internal/awake", "internal/errtype", "internal/lazyregexp", "internal/redact", "internal/retryafter", "secret"}},
-	"internal/record":                {ours: []string{"secret", "store"}},
+	"internal/record":                {ours: []string{"secret", "store", "store/sealed"}},
 	"secret":                         {},
 	"internal/alive":                 {ours: []string{"internal/errtype"}, modules: []string{"golang.org/x/sys"}},
 	"internal/awake":                 {},

@@ -52,8 +52,8 @@ type App struct {
 	// of the user's. It adds tenant and user to each record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
 
-	// ClientsPerTenant registers a client for each tenant at each authorization server. False: one
-	// for all users of the application.
+	// ClientsPerTenant registers a client of each MCP server for each tenant. False: one for all
+	// users of the application.
 	ClientsPerTenant bool
 
 	// CacheSize is how many users' Clients are kept, with the tokens that were used last. Zero is
@@ -77,6 +77,15 @@ var (
 	errClosed   = errors.New("hosted: the App is closed")
 	errReserved = errors.New(`hosted: a user's name must not begin with "handstamp:"`)
 )
+
+// CheckOwner returns an error for names that no user can have: those that [store.Owner.Check] rejects,
+// and those of the App's own. It is for names that come from outside the application.
+func CheckOwner(o store.Owner) error {
+	if reserved(o) {
+		return errReserved
+	}
+	return o.Check()
+}
 
 // Client returns the Client of a user, the same one as long as it is kept. Do not close it, and do
 // not keep it for longer than a request: what was evicted meanwhile goes on working, but another

@@ -32,7 +32,7 @@ func (s *site) handler() http.Handler {
 	})
 	mux.HandleFunc("POST /session", func(w http.ResponseWriter, r *http.Request) {
 		name := r.FormValue("name")
-		if name == "" || len(name) > 100 || strings.HasPrefix(name, "handstamp:") {
+		if name == "" || hosted.CheckOwner(ownerOf(name)) != nil {
 			show(w, http.StatusBadRequest, "start", "Enter another name.")
 			return
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/service"
 )
 
@@ -64,6 +65,11 @@ at the Unix socket (on Linux), or any client with a certificate that has that na
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("tenant") {
 			return usage("name the tenant whose logins it may use: --tenant NAME")
+		}
+		for _, name := range []string{"uid", "certificate"} { // of a variable that is not set, perhaps
+			if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+				return usage("--%s is empty", name)
+			}
 		}
 		caller := service.Caller{Name: args[0], Tenant: c.global.Tenant, Certificate: c.certificate}
 		if cmd.Flags().Changed("user") {
@@ -144,13 +150,23 @@ func (c *callerCommand) edit(
 	if err != nil {
 		return usage("%w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return callersFailure(err)
+	err = os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = publish(path, text, 0o600, replaceAsItWas)
 	}
-	if err := writeWhole(path, text, 0o600); err != nil {
-		return callersFailure(err)
+	if err != nil {
+		return &failure{kind: kindOther, message: "the file of callers cannot be written", err: err}
 	}
 	return nil
+}
+
+// replaceAsItWas has a file take the place of another, with its owner, group and mode: the service
+// that reads it may be another user's.
+func replaceAsItWas(temp, path string) error {
+	if err := mcphost.KeepOwner(temp, path); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
 }
 
 // callersPath returns the path of the file of callers.
@@ -166,7 +182,7 @@ func (c *callerCommand) newList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
 		Short: "List the callers",
-		Args:  cobra.NoArgs,
+		Args:  exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			path, err := c.callersPath(c.file)
 			if err != nil {

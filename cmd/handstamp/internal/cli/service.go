@@ -154,7 +154,8 @@ func (s *serveCommand) serveTokens(ctx context.Context, h http.Handler) error {
 	}
 	defer release()
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout: 15 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		ReadTimeout: 15 * time.Second, WriteTimeout: max(2*time.Minute, s.global.Timeout+time.Minute),
+		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnContext: service.WithPeer, ErrorLog: webpage.NoLog}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -57,8 +58,8 @@ func (c *Caller) owner(query url.Values) (store.Owner, error) {
 	case !query.Has("user"):
 		return o, badRequest("the parameter user is missing")
 	}
-	if err := o.Check(); err != nil {
-		return o, badRequest("user is a name of at most 255 bytes")
+	if hosted.CheckOwner(o) != nil {
+		return o, badRequest("user is a name of at most 255 bytes, none that begins with handstamp:")
 	}
 	return o, nil
 }
