@@ -133,7 +133,7 @@ var layers = map[string]layer{
 	"tools/recordings":               {},
 	"tools/suites":                   {},
 	"cmd/handstamp":                  {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
-	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
+	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "store/sealed", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
 	"cmd/handstamp/internal/splice":  {modules: parserModules},
 	"cmd/handstamp/internal/mcphost": {ours: []string{"cmd/handstamp/internal/splice", "internal/mcpremote"}, modules: slices.Concat(fileModules, parserModules)},
 }
