@@ -30,7 +30,6 @@ package pgstore
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"sync"
 	"time"
@@ -42,11 +41,6 @@ import (
 	"github.com/handstamp/handstamp/store/internal/locks"
 	"github.com/handstamp/handstamp/store/sealed"
 )
-
-// Schema is the SQL that creates the tables. It may be run any number of times.
-//
-//go:embed schema.sql
-var Schema string
 
 // Options are what a [Database] needs beside a pool. The zero value keeps values in the clear.
 type Options struct {
@@ -109,22 +103,6 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 func (db *Database) Close() {
 	db.refresh.Close()
 	db.changes.close()
-}
-
-// CreateSchema runs [Schema]. Any number of replicas may do it at once.
-func (db *Database) CreateSchema(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		// CREATE TABLE IF NOT EXISTS fails when two do it at once.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", schemaLock); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, Schema, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
-	if err != nil {
-		return unusable(ctx, err)
-	}
-	return nil
 }
 
 // Store returns the store of one user. It can read, list, lock and change what that user has, and

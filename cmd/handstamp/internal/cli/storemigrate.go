@@ -109,7 +109,8 @@ func (m *storeMigrate) plan(to string) error {
 	}
 	for _, word := range []string{m.to, current.word} {
 		if word == storeAuto || word == storeMemory || isDatabase(word) {
-			return usage("credentials move between keyring, encrypted, file and folders, not %s", word)
+			return usage("credentials move between keyring, encrypted, file and folders, not %s",
+				storeName(word))
 		}
 	}
 	m.report = migrateOutput{From: []string{}, To: m.to, DryRun: m.dryRun,
