@@ -92,7 +92,7 @@ var layers = map[string]layer{
 	"store/storetest":                {ours: []string{"store"}},
 	"store/keyringstore":             {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
 	"internal/keyringtest":           {},
-	"store/pgstore":                  {ours: []string{"internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
+	"store/pgstore":                  {ours: []string{"internal/awake", "internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
 	"store/redisstore":               {ours: []string{"internal/awake", "store", "store/internal/locks", "store/sealed"}, modules: redisModules},
 	"internal/servicetest":           {},
 	"otel":                           {ours: []string{""}, modules: slices.Concat(libraryModules, telemetryModules)},

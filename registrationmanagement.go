@@ -21,7 +21,8 @@ func manageable(c *record.Client) bool {
 
 // replaceable reports whether the secret of a client has ended and the server may issue a new one.
 func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
-	return c != nil && manageable(c) && cfg.configurationFor(c) == nil && secretExpired(c, g, now)
+	return c != nil && (manageable(c) || cfg.isCopy(c)) && cfg.configurationFor(c) == nil &&
+		secretExpired(c, g, now)
 }
 
 // updateClient sends changed metadata of a client to its server and returns the client as it is
@@ -163,6 +164,9 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	client := rec.GrantClient()
 	if !r.config.replaceable(client, rec.Grant, time.Now()) {
 		return rec, nil
+	}
+	if r.config.isCopy(client) {
+		return copySecret(ctx, r.credential, rec, client)
 	}
 	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)
 	return rec, err

@@ -46,7 +46,7 @@ type App struct {
 	// all logins. Every replica has to have the same.
 	CallbackURL string
 
-	// Configure sets a new Client up, before its first use: the name of the application, a logger,
+	// Configure sets a new Client up, before its first use, and may be called by several goroutines: the name of the application, a logger,
 	// whatever the users have in common. Nil: the Client's zero value. The App sets Store,
 	// ClientStore, RedirectURI, and LoginPolicy to [handstamp.LoginNever]: a replica has no browser
 	// of the user's. It adds tenant and user to each record for Audit.
@@ -94,19 +94,31 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if reserved(o) {
 		return nil, errReserved
 	}
+	c, err := a.keptOr(o, nil)
+	if c != nil || err != nil {
+		return c, err
+	}
+	if c, err = a.newClient(o); err != nil {
+		return nil, err
+	}
+	return a.keptOr(o, c)
+}
+
+// keptOr returns the Client of a user that is kept, and else a new one, which is kept from then on,
+// unless it is nil. It is not a.mu's holder who makes that one: Configure may take its time.
+func (a *App) keptOr(o store.Owner, c *handstamp.Client) (*handstamp.Client, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return nil, errClosed
 	}
 	a.watch()
-	if c := a.cache.get(o); c != nil {
+	if kept := a.cache.get(o); kept != nil {
 		a.noteUse(o)
-		return c, nil
+		return kept, nil
 	}
-	c, err := a.newClient(o)
-	if err != nil {
-		return nil, err
+	if c == nil {
+		return nil, nil
 	}
 	a.noteUse(o)
 	size := a.CacheSize
