@@ -265,7 +265,7 @@ func (in *inspector) tryAuthorization(ctx context.Context, l *loginClients) {
 		return
 	}
 	in.out.Authorization = &Trial{Sent: true}
-	if rejected := l.preflight(ctx, rawURL); rejected != nil {
+	if rejected := l.probe().preflight(ctx, rawURL); rejected != nil {
 		in.out.Authorization = in.trial(rejected)
 		in.out.Authorization.Client, in.out.Authorization.Forgotten = true, l.client.Source == record.SourceDynamic
 	}

@@ -228,7 +228,7 @@ func (l *loginFlow) prepareRequest(ctx context.Context) (*codeRequest, error) {
 	if err := l.clients.choose(ctx); err != nil {
 		return nil, err
 	}
-	if err := l.clients.probeAuthMethod(ctx); err != nil {
+	if err := l.clients.probe().probeAuthMethod(ctx); err != nil {
 		return nil, err
 	}
 	pkce, state := oauth.NewPKCE(), oauth.NewState()
@@ -243,7 +243,7 @@ func (l *loginFlow) prepareRequest(ctx context.Context) (*codeRequest, error) {
 	if err := browser.Check(rawURL); err != nil {
 		return nil, protocolError(l.serverURL, err)
 	}
-	if err := l.clients.probeClient(ctx, rawURL); err != nil {
+	if err := l.clients.probe().probeClient(ctx, rawURL); err != nil {
 		return nil, err
 	}
 	if err := l.countTab(ctx); err != nil {
@@ -300,7 +300,7 @@ func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
 	if !errors.As(err, &rejected) {
 		return l.adviseIssuer(l.errs.from(err))
 	}
-	if l.rejectsOfflineAccess(rejected) {
+	if rejectsOfflineAccess(l.scope, rejected) {
 		return l.dropOfflineAccess(ctx, rejected)
 	}
 	switch rejected.Class() {
@@ -366,7 +366,7 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 	t := l.clients.tokenRequest(oauth.TokenRequest{
 		Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
 	}, sendUntilReceived)
-	t.final = l.rejectsOfflineAccess
+	t.final = func(rejected *oauth.Error) bool { return rejectsOfflineAccess(l.scope, rejected) }
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {
@@ -385,7 +385,7 @@ func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oa
 // onCodeRejected decides what it means for the login that the token endpoint
 // rejects the code exchange and no other form of authentication is left to try.
 func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
-	if l.rejectsOfflineAccess(rejected) {
+	if rejectsOfflineAccess(l.scope, rejected) {
 		return l.dropOfflineAccess(ctx, rejected)
 	}
 	if note := t.clockFlaw(rejected); note != "" {

@@ -341,8 +341,8 @@ func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) 
 // rejectsOfflineAccess reports whether a rejection speaks of offline access, which some
 // servers list and then give to certain users or clients only: Keycloak says so at the
 // code exchange, after the user has consented.
-func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
-	return slices.Contains(strings.Fields(l.scope), oauth.OfflineAccess) && rejected.Class() != oauth.ClassTransient &&
+func rejectsOfflineAccess(scope string, rejected *oauth.Error) bool {
+	return slices.Contains(strings.Fields(scope), oauth.OfflineAccess) && rejected.Class() != oauth.ClassTransient &&
 		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
 
