@@ -119,7 +119,7 @@ func (l deviceLogin) poll(ctx context.Context, device *oauth.DeviceAuthorization
 		token, at, err := t.run(ctx)
 		if token != nil && err == nil {
 			l.requests += t.sent
-			if err := l.checkIDToken(ctx, t, token); err != nil {
+			if err := l.identity.checkIDToken(ctx, t, token); err != nil {
 				return err
 			}
 			t.form.learn(l.clients.client)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -289,31 +288,4 @@ func (d *discovery) scopeReason(rm *oauth.ResourceMetadata, challenge oauth.Bear
 		return "listed by the resource metadata"
 	}
 	return "the MCP server names none"
-}
-
-// extraAuthParams returns what else the authorization request says: what the user wants,
-// and what a refresh token takes at an OpenID provider. One that lists
-// offline_access may ignore it, in silence, unless the user is prompted for consent
-// (OpenID Connect Core, section 11); one that does not, but lists the grant, gives
-// refresh tokens as Google does: for access_type=offline, with that consent.
-// Others ignore a parameter that they do not know (RFC 6749, section 3.1).
-func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.Values {
-	params := make(url.Values)
-	switch {
-	case !slices.Contains(as.ScopesSupported, "openid"):
-	case slices.Contains(as.ScopesSupported, oauth.OfflineAccess):
-		if slices.Contains(strings.Fields(scope), oauth.OfflineAccess) {
-			params.Set("prompt", "consent")
-		}
-	case slices.Contains(as.GrantTypesSupported, "refresh_token"):
-		params.Set("access_type", "offline")
-		params.Set("prompt", "consent")
-	}
-	for name, value := range map[string]string{"acr_values": l.plan.acrValues, "max_age": l.plan.maxAge, "login_hint": l.loginHint()} {
-		if value != "" {
-			params.Set(name, value)
-		}
-	}
-	maps.Copy(params, l.config.ExtraAuthParams)
-	return l.withNonce(params)
 }

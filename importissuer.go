@@ -161,7 +161,7 @@ func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record,
 	case !errors.Is(err, errMoved):
 		return r.onTransientError(ctx, rec, 0, err)
 	}
-	rec, err = r.updateGrant(ctx, rec, func(rec *record.Record) {
+	rec, err = r.grant.update(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil {
 			c.Rejected = true
 		}

@@ -212,11 +212,11 @@ func (in *inspector) tryClient(ctx context.Context) {
 		return
 	}
 	state := &loginState{credential: in.credential, rec: in.rec, plan: in.plan, byUser: true}
-	callback := &callbackReceiver{loginState: state}
-	l := &loginClients{loginState: state, callback: callback}
+	login := codeLogin{newLoginFlow(state, true)}
+	l := login.clients
 	in.out.Plan = in.describePlan()
 	if in.config.grantFor(in.rec) == nil {
-		in.tryCallback(ctx, callback)
+		in.tryCallback(ctx, login.callback)
 	}
 	old := in.rec.NewestClient(in.plan.server.Issuer)
 	in.out.NoCallback = old != nil && old.NoCallback
@@ -228,7 +228,7 @@ func (in *inspector) tryClient(ctx context.Context) {
 		err = in.chooseMethod(l)
 	}
 	in.out.LoginError = err
-	in.tryAuthorization(ctx, l)
+	in.tryAuthorization(ctx, login)
 	in.tryTokenEndpoint(ctx, l)
 }
 
@@ -253,14 +253,14 @@ func (in *inspector) pickClient(ctx context.Context, l *loginClients, old *recor
 
 // tryAuthorization finds out, as a login does, whether the authorization endpoint knows the client.
 // Where requests are pushed, only a request that was begun could show that.
-func (in *inspector) tryAuthorization(ctx context.Context, l *loginClients) {
+func (in *inspector) tryAuthorization(ctx context.Context, login codeLogin) {
+	l := login.clients
 	if l.client == nil || !l.canRegisterAnew() || in.config.grantFor(in.rec) != nil || in.out.Plan.Method == "" ||
 		in.plan.server.PushedAuthorizationRequestEndpoint != "" {
 		return
 	}
 	l.scope = strings.Join(in.plan.scopes, " ")
-	flow := &loginFlow{loginState: l.loginState, callback: l.callback, clients: l}
-	rawURL, err := flow.authorizationRequest(oauth.NewPKCE(), oauth.NewState()).URL()
+	rawURL, err := login.authorizationRequest(oauth.NewPKCE(), oauth.NewState()).URL()
 	if err != nil {
 		return
 	}

@@ -106,10 +106,10 @@ func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, er
 
 // adviseIssuer adds to the error of a callback what to do where only endpoints describe the
 // authorization server: its issuer is a guess then, which the callback may contradict.
-func (l *loginFlow) adviseIssuer(err error) error {
+func adviseIssuer(err error, as *oauth.ServerMetadata, cfg *configuration) error {
 	e, ok := errtype.As[*Error](err)
-	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormConfigured &&
-		l.config.AuthorizationServer.Issuer == "" && l.config.configuredIssuer() == "" {
+	if ok && e.Kind == ErrProtocol && e.Hint == "" && as.Form == oauth.FormConfigured &&
+		cfg.AuthorizationServer.Issuer == "" && cfg.configuredIssuer() == "" {
 		e.Hint = "if the response comes from the right place, describe the authorization server with its issuer, too"
 	}
 	return err

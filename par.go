@@ -10,7 +10,7 @@ import (
 // push sends the parameters of the authorization request to the server, out of sight of the browser
 // (RFC 9126), where the server requires or offers that. What it only offers and does not carry out
 // is no reason to end the login.
-func (l *loginFlow) push(ctx context.Context, authorize *oauth.AuthorizationRequest) error {
+func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationRequest) error {
 	as := l.plan.server
 	l.pushes()
 	if as.PushedAuthorizationRequestEndpoint == "" {

@@ -45,7 +45,9 @@ func (r *refresher) attempt(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed,
 ) (*cachedToken, error) {
 	a := &refreshAttempt{
-		refresher: r, need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
+		credential: r.credential, discovery: r.discovery, imports: r.imports,
+		grant: refreshedGrant{records: r.records, token: rec.Grant.RefreshToken},
+		need:  need, before: rec.Clone(), request: &tokenRequest{},
 	}
 	started := time.Now()
 	r.events.refreshBegins(rec, need)
@@ -65,13 +67,14 @@ func (r *refresher) attempt(
 
 // refreshAttempt is one refresh under the lock.
 type refreshAttempt struct {
-	*refresher
-	need         tokenNeed
-	refreshToken secret.String
-	before       *record.Record // as it was when the token was read
-	space        store.Reservation
-	request      *tokenRequest
-	intent       string // the ID of its own
+	*credential
+	discovery *discovery
+	imports   *importer
+	grant     refreshedGrant
+	need      tokenNeed
+	before    *record.Record // as it was when the token was read
+	space     store.Reservation
+	request   *tokenRequest
 
 	interrupted bool // an earlier refresh with this token was cut off
 	rotated     bool
@@ -121,7 +124,7 @@ func (r *refreshAttempt) run(
 		}
 	}
 	client := r.config.withConfiguredSecret(rec.GrantClient())
-	if err := r.otherKey(client); err != nil {
+	if err := otherKey(client, r.credential); err != nil {
 		if token := r.usable(rec); token != nil {
 			return token, nil
 		}
@@ -191,11 +194,11 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record)
 		return err
 	}
 	id := rand.Text()
-	r.intent = id
+	r.grant.intent = id
 	rec.Intent = &record.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),
-		Fingerprint: fingerprint(id, r.refreshToken),
+		Fingerprint: fingerprint(id, r.grant.token),
 	}
 	rec.Grant.Rejected = rec.Grant.Rejected || rec.Grant.AccessToken == r.need.rejected
 	err = r.records.put(ctx, rec, nil)
@@ -211,7 +214,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 	g := rec.Grant
 	_, algorithms := storedAuthMethods(rec)
 	*r.request = tokenRequest{credential: r.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.refreshToken},
+		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.grant.token},
 		client: client, algs: algorithms, form: choice.authForm, next: choice.next,
 		resource: g.Resource, optionalResource: true,
 		grantedScope: cmp.Or(g.ScopeGranted, g.ScopeRequested), // RFC 6749, section 6

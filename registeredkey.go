@@ -30,11 +30,11 @@ func hasOtherKey(c *record.Client, configured *clientkey.Key) bool {
 
 // otherKey returns the error of a refresh with a client that was registered with another key than
 // the configured one: the server would end the login.
-func (r *refresher) otherKey(c *record.Client) error {
-	if !hasOtherKey(c, r.config.Key) {
+func otherKey(client *record.Client, c *credential) error {
+	if !hasOtherKey(client, c.config.Key) {
 		return nil
 	}
-	return &Error{Kind: ErrClientRejected, Server: r.serverURL,
-		Message: fmt.Sprintf("the client was registered with another key than %s", r.config.Key.ID()),
+	return &Error{Kind: ErrClientRejected, Server: c.serverURL,
+		Message: fmt.Sprintf("the client was registered with another key than %s", c.config.Key.ID()),
 		Hint:    "configure the key that it was registered with, or log in anew"}
 }
