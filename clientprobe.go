@@ -97,14 +97,9 @@ func refreshRejectedWithoutReason(rec *record.Record, c *record.Client) bool {
 // rejectsDocument reports whether an error response means that a client ID metadata
 // document was read and not accepted, or could not be read.
 func (l *loginClients) rejectsDocument(rejected *oauth.Error) bool {
-	if !l.canReplaceDocument() {
-		return false
-	}
-	switch rejected.Code {
-	case "invalid_client_metadata", "invalid_redirect_uri", "invalid_client_metadata_document", "invalid_request", "invalid_client_id_metadata":
-		return true
-	}
-	return false
+	codes := []string{"invalid_client_metadata", "invalid_redirect_uri", "invalid_client_metadata_document",
+		"invalid_request", "invalid_client_id_metadata"}
+	return l.canReplaceDocument() && slices.Contains(codes, rejected.Code)
 }
 
 // probeAuthMethod finds out at the token endpoint, with a made-up code, whether a method

@@ -45,14 +45,12 @@ type codeRequest struct {
 
 // prepareRequest does what comes before the user is sent to the authorization server.
 func (l codeLogin) prepareRequest(ctx context.Context) (*codeRequest, error) {
-	if err := l.callback.open(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.clients.choose(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.clients.probe().probeAuthMethod(ctx); err != nil {
-		return nil, err
+	for _, prepare := range []func(context.Context) error{
+		l.callback.open, l.clients.choose, l.clients.probe().probeAuthMethod,
+	} {
+		if err := prepare(ctx); err != nil {
+			return nil, err
+		}
 	}
 	pkce, state := oauth.NewPKCE(), oauth.NewState()
 	authorize := l.authorizationRequest(pkce, state)
@@ -127,6 +125,36 @@ func (l codeLogin) extraAuthParams(as *oauth.ServerMetadata, scope string) url.V
 	return l.identity.withNonce(params)
 }
 
+// push sends the parameters of the authorization request to the server, out of sight of the browser
+// (RFC 9126), where the server requires or offers that. What it only offers and does not carry out
+// is no reason to end the login.
+func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationRequest) error {
+	as := l.plan.server
+	l.pushes()
+	if as.PushedAuthorizationRequestEndpoint == "" {
+		return nil
+	}
+	var prover oauth.Prover
+	if l.prover != nil {
+		prover = l.prover
+	}
+	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
+		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, as.PushedAuthorizationRequestEndpoint, client, prover, *authorize)
+		return err
+	})
+	if err == nil {
+		l.clients.clientProbed = true
+		return nil
+	}
+	rejected, ok := errtype.As[*oauth.Error](err)
+	about := ok && (rejected.Class() == oauth.ClassScope || rejected.Class() == oauth.ClassTarget)
+	if about || as.RequirePushedAuthorizationRequests {
+		return l.authorizationError(ctx, err)
+	}
+	l.events.fail(StepAuthorization, err, "the authorization request could not be pushed and goes through the browser")
+	return nil
+}
+
 // expectedCallback describes the response to a request.
 func (l codeLogin) expectedCallback(r *codeRequest) oauth.ExpectedCallback {
 	return oauth.ExpectedCallback{
@@ -154,10 +182,6 @@ func (l codeLogin) exchangeCode(ctx context.Context, code oauth.Secret, pkce oau
 	token, at, err := t.run(ctx)
 	l.requests += t.sent
 	if err == nil {
-		if err := l.identity.checkIDToken(ctx, t, token); err != nil {
-			return err
-		}
-		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	if rejected, ok := errtype.As[*oauth.Error](err); ok {

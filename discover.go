@@ -83,9 +83,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 	}
-	if d.config.Certificate != nil {
-		p.server = p.server.ForCertificates(d.server.mayName)
-	}
+	p.server = d.forCertificate(p.server)
 	p.proofs = d.config.DPoP.wants(rm.OffersDPoP() || challenge.DPoP)
 	p.proofsReason = d.config.DPoP.reason(rm.OffersDPoP(), challenge.DPoP)
 	if p.proofs {
@@ -114,11 +112,8 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 	if server == nil || server.TokenEndpoint != rec.Grant.TokenEndpoint && d.config.Certificate == nil {
 		return nil
 	}
-	if d.config.Certificate != nil {
-		server = server.ForCertificates(d.server.mayName)
-	}
 	return &loginPlan{
-		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
+		server: d.forCertificate(server), resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
 		proofs: d.config.DPoP.wants(rec.Grant.DPoP), stored: true,
 		scopeReason: fromLoginBefore, proofsReason: fromLoginBefore,
 	}
@@ -153,10 +148,19 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 	if err == nil && found.Issuer != rec.Grant.Issuer {
 		err = errMoved
 	}
-	if err == nil && d.config.Certificate != nil {
-		found = found.ForCertificates(d.server.mayName)
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	return d.forCertificate(found), nil
+}
+
+// forCertificate returns the metadata with the endpoints for clients that present a certificate, if
+// one is configured.
+func (d *discovery) forCertificate(m *oauth.ServerMetadata) *oauth.ServerMetadata {
+	if d.config.Certificate == nil {
+		return m
+	}
+	return m.ForCertificates(d.server.mayName)
 }
 
 // previouslyGrantedScopes returns what the last login at an issuer requested and was granted.

@@ -290,8 +290,7 @@ func (c *company) client(ctx context.Context) (*loginClients, error) {
 			return nil, err
 		}
 	}
-	state := &loginState{credential: c.credential, rec: rec, plan: plan}
-	clients := &loginClients{loginState: state, callback: &callbackReceiver{}}
+	clients := newLoginFlow(&loginState{credential: c.credential, rec: rec, plan: plan}, false).clients
 	c.events.say(StepIdentity, "the login here is exchanged for a grant to %s (ID-JAG)", c.target.Issuer)
 	return clients, clients.choose(ctx)
 }

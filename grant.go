@@ -194,7 +194,6 @@ func (l grantLogin) attempt(ctx context.Context, grant Grant) error {
 			token.RefreshToken = "" // no client, no refresh: the assertion does it again
 		}
 		l.plan.resource = t.resource
-		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)

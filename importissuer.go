@@ -172,9 +172,5 @@ func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record,
 	if err != nil {
 		return nil, err
 	}
-	token := r.usable(rec)
-	if token == nil {
-		r.tokens.current.Store(nil)
-	}
-	return token, nil
+	return r.keep(rec, nil)
 }

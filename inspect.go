@@ -112,12 +112,10 @@ func (in *inspector) readStore(ctx context.Context) {
 	if g := in.rec.Grant; g != nil {
 		in.out.Refreshable = g.RefreshToken != "" && in.rec.GrantError == nil && in.config.refreshable(in.rec, time.Now()) ||
 			in.config.unattended(in.rec)
+		in.out.NotGranted = in.secrets.shownList(oauth.Without(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)))
 	}
 	if c := in.rec.GrantClient(); c != nil {
 		in.out.SecretExpired = secretExpired(in.config.withConfiguredSecret(c), in.rec.Grant, time.Now())
-	}
-	if g := in.rec.Grant; g != nil {
-		in.out.NotGranted = in.secrets.shownList(oauth.Without(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)))
 	}
 }
 
@@ -404,16 +402,13 @@ func (in *inspector) tryMethods(ctx context.Context, t *tokenRequest) error {
 // trial describes the error of a request to the authorization server.
 func (in *inspector) trial(err error) *Trial {
 	t := &Trial{Sent: true}
-	var rejected *oauth.Error
-	var passing *oauth.TransientError
-	switch {
-	case err == nil:
-		return t
-	case errors.As(err, &rejected):
+	if rejected, ok := errtype.As[*oauth.Error](err); ok {
 		t.Code, t.Status = rejected.Code, rejected.Status
-	case errors.As(err, &passing):
+	} else if passing, ok := errtype.As[*oauth.TransientError](err); ok {
 		t.Status = passing.Status
 	}
-	t.Err = in.errs.from(err)
+	if err != nil {
+		t.Err = in.errs.from(err)
+	}
 	return t
 }

@@ -62,7 +62,7 @@ func (d *discovery) findAuthorizationServer(ctx context.Context, rec *record.Rec
 	return d.checked(ctx)(d.fetcher.LegacyServerMetadata(ctx, d.server.target))
 }
 
-// checked returns a function that adds [session.checkEndpoints] to a result.
+// checked returns a function that adds [discovery.checkEndpoints] to a result.
 func (d *discovery) checked(ctx context.Context) func(*oauth.ServerMetadata, error) (*oauth.ServerMetadata, error) {
 	return func(m *oauth.ServerMetadata, err error) (*oauth.ServerMetadata, error) {
 		if err == nil {
@@ -190,15 +190,12 @@ func keptIssuer(rec *record.Record) string {
 // this error. What passes by itself is waited for by those who are bound to that one: a stored
 // login, and a configured client, whose secret must not go to whichever server responds first.
 func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
-	var broken *oauth.ProtocolError
-	var blocked *oauth.BlockedError
-	switch {
-	case errors.As(err, &broken):
+	if broken, ok := errtype.As[*oauth.ProtocolError](err); ok {
 		return broken.Missing != ""
-	case errors.Is(err, oauth.ErrNoMetadata), errors.As(err, &blocked):
-		return true
 	}
-	return d.config.activeRegistration() == nil && !(kept && rec.Grant != nil)
+	_, blocked := errtype.As[*oauth.BlockedError](err)
+	return blocked || errors.Is(err, oauth.ErrNoMetadata) ||
+		d.config.activeRegistration() == nil && !(kept && rec.Grant != nil)
 }
 
 // hasClient reports whether there is a way to a client at an authorization server.

@@ -199,8 +199,8 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 // authorizationError decides what an error response of the authorization
 // endpoint (RFC 6749, section 4.1.2.1) means for the login.
 func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
-	var rejected *oauth.Error
-	if !errors.As(err, &rejected) {
+	rejected, ok := errtype.As[*oauth.Error](err)
+	if !ok {
 		return adviseIssuer(l.errs.from(err), l.plan.server, l.config)
 	}
 	if rejectsOfflineAccess(l.scope, rejected) {
@@ -296,6 +296,10 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 
 // storeGrant writes the new grant. Only now does an older one give way.
 func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oauth.TokenResponse, at time.Time) error {
+	if err := l.identity.checkIDToken(ctx, request, t); err != nil {
+		return err
+	}
+	request.form.learn(l.clients.client)
 	as := l.plan.server
 	grant := &record.Grant{
 		Issuer:             as.Issuer,

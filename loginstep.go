@@ -254,10 +254,7 @@ func (d *discovery) metadataOf(ctx context.Context, saved *record.Record) (*oaut
 	if server == nil { // there is no document
 		return d.metadataAgain(ctx, saved)
 	}
-	if d.config.Certificate != nil {
-		server = server.ForCertificates(d.server.mayName)
-	}
-	return server, nil
+	return d.forCertificate(server), nil
 }
 
 // responded goes on with the response to the request of a suspended login.

@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -133,6 +134,16 @@ func (r *refreshAttempt) usable(rec *record.Record) *cachedToken {
 	return nil
 }
 
+// keep goes on with the record's token if it serves although it could not be refreshed. Otherwise no
+// token is sent any more, and the error is err.
+func (r *refreshAttempt) keep(rec *record.Record, err error) (*cachedToken, error) {
+	if token := r.usable(rec); token != nil {
+		return token, nil
+	}
+	r.tokens.current.Store(nil)
+	return nil, err
+}
+
 // onInvalidGrant ends the grant, unless its access token is still good and the
 // refresh was ahead of its expiry by our own choice: then the server may only have
 // rejected it for being early, and the next one waits for the expiry. Where the
@@ -154,10 +165,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 		if !guessed && !overtaken { // the response to the other process may be a better one
 			rec.Grant.RefreshToken = ""
 		}
-		code := rejected.Code
-		if code == "" {
-			code = fmt.Sprintf("status %d", rejected.Status)
-		}
+		code := cmp.Or(rejected.Code, fmt.Sprintf("status %d", rejected.Status))
 		r.endGrant(rec, record.GrantError{
 			Code: code, Description: oauth.Sanitize(rejected.Description), Guessed: guessed,
 			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated || overtaken,
@@ -166,14 +174,10 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 	if err != nil {
 		return nil, err
 	}
-	if token := r.usable(rec); token != nil {
-		return token, nil
-	}
-	if early {
+	if early && !r.need.metBy(rec.Grant, time.Now()) {
 		return nil, r.errs.tooEarly(rec, rejected)
 	}
-	r.tokens.current.Store(nil)
-	return nil, nil
+	return r.keep(rec, nil)
 }
 
 // endIntent removes the mark of a refresh that the server has not done. In doubt it stays, and no
@@ -242,11 +246,7 @@ func (r *refreshAttempt) onWrongClock(
 	if err != nil {
 		return nil, err
 	}
-	if token := r.usable(rec); token != nil {
-		return token, nil
-	}
-	r.tokens.current.Store(nil)
-	return nil, wrong
+	return r.keep(rec, wrong)
 }
 
 // onTransientError keeps everything and notes, for all processes, until when the authorization

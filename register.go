@@ -2,7 +2,6 @@ package handstamp
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"reflect"
 	"strings"
@@ -57,8 +56,7 @@ func (r *registrar) register(ctx context.Context) error {
 		return &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
 	reg, n, err := r.negotiate(ctx)
-	var rejected *oauth.Error
-	if errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient {
+	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
 		e := r.registrationRequired(ctx, "rejects the registration of this client", err)
 		return r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
 	}
@@ -175,8 +173,7 @@ func (r *registrar) byHand(why string, cause error) *Error {
 		there += " with the redirect URI " + e.RedirectURI
 	}
 	e.Hint = there + ", then sign in with its client id"
-	var rejected *oauth.Error
-	if errors.As(cause, &rejected) {
+	if rejected, ok := errtype.As[*oauth.Error](cause); ok {
 		e.Code = rejected.Code
 	}
 	return e

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/awake"
+	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -166,4 +168,34 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	}
 	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)
 	return rec, err
+}
+
+// keyThumbprint returns the thumbprint of a key if a client authenticates with it (RFC 7638), else
+// "".
+func keyThumbprint(key *clientkey.Key, method string) string {
+	if key == nil || method != oauth.MethodPrivateKeyJWT {
+		return ""
+	}
+	thumbprint, err := jose.Thumbprint(key.Public())
+	if err != nil { // of a kind that has none
+		return ""
+	}
+	return thumbprint
+}
+
+// hasOtherKey reports whether a client was registered with another key than the configured one.
+func hasOtherKey(c *record.Client, configured *clientkey.Key) bool {
+	return configured != nil && c.KeyThumbprint != "" &&
+		c.KeyThumbprint != keyThumbprint(configured, oauth.MethodPrivateKeyJWT)
+}
+
+// otherKey returns the error of a refresh with a client that was registered with another key than
+// the configured one: the server would end the login.
+func otherKey(client *record.Client, c *credential) error {
+	if !hasOtherKey(client, c.config.Key) {
+		return nil
+	}
+	return &Error{Kind: ErrClientRejected, Server: c.serverURL,
+		Message: fmt.Sprintf("the client was registered with another key than %s", c.config.Key.ID()),
+		Hint:    "configure the key that it was registered with, or log in anew"}
 }

@@ -34,16 +34,13 @@ func (s *session) restoreLogin(ctx context.Context, issued secret.String) bool {
 		return false
 	}
 	s.history.recordReplaced(nil)
-	rec, err := s.records.load(ctx)
-	if err == nil {
-		rec, err = s.records.update(ctx, rec, func(rec *record.Record) error {
-			if rec.Grant == nil || rec.Grant.AccessToken != issued {
-				return errSuperseded
-			}
-			restore(rec, before)
-			return nil
-		})
-	}
+	rec, err := s.records.change(ctx, func(rec *record.Record) error {
+		if rec.Grant == nil || rec.Grant.AccessToken != issued {
+			return errSuperseded
+		}
+		restore(rec, before)
+		return nil
+	})
 	if err != nil {
 		if !errors.Is(err, errSuperseded) {
 			s.notice("the login before this one could not be put back: %v", err)

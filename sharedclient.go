@@ -94,13 +94,10 @@ func (s *sharedRegistration) put(
 ) (*record.Client, error) {
 	c := *registered
 	c.ScopeRequested = strings.Join(n.wish.scopes, " ")
-	rec, err := s.stored.load(ctx)
-	if err == nil {
-		_, err = s.stored.update(ctx, rec, func(rec *record.Record) error {
-			n.keep(rec, &c)
-			return nil
-		})
-	}
+	_, err := s.stored.change(ctx, func(rec *record.Record) error {
+		n.keep(rec, &c)
+		return nil
+	})
 	return usersCopy(&c), err
 }
 
@@ -109,25 +106,19 @@ func (s *sharedRegistration) learn(ctx context.Context, client *record.Client) {
 	if s == nil || client.Source != record.SourceDynamic {
 		return
 	}
-	rec, err := s.stored.load(ctx)
-	if err == nil {
-		_, err = s.stored.update(ctx, rec, func(rec *record.Record) error {
-			c := rec.Client(client.Issuer, client.ID)
-			if c == nil || c.Proven {
-				return errNothingLearned
-			}
-			c.Method, c.MethodSource, c.FormID, c.Audience, c.Proven =
-				client.Method, client.MethodSource, client.FormID, client.Audience, client.Proven
-			return nil
-		})
-	}
-	if err != nil && !errors.Is(err, errNothingLearned) {
+	_, err := s.stored.change(ctx, func(rec *record.Record) error {
+		c := rec.Client(client.Issuer, client.ID)
+		if c == nil || c.Proven {
+			return errSuperseded // by what others have learned
+		}
+		c.Method, c.MethodSource, c.FormID, c.Audience, c.Proven =
+			client.Method, client.MethodSource, client.FormID, client.Audience, client.Proven
+		return nil
+	})
+	if err != nil && !errors.Is(err, errSuperseded) {
 		s.clients.events.fail(StepStore, err, "what was learned of the shared client could not be stored")
 	}
 }
-
-// errNothingLearned ends an update that would change nothing.
-var errNothingLearned = errors.New("handstamp: nothing was learned")
 
 // reject marks the client with an ID as one that the server no longer knows, where a user's is a
 // copy of it.
