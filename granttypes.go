@@ -34,7 +34,7 @@ func (d *discovery) noCodeGrant(m *oauth.ServerMetadata) error {
 			break
 		}
 	}
-	e := &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Setting: "Grant",
+	e := &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Setting: "Grant", Hint: "this program has none of these",
 		Message: oauth.Sanitize(m.Issuer) + " takes no login with a browser, but " + strings.Join(grants, ", ")}
 	var options []string
 	for _, o := range grantOptions {
@@ -42,9 +42,7 @@ func (d *discovery) noCodeGrant(m *oauth.ServerMetadata) error {
 			options = append(options, o.option)
 		}
 	}
-	if options == nil {
-		e.Hint = "this program has none of these"
-	} else {
+	if options != nil {
 		e.Hint = "set the client's Grant to " + strings.Join(options, " or ")
 	}
 	return e

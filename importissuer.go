@@ -107,10 +107,7 @@ func (a *importedRecord) pin(found *issuerMetadata) {
 	if a.client != nil {
 		a.client.Issuer = as.Issuer
 	}
-	a.as = &record.AuthorizationServer{
-		Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
-		PrivateNetwork: found.privateNetwork,
-	}
+	a.as = serverRecord(as, found.privateNetwork)
 }
 
 // conventionalResource returns the resource parameter that other clients send for what

@@ -221,11 +221,10 @@ func (in *inspector) tryClient(ctx context.Context) {
 	if old != nil && !l.canReuse(old) {
 		old = nil
 	}
-	err := in.pickClient(ctx, l, old)
-	if err == nil && l.client != nil {
-		err = in.chooseMethod(l)
+	in.out.LoginError = in.pickClient(ctx, l, old)
+	if in.out.LoginError == nil && l.client != nil {
+		in.out.LoginError = in.chooseMethod(l)
 	}
-	in.out.LoginError = err
 	in.tryAuthorization(ctx, login)
 	in.tryTokenEndpoint(ctx, l)
 }

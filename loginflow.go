@@ -325,10 +325,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		g := *grant
 		rec.ServerURL = l.serverURL
 		rec.Account = cmp.Or(account, l.identity.before(rec))
-		rec.AuthorizationServer = &record.AuthorizationServer{
-			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
-			PrivateNetwork: l.server.privateNetwork.Load(),
-		}
+		rec.AuthorizationServer = serverRecord(as, l.server.privateNetwork.Load())
 		rec.Grant = &g
 		rec.ACRValues, rec.MaxAge = l.plan.acrValues, l.plan.maxAge
 		if prover, ok := request.redeem.Prover.(*proofs); ok {

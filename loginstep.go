@@ -160,10 +160,7 @@ func (w *suspension) step() (*LoginStep, error) {
 	as := l.plan.server
 	saved := &record.Record{
 		Key: l.records.key, ServerURL: l.serverURL, Clients: []*record.Client{&client},
-		AuthorizationServer: &record.AuthorizationServer{
-			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw,
-			PrivateNetwork: l.server.privateNetwork.Load(),
-		},
+		AuthorizationServer: serverRecord(as, l.server.privateNetwork.Load()),
 		Suspended: &record.SuspendedLogin{
 			At: time.Now().UTC(), State: secret.String(r.State), Issuer: r.issuer, Nonce: l.identity.nonce,
 			Verifier:    r.pkce.Verifier,
