@@ -14,8 +14,8 @@ import (
 	"github.com/handstamp/handstamp/internal/record"
 )
 
-// clientProbe finds out, before the user is sent to a browser, whether the authorization server knows
-// the client of a login, and how it authenticates.
+// clientProbe finds out, before the user is sent to a browser, whether the authorization server
+// knows the client of a login, and how it authenticates.
 type clientProbe struct {
 	*loginState
 	clients *loginClients

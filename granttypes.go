@@ -29,12 +29,11 @@ func (d *discovery) checkCodeGrant(rec *record.Record, m *oauth.ServerMetadata) 
 // noCodeGrant returns the error that names the grants which the server takes.
 func (d *discovery) noCodeGrant(m *oauth.ServerMetadata) error {
 	var grants []string
-	for _, t := range m.GrantTypesSupported {
-		if grants = append(grants, oauth.Sanitize(t)); len(grants) == 8 {
-			break
-		}
+	for _, t := range m.GrantTypesSupported[:min(8, len(m.GrantTypesSupported))] {
+		grants = append(grants, oauth.Sanitize(t))
 	}
-	e := &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Setting: "Grant", Hint: "this program has none of these",
+	e := &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Setting: "Grant",
+		Hint:    "this program has none of these",
 		Message: oauth.Sanitize(m.Issuer) + " takes no login with a browser, but " + strings.Join(grants, ", ")}
 	var options []string
 	for _, o := range grantOptions {

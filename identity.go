@@ -30,8 +30,8 @@ type identity struct {
 
 // account returns the name of the account that the user has signed in with: from the id token, or
 // from the userinfo endpoint where the login has the scope for it. It is for users to tell their
-// logins apart; no decision depends on it. Empty means that the server does not tell. The prover has
-// the key of a bound token.
+// logins apart; no decision depends on it. Empty means that the server does not tell. The prover
+// has the key of a bound token.
 func (i *identity) account(t *oauth.TokenResponse) string {
 	if i.enterprise != "" {
 		return i.employee
@@ -112,8 +112,8 @@ func (i *identity) before(rec *record.Record) string {
 // (OpenID Connect Core, section 3.1.2.1); "" for none.
 func (i *identity) hint() string { return i.before(i.rec) }
 
-// withNonce adds the nonce of an authorization request for an id token (OpenID Connect Core, section
-// 3.1.2.1).
+// withNonce adds the nonce of an authorization request for an id token (OpenID Connect Core,
+// section 3.1.2.1).
 func (i *identity) withNonce(params url.Values) url.Values {
 	if i.config.identityProvider {
 		i.nonce = rand.Text()
@@ -123,8 +123,8 @@ func (i *identity) withNonce(params url.Values) url.Values {
 }
 
 // checkIDToken verifies the id token that a code was exchanged for at an identity provider. Without
-// its keys the connection that the token came through stands for the signature (OpenID Connect Core,
-// section 3.1.3.7).
+// its keys the connection that the token came through stands for the signature (OpenID Connect
+// Core, section 3.1.3.7).
 func (i *identity) checkIDToken(
 	ctx context.Context, request *tokenRequest, t *oauth.TokenResponse,
 ) error {

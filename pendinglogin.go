@@ -25,10 +25,10 @@ const (
 // later logins.
 type pendingLogin struct{ *loginFlow }
 
-// record stores, before a browser opens, what the user is shown, so that they can go on with it from
-// any process: the one that showed it may have ended, or its tab been closed. A response that only
-// the application receives is its own business. The client is marked until a callback comes; see
-// [record.Client].
+// record stores, before a browser opens, what the user is shown, so that they can go on with it
+// from any process: the one that showed it may have ended, or its tab been closed. A response that
+// only the application receives is its own business. The client is marked until a callback comes;
+// see [record.Client].
 func (l pendingLogin) record(ctx context.Context, r AuthorizationRequest) {
 	if l.callback.listener == nil && !r.CanRegisterAnew || l.clients.shared() != nil {
 		return // what one user leaves undone says nothing about the client of many

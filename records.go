@@ -154,9 +154,8 @@ func (r *records) update(
 // change reads the record and updates it.
 func (r *records) change(
 	ctx context.Context, mutate func(*record.Record) error,
-) (*record.Record, error) {
-	rec, err := r.load(ctx)
-	if err != nil {
+) (rec *record.Record, err error) {
+	if rec, err = r.load(ctx); err != nil {
 		return nil, err
 	}
 	return r.update(ctx, rec, mutate)

@@ -44,8 +44,8 @@ func (g *refreshedGrant) update(ctx context.Context, rec *record.Record, change 
 	return rec, err
 }
 
-// overtaken reports whether another process has used the same refresh token after this one began to:
-// the lock was lost, as that of a lease is whose holder was suspended for too long.
+// overtaken reports whether another process has used the same refresh token after this one began
+// to: the lock was lost, as that of a lease is whose holder was suspended for too long.
 func (g *refreshedGrant) overtaken(rec *record.Record) bool {
 	return rec.GrantError != nil && rec.GrantError.Interrupted ||
 		rec.Intent != nil && rec.Intent.ID != g.intent
@@ -134,8 +134,8 @@ func (r *refreshAttempt) usable(rec *record.Record) *cachedToken {
 	return nil
 }
 
-// keep goes on with the record's token if it serves although it could not be refreshed. Otherwise no
-// token is sent any more, and the error is err.
+// keep goes on with the record's token if it serves although it could not be refreshed. Otherwise
+// no token is sent any more, and the error is err.
 func (r *refreshAttempt) keep(rec *record.Record, err error) (*cachedToken, error) {
 	if token := r.usable(rec); token != nil {
 		return token, nil

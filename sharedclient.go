@@ -23,8 +23,8 @@ type sharedRegistration struct {
 	clients *loginClients
 }
 
-// shared returns the registration that the Client shares with others, nil if each credential has its
-// own.
+// shared returns the registration that the Client shares with others, nil if each credential has
+// its own.
 func (l *loginClients) shared() *sharedRegistration {
 	if l.config.ClientStore == nil || l.config.Grant != nil {
 		return nil
