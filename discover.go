@@ -37,6 +37,38 @@ type discovery struct {
 	found *findings // nil: what a discovery came upon is not kept
 }
 
+// findings are what a discovery came upon, whether it succeeds or not. Methods accept nil.
+type findings struct {
+	reply       *serverReply
+	resource    *oauth.ResourceMetadata
+	resourceErr error
+	servers     []foundServer
+}
+
+// foundServer is an authorization server whose metadata was looked for; nil: none was found.
+type foundServer struct {
+	metadata *oauth.ServerMetadata
+	err      error
+}
+
+func (f *findings) noteReply(r *serverReply) {
+	if f != nil {
+		f.reply = r
+	}
+}
+
+func (f *findings) noteResource(m *oauth.ResourceMetadata, err error) {
+	if f != nil {
+		f.resource, f.resourceErr = m, err
+	}
+}
+
+func (f *findings) noteServer(m *oauth.ServerMetadata, err error) {
+	if f != nil {
+		f.servers = append(f.servers, foundServer{m, err})
+	}
+}
+
 // discover finds the authorization server of the session's server (MCP
 // authorization, "Authorization Server Discovery") and decides on resource and
 // scope.

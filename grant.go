@@ -104,11 +104,6 @@ func (t GrantTarget) untrusted(why string) error {
 		Hint: "if that is right, describe it in the client's AuthorizationServer"}
 }
 
-// namesServer reports whether the user has named the authorization server.
-func (cfg *configuration) namesServer() bool {
-	return cfg.AuthorizationServer != nil || cfg.configuredIssuer() != ""
-}
-
 var errEmptyAssertion = errors.New("its source returned an empty token")
 
 // assertion returns the token of a source in the clear.
@@ -131,42 +126,6 @@ func (t GrantTarget) assertion(ctx context.Context, source AssertionSource) (str
 	}
 	t.events.presents("the token of another issuer", token.Reveal())
 	return token.Reveal(), nil
-}
-
-// grantFor returns the grant that a credential's tokens are obtained with: the configured one, or
-// that of the stored login if it needs nothing but what is stored. Nil is the authorization code
-// grant.
-func (cfg *configuration) grantFor(rec *record.Record) Grant {
-	if cfg.Grant == nil && rec != nil && rec.Grant != nil {
-		switch g := rec.Grant; {
-		case g.Enterprise != "":
-			return Enterprise{Issuer: g.Enterprise}
-		case g.Type == grantClientCredentials:
-			return ClientCredentials{}
-		}
-	}
-	return cfg.Grant
-}
-
-// unattended reports whether tokens are obtained without a user.
-func (cfg *configuration) unattended(rec *record.Record) bool {
-	grant := cfg.grantFor(rec)
-	return grant != nil && grant != Grant(DeviceCode{})
-}
-
-// mayLogin reports whether a request that needs a login may start one.
-func (cfg *configuration) mayLogin(rec *record.Record) bool {
-	return cfg.LoginPolicy != LoginNever || cfg.unattended(rec)
-}
-
-// obtainedAsConfigured reports whether the stored login comes from the configured grant.
-func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	if cfg.Grant == nil || !cfg.unattended(rec) {
-		return true
-	}
-	company, _ := cfg.Grant.(Enterprise)
-	return rec.Grant.Type == cfg.Grant.grantType() &&
-		oauth.SameButSlash(rec.Grant.Enterprise, company.Issuer)
 }
 
 // grantLogin is a login without a user.

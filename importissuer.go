@@ -119,12 +119,6 @@ func conventionalResource(rm *oauth.ResourceMetadata) record.Resource {
 	return record.Resource{Value: oauth.StandardURL(rm.Resource), Reason: "published by the server"}
 }
 
-// importIncomplete reports whether the record holds an imported login of which it is
-// not known yet where to refresh it.
-func importIncomplete(rec *record.Record) bool {
-	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
-}
-
 // complete finds what an imported login lacks and stores it. The error is
 // errSuperseded if the login was replaced meanwhile, errMoved if it cannot be refreshed
 // it any more.

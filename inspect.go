@@ -15,38 +15,6 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// findings are what a discovery came upon, whether it succeeds or not. Methods accept nil.
-type findings struct {
-	reply       *serverReply
-	resource    *oauth.ResourceMetadata
-	resourceErr error
-	servers     []foundServer
-}
-
-// foundServer is an authorization server whose metadata was looked for; nil: none was found.
-type foundServer struct {
-	metadata *oauth.ServerMetadata
-	err      error
-}
-
-func (f *findings) noteReply(r *serverReply) {
-	if f != nil {
-		f.reply = r
-	}
-}
-
-func (f *findings) noteResource(m *oauth.ResourceMetadata, err error) {
-	if f != nil {
-		f.resource, f.resourceErr = m, err
-	}
-}
-
-func (f *findings) noteServer(m *oauth.ServerMetadata, err error) {
-	if f != nil {
-		f.servers = append(f.servers, foundServer{m, err})
-	}
-}
-
 // Inspect finds out what a login at a server would find and do, and whether the stored one works,
 // without changing anything, neither in the store nor at a server: no client is registered and no
 // token refreshed. It sends

@@ -361,7 +361,9 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		}
 		return err
 	}
-	l.clients.shared().learn(ctx, l.clients.client)
+	if shared := l.clients.shared(); shared != nil {
+		shared.learn(ctx, l.clients.client)
+	}
 	if account == "" {
 		l.identity.read(requesting, t, request.redeem.Prover, before)
 	}

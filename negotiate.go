@@ -314,20 +314,6 @@ func learnScopes(l *record.Learned, rejected []string) {
 	l.OmitScopes = append(oauth.Without(l.OmitScopes, rejected), rejected...)
 }
 
-// omitScopes has the login request less.
-func (l *loginState) omitScopes(omitted []string) {
-	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), omitted), " ")
-	l.plan.fallback = oauth.Without(l.plan.fallback, omitted)
-}
-
-// reportOmitted tells the user of scopes that are not requested although they are
-// configured.
-func (l *loginState) reportOmitted(omitted []string) {
-	if configured := oauth.Without(omitted, oauth.Without(omitted, l.config.Scopes)); len(configured) > 0 {
-		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
-	}
-}
-
 // learnOf changes what is learned of the login's issuer, and stores it.
 func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) {
 	issuer := l.plan.server.Issuer

@@ -3,10 +3,7 @@ package handstamp
 import (
 	"cmp"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"time"
@@ -15,7 +12,6 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -332,12 +328,4 @@ func rawResponse(rec *record.Record) *oauth.RawResponse {
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
 		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt, Proved: rec.DPoP != nil,
 	}
-}
-
-// fingerprint tells whether a refresh token is the one an intent was about,
-// without telling the token.
-func fingerprint(id string, token secret.String) string {
-	mac := hmac.New(sha256.New, []byte(id))
-	mac.Write([]byte(token.Reveal()))
-	return hex.EncodeToString(mac.Sum(nil)[:8])
 }

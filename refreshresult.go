@@ -278,26 +278,6 @@ func noteRetry(rec *record.Record, wait time.Duration, cause error) {
 	rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 }
 
-// applyToken writes a token response into the grant. What the response omits
-// stays as it was (RFC 6749, sections 5.1 and 6).
-func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
-	g.AccessToken, g.TokenType = t.AccessToken, t.TokenType
-	g.ObtainedAt, g.ExpiresAt = at.UTC(), time.Time{}
-	if t.ExpiresIn > 0 {
-		g.ExpiresAt = at.Add(t.ExpiresIn).UTC()
-	}
-	if t.RefreshToken != "" {
-		g.RefreshToken = t.RefreshToken
-	}
-	if t.IDToken != "" {
-		g.IDToken = t.IDToken
-	}
-	if t.ScopePresent {
-		g.ScopeGranted = t.Scope
-	}
-	g.Rejected, g.Accepted = false, false
-}
-
 // believedAfter returns how many equal rejections that give no reason, and how
 // far apart, are believed to mean the grant.
 func believedAfter(status int) (count int, apart time.Duration) {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/awake"
-	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -19,11 +18,6 @@ import (
 func manageable(c *record.Client) bool {
 	return c.Source == record.SourceDynamic && !c.Rejected &&
 		c.RegistrationClientURI != "" && c.RegistrationAccessToken != "" && c.Response != ""
-}
-
-// replaceable reports whether the secret of a client has ended and the server may issue a new one.
-func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
-	return c != nil && manageable(c) && cfg.configurationFor(c) == nil && secretExpired(c, g, now)
 }
 
 // updateClient sends changed metadata of a client to its server and returns the client as it is
@@ -90,22 +84,6 @@ func applyUpdate(c *record.Client, updated *oauth.Registration, err error) {
 	}
 }
 
-// tellRegistration gives the application a client that was registered, or whose registration has
-// changed.
-func (cfg *configuration) tellRegistration(ctx context.Context, c *record.Client) error {
-	if cfg.OnRegister == nil {
-		return nil
-	}
-	err := cfg.OnRegister(ctx, Registration{
-		Issuer: c.Issuer, ClientID: c.ID, ClientSecret: c.Secret, SecretExpiresAt: c.SecretExpiresAt,
-		TokenEndpointAuthMethod: c.Method, RedirectURIs: c.RedirectURIs, Response: c.Response,
-	})
-	if err != nil {
-		return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
-	}
-	return nil
-}
-
 // refit has a stored client fit the login where its registration does not: its secret has ended, or
 // it was registered for another redirect URI. It returns nil if the server does not let it.
 func (r *registrar) refit(ctx context.Context, old *record.Client) *record.Client {
@@ -168,19 +146,6 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	}
 	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)
 	return rec, err
-}
-
-// keyThumbprint returns the thumbprint of a key if a client authenticates with it (RFC 7638), else
-// "".
-func keyThumbprint(key *clientkey.Key, method string) string {
-	if key == nil || method != oauth.MethodPrivateKeyJWT {
-		return ""
-	}
-	thumbprint, err := jose.Thumbprint(key.Public())
-	if err != nil { // of a kind that has none
-		return ""
-	}
-	return thumbprint
 }
 
 // hasOtherKey reports whether a client was registered with another key than the configured one.

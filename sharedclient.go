@@ -8,7 +8,6 @@ import (
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/store"
 )
 
 // maxSharedScopes bounds the scopes of a registration that is shared: beyond it, what a server
@@ -21,22 +20,6 @@ const maxSharedScopes = 64
 type sharedRegistration struct {
 	stored  *records
 	clients *loginClients
-}
-
-// shared returns the registration that the Client shares with others, nil if each credential has
-// its own.
-func (l *loginClients) shared() *sharedRegistration {
-	if l.config.ClientStore == nil || l.config.Grant != nil {
-		return nil
-	}
-	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI)
-	if err != nil {
-		return nil
-	}
-	return &sharedRegistration{clients: l, stored: &records{
-		store: l.config.ClientStore, key: key, serverURL: l.serverURL, timeout: l.config.LockTimeout,
-		notice: l.notice, seen: func(*record.Record) {}, events: l.events,
-	}}
 }
 
 // client returns the shared client, if there is one that can be used for the login.
@@ -103,7 +86,7 @@ func (s *sharedRegistration) put(
 
 // learn stores how a client authenticates, once that is known.
 func (s *sharedRegistration) learn(ctx context.Context, client *record.Client) {
-	if s == nil || client.Source != record.SourceDynamic {
+	if client.Source != record.SourceDynamic {
 		return
 	}
 	_, err := s.stored.change(ctx, func(rec *record.Record) error {
