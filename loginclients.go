@@ -9,7 +9,6 @@ import (
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/store"
 )
 
 // loginClients chooses, registers and tries the client of one login.
@@ -121,22 +120,6 @@ func (l *loginClients) storedClient(ctx context.Context, document *record.Client
 		return nil
 	}
 	return l.registrar().refit(ctx, old)
-}
-
-// shared returns the registration that the Client shares with others, nil if each credential has
-// its own.
-func (l *loginClients) shared() *sharedRegistration {
-	if l.config.ClientStore == nil || l.config.Grant != nil {
-		return nil
-	}
-	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI)
-	if err != nil {
-		return nil
-	}
-	return &sharedRegistration{clients: l, stored: &records{
-		store: l.config.ClientStore, key: key, serverURL: l.serverURL, timeout: l.config.LockTimeout,
-		notice: l.notice, seen: func(*record.Record) {}, events: l.events,
-	}}
 }
 
 // useConfigured makes the configured client that of the login.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
 )
 
 // maxSharedScopes bounds the scopes of a registration that is shared: beyond it, what a server
@@ -15,18 +16,49 @@ import (
 const maxSharedScopes = 64
 
 // sharedRegistration is the registration at the authorization server of a login that the Client
-// shares with others. There is one for each authorization server and redirect URI, so that two
-// versions of an application do not take turns in replacing each other's.
+// shares with others. There is one for each MCP server, authorization server and redirect URI:
+// which scopes a client is registered for is what the MCP server says, and a hostile one must not
+// say it for others; and two versions of an application do not take turns in replacing each
+// other's.
 type sharedRegistration struct {
 	stored  *records
 	clients *loginClients
 }
 
+// shared returns the registration that the Client shares with others, nil if each credential has
+// its own.
+func (l *loginClients) shared() *sharedRegistration {
+	stored := sharedRecords(l.credential, l.plan.server.Issuer, l.callback.redirectURI)
+	if stored == nil {
+		return nil
+	}
+	return &sharedRegistration{clients: l, stored: stored}
+}
+
+// sharedRecords returns where a shared registration is stored, nil if each credential has its own.
+func sharedRecords(c *credential, issuer, redirectURI string) *records {
+	if c.config.ClientStore == nil || c.config.Grant != nil {
+		return nil
+	}
+	key, err := store.NewKey(issuer, redirectURI+" "+c.records.key.Server)
+	if err != nil {
+		return nil
+	}
+	return &records{
+		store: c.config.ClientStore, key: key, serverURL: c.serverURL, timeout: c.config.LockTimeout,
+		notice: c.notice, seen: func(*record.Record) {}, events: c.events,
+	}
+}
+
 // client returns the shared client, if there is one that can be used for the login.
 func (s *sharedRegistration) client(ctx context.Context) *record.Client {
 	rec, err := s.stored.load(ctx)
+	issuer := s.clients.plan.server.Issuer
+	if err == nil && secretEnded(rec.NewestClient(issuer)) {
+		rec, err = replaceShared(ctx, s.clients.credential, s.stored, rec.NewestClient(issuer))
+	}
 	if err != nil {
-		s.clients.events.fail(StepStore, err, "the shared registration could not be read")
+		s.clients.events.fail(StepStore, err, "the shared registration cannot be used")
 		return nil
 	}
 	return s.fitting(rec)
@@ -56,10 +88,13 @@ func (s *sharedRegistration) fitting(rec *record.Record) *record.Client {
 
 // usersCopy returns a shared client as it is in the record of a user, whose grant is bound to it.
 // It has nothing with which the registration could be changed or deleted: that would be for all
-// users.
+// users. Only where it is stays, if the server lets it be changed.
 func usersCopy(c *record.Client) *record.Client {
 	copied := *c
-	copied.RegistrationAccessToken, copied.RegistrationClientURI, copied.ScopeRequested = "", "", ""
+	if !manageable(c) {
+		copied.RegistrationClientURI = ""
+	}
+	copied.RegistrationAccessToken, copied.ScopeRequested = "", ""
 	return &copied
 }
 

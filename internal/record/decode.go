@@ -12,6 +12,7 @@ import (
 
 	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/sealed"
 )
 
 // Decode reads what Encode wrote, in this version or a newer one: members it
@@ -19,17 +20,21 @@ import (
 // whether the record may be replaced. Names are compared exactly; null is the
 // same as absent. Anything else that Encode cannot have written gives an error
 // that wraps store.ErrCorrupt and shows nothing of the data; or ErrNewer, if the data
-// says that it is of a version that may well have written it.
+// says that it is of a version that may well have written it; or the error of
+// sealed.NeedsKey for a record that is sealed.
 func Decode(data []byte) (*Record, error) {
 	r := new(Record)
 	err := r.decode(data)
 	if err == nil && (r.Version < 1 || r.Key.Server == "") {
 		err = errors.New("it has no version or no key")
 	}
-	if err != nil {
-		return nil, r.unreadable(err)
+	if err == nil {
+		return r, nil
 	}
-	return r, nil
+	if sealedErr := sealed.NeedsKey(data); sealedErr != nil {
+		return nil, sealedErr
+	}
+	return nil, r.unreadable(err)
 }
 
 // decode decodes into a zero record. That the data is JSON is found out once for all of it.

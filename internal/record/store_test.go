@@ -1,10 +1,13 @@
 package record
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"errors"
 	"testing"
 
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/sealed"
 )
 
 var (
@@ -98,5 +101,44 @@ func TestNewerRecordStays(t *testing.T) {
 		if stored, _, err := s.Get(t.Context(), keyA); err != nil || string(stored) != value {
 			t.Errorf("%s: stored is %s, %v", name, stored, err)
 		}
+	}
+}
+
+// A sealed value in a store that was opened without its key is no damage: the login is all right,
+// and is not replaced.
+func TestSealedRecordStays(t *testing.T) {
+	key, err := sealed.NewKey(make([]byte, sealed.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := new(store.Memory)
+	if err := Put(t.Context(), sealed.New(s, key), &Record{Key: keyA}); err != nil {
+		t.Fatal(err)
+	}
+	value, _, err := s.Get(t.Context(), keyA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, damaged := range map[string]bool{"whole": false, "of a newer version": false, "cut": true} {
+		value := bytes.Clone(value)
+		switch name {
+		case "of a newer version":
+			const version, sum, end = 3, 12, 16
+			value[version]++
+			header := sha256.Sum256(value[:sum])
+			copy(value[sum:end], header[:])
+		case "cut":
+			value = value[:10]
+		}
+		plant(t, s, keyA, value)
+		r, err := Get(t.Context(), s, keyA)
+		if errors.Is(err, store.ErrCorrupt) != damaged || errors.Is(err, store.ErrUnusable) == damaged {
+			t.Errorf("%s: Get = %+v, %v", name, r, err)
+		}
+	}
+	plant(t, s, keyA, value)
+	_, err = Get(t.Context(), s, keyA)
+	if missing := (*sealed.KeyError)(nil); !errors.As(err, &missing) || missing.ID != key.ID() {
+		t.Errorf("Get = %v; want the id of the key, %s", err, key.ID())
 	}
 }

@@ -1,6 +1,6 @@
 // Package pgstore keeps credentials in PostgreSQL, for any number of replicas, tenants and users.
 //
-//	pool, err := pgxpool.New(ctx, databaseURL)
+//	pool, err := pgxpool.New(ctx, databaseURL) // with connect_timeout=10
 //	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: []sealed.Key{key}})
 //	ada, err := db.Store(store.Owner{Tenant: "acme", User: "ada"})
 //	client := &handstamp.Client{Store: ada}
@@ -29,8 +29,8 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
-	_ "embed"
 	"fmt"
 	"sync"
 	"time"
@@ -42,11 +42,6 @@ import (
 	"github.com/handstamp/handstamp/store/internal/locks"
 	"github.com/handstamp/handstamp/store/sealed"
 )
-
-// Schema is the SQL that creates the tables. It may be run any number of times.
-//
-//go:embed schema.sql
-var Schema string
 
 // Options are what a [Database] needs beside a pool. The zero value keeps values in the clear.
 type Options struct {
@@ -86,14 +81,18 @@ type Database struct {
 	held map[string]*refreshLock // guarded by mu; by the credential's id
 }
 
-// New returns the Database behind a pool, which stays the caller's. [Database.Close] closes the
-// connections that it has of its own.
+// New returns the Database behind a pool, which stays the caller's. It should have a ConnectTimeout:
+// without one, a server that is there and does not respond takes all of its connections for as long
+// as it likes. [Database.Close] closes the connections that the Database has of its own.
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinConns, config.MinIdleConns = o.Refreshes, 0, 0
 	if o.Refreshes <= 0 {
 		config.MaxConns = defaultRefreshes
 	}
+	// A pool goes on connecting to a server that is there and does not respond, although nobody waits
+	// for it any more; another one that takes over would find no connection left.
+	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, connectTimeout)
 	refresh, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
@@ -109,22 +108,6 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 func (db *Database) Close() {
 	db.refresh.Close()
 	db.changes.close()
-}
-
-// CreateSchema runs [Schema]. Any number of replicas may do it at once.
-func (db *Database) CreateSchema(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		// CREATE TABLE IF NOT EXISTS fails when two do it at once.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", schemaLock); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, Schema, pgx.QueryExecModeSimpleProtocol)
-		return err
-	})
-	if err != nil {
-		return unusable(ctx, err)
-	}
-	return nil
 }
 
 // Store returns the store of one user. It can read, list, lock and change what that user has, and

@@ -95,7 +95,7 @@ type KeyError struct {
 
 // Error names the key.
 func (e *KeyError) Error() string {
-	return "store: the credential is sealed with another key (" + e.ID + ")"
+	return "store: the credential is sealed with a key that is not at hand (" + e.ID + ")"
 }
 
 // Unwrap returns [store.ErrUnusable].
@@ -107,6 +107,16 @@ type ring []Key
 func (r ring) seal(key store.Key, value []byte) []byte {
 	box := append(make([]byte, 0, len(value)+overhead), r[0].Header()...)
 	return r[0].aead.Seal(box, nil, value, r[0].bound(key, box))
+}
+
+// NeedsKey returns why a reader without keys cannot use a sealed value, such as a [*KeyError], and
+// nil for a value that is not sealed. To such a reader it looks like damage, and must not be
+// replaced like it.
+func NeedsKey(value []byte) error {
+	if _, err := ring(nil).open(store.Key{}, value); !errors.Is(err, store.ErrCorrupt) {
+		return err
+	}
+	return nil
 }
 
 func (r ring) open(key store.Key, box []byte) ([]byte, error) {

@@ -5,12 +5,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
-	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/store"
@@ -23,20 +22,56 @@ const keysNone = "none"
 
 // isDatabase reports whether a value of --store names a database.
 func isDatabase(word string) bool {
-	return strings.HasPrefix(word, "postgres://") || strings.HasPrefix(word, "postgresql://")
+	scheme, _, ok := strings.Cut(word, "://")
+	return ok && isPostgres(scheme)
 }
+
+func isPostgres(scheme string) bool {
+	return strings.EqualFold(scheme, "postgres") || strings.EqualFold(scheme, "postgresql")
+}
+
+// databaseWord returns the URL of a database as pgx takes it, which compares the scheme exactly.
+func databaseWord(word string) string {
+	scheme, rest, _ := strings.Cut(word, "://")
+	return strings.ToLower(scheme) + "://" + rest
+}
+
+// databaseAddress is the URL of a database. net/url takes no list of hosts, which one may have.
+type databaseAddress struct {
+	*url.URL
+	hosts string
+}
+
+// parseAddress reports false where a part of the address may be a password.
+func parseAddress(word string) (u databaseAddress, ok bool) {
+	scheme, rest, _ := strings.Cut(word, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	user := rest[:strings.LastIndex(rest[:end], "@")+1]
+	u.hosts = rest[len(user):end]
+	var err error
+	u.URL, err = url.Parse(scheme + "://" + user + "host" + rest[end:])
+	// A password with a slash or another of these characters goes on beyond them.
+	ambiguous := strings.Contains(u.hosts, ":") && strings.Contains(rest[end:], "@")
+	return u, err == nil && !ambiguous
+}
+
+// secretSettings are the settings in the query of a URL that must not be shown.
+var secretSettings = []string{"password", "sslpassword"}
 
 // hasPassword reports whether the URL of a database has a password.
 func hasPassword(word string) bool {
 	if !isDatabase(word) {
 		return false
 	}
-	u, err := url.Parse(word)
-	if err != nil {
+	u, ok := parseAddress(word)
+	if !ok {
 		return true // nothing is known of it
 	}
 	_, has := u.User.Password()
-	return has || u.Query().Has("password") || u.Query().Has("sslpassword")
+	return has || slices.ContainsFunc(secretSettings, u.Query().Has)
 }
 
 // database is PostgreSQL with the credentials of tenants and users.
@@ -71,7 +106,7 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 		return nil, databaseFailure(err)
 	}
 	d := &database{db, pool}
-	if err := d.prepare(ctx); err != nil {
+	if err := d.CreateSchema(ctx); err != nil {
 		d.close()
 		return nil, databaseFailure(err)
 	}
@@ -80,21 +115,6 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 
 // databaseTimeout bounds the wait for a connection.
 const databaseTimeout = 10 * time.Second
-
-// prepare creates the tables. A role that may not create any finds them there.
-func (d *database) prepare(ctx context.Context) error {
-	err := d.CreateSchema(ctx)
-	const insufficientPrivilege = "42501"
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == insufficientPrivilege {
-		for _, table := range []string{"handstamp_credential", "handstamp_lease"} {
-			if _, missing := d.pool.Exec(ctx, "SELECT FROM "+table+" LIMIT 0"); missing != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	return err
-}
 
 func databaseFailure(err error) error {
 	return &failure{kind: kindStore, message: "the database cannot be used", err: err,
@@ -172,16 +192,19 @@ func (a *app) describeDatabase(word string) storeInfo {
 
 // withoutPassword returns the URL of a database as it may be shown.
 func withoutPassword(word string) string {
-	u, err := url.Parse(word)
-	if err != nil {
+	u, ok := parseAddress(word)
+	if !ok {
 		return "postgres://…"
 	}
 	query := u.Query()
-	query.Del("password")
-	query.Del("sslpassword")
-	u.RawQuery = query.Encode()
-	if u.User != nil {
-		u.User = url.User(u.User.Username())
+	for _, name := range secretSettings {
+		query.Del(name)
 	}
-	return u.String()
+	u.RawQuery = query.Encode()
+	shown := u.Scheme + "://"
+	if u.User != nil {
+		shown += url.User(u.User.Username()).String() + "@"
+	}
+	u.Scheme, u.User, u.Host = "", nil, ""
+	return shown + u.hosts + u.String()
 }

@@ -135,17 +135,25 @@ func (a *app) storeWord(word string) (string, error) {
 		return word, nil
 	}
 	if isDatabase(word) {
-		return word, nil
+		return databaseWord(word), nil
+	}
+	if scheme, _, ok := strings.Cut(word, ":"); ok && isPostgres(scheme) {
+		return "", usage("the URL of a database begins with postgres://")
 	}
 	if u, err := url.Parse(word); err == nil && u.Scheme == "file" {
 		if u.Host != "" && u.Host != "localhost" || u.Path == "" {
-			return "", usage("the store %q names no folder of this machine: write file:///path", word)
+			return "", usage("the store %q names no folder of this machine: write file:///path",
+				beginning(word))
 		}
 		return filepath.FromSlash(u.Path), nil
 	}
 	if strings.Contains(word, "://") || !strings.ContainsAny(word, `/\.`) {
+		if scheme, _, isURL := strings.Cut(word, ":"); isURL { // which may have a password
+			word = scheme + ":…"
+		}
 		return "", usage("there is no store %q: it is %s, the path of a folder or "+
-			"postgres://…%s", word, strings.Join(storeWords, ", "), didYouMean(word, storeWords))
+			"postgres://…%s", beginning(word), strings.Join(storeWords, ", "),
+			didYouMean(word, storeWords))
 	}
 	dir, err := filepath.Abs(a.inHome(word))
 	if err != nil {
@@ -153,6 +161,15 @@ func (a *app) storeWord(word string) (string, error) {
 			err: err}
 	}
 	return dir, nil
+}
+
+// beginning returns what may be shown of a word that names no store, and may be the address of a
+// database with a password.
+func beginning(word string) string {
+	if i := strings.IndexAny(word, ":=@"); i >= 0 {
+		return word[:i+1] + "…"
+	}
+	return word
 }
 
 // keyringFailure is the failure of a command that needs the keyring. more follows what to do.

@@ -189,3 +189,36 @@ func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {
 	}
 	c.wantAll(values)
 }
+
+// Sealed logins in a folder that is named by its path, for which there is no key, stay where they
+// are: moved in their seal they would be lost to every later command.
+func TestMigrationLeavesWhatItCannotOpen(t *testing.T) {
+	c := newCommand(t)
+	env := []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}
+	sealed := filepath.Join(c.home, "credentials", storeEncrypted)
+	use := func(word string) { c.env = append(env[:1:1], "HANDSTAMP_STORE="+word) }
+	use(storeEncrypted)
+	values := c.plant(2)
+	elsewhere := filepath.Join(t.TempDir(), "logins")
+	use(elsewhere)
+	c.plant(2) // later, at the same servers
+	moved := filepath.Join(t.TempDir(), "moved")
+	rename := func(from, to string) {
+		if err := os.Rename(from, to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename(sealed, moved)
+	for _, args := range [][]string{
+		{"store", "migrate", storeFile, "--from", moved},
+		{"store", "migrate", moved, "--from", elsewhere},
+	} {
+		_, stderr, code := c.run(args...)
+		if code != 7 || !strings.Contains(stderr, "sealed with a key that is not at hand") {
+			t.Errorf("handstamp %q: %d, %s", args, code, stderr)
+		}
+	}
+	rename(moved, sealed)
+	use(storeEncrypted)
+	c.wantAll(values)
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/sealed"
 )
 
 func (m *storeMigrate) move(ctx context.Context) error {
@@ -136,7 +137,7 @@ func (m *storeMigrate) inSpare(key store.Key) bool {
 func (m *storeMigrate) copy(
 	ctx context.Context, from store.Store, key store.Key,
 ) (outcome string, copied store.Revision, err error) {
-	value, copied, err := from.Get(ctx, key)
+	value, copied, err := getOpen(ctx, from, key)
 	switch {
 	case errors.Is(err, store.ErrCorrupt):
 		return outcomeDamaged, "", nil
@@ -162,12 +163,23 @@ func (m *storeMigrate) copy(
 	}
 }
 
+// getOpen gets a value that is not sealed, as one is in a folder that is named by its path.
+func getOpen(
+	ctx context.Context, s store.Store, key store.Key,
+) (value []byte, revision store.Revision, err error) {
+	value, revision, err = s.Get(ctx, key)
+	if err == nil {
+		err = sealed.NeedsKey(value)
+	}
+	return value, revision, err
+}
+
 // compare returns the outcome for a value that need not be put into the target, or otherwise the
 // revision of what it is to replace there.
 func (m *storeMigrate) compare(
 	ctx context.Context, key store.Key, value []byte,
 ) (outcome string, revision store.Revision, err error) {
-	there, revision, err := m.target.Get(ctx, key)
+	there, revision, err := getOpen(ctx, m.target, key)
 	same := err == nil && bytes.Equal(there, value)
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrCorrupt):
