@@ -236,6 +236,6 @@ func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
 
 // replaceable reports whether the secret of a client has ended and the server may issue a new one.
 func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
-	return c != nil && (manageable(c) || cfg.isCopy(c)) && cfg.configurationFor(c) == nil &&
+	return c != nil && (manageable(c) || isCopy(c, cfg)) && cfg.configurationFor(c) == nil &&
 		secretExpired(c, g, now)
 }

@@ -144,7 +144,7 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	if !r.config.replaceable(client, rec.Grant, time.Now()) {
 		return rec, nil
 	}
-	if r.config.isCopy(client) {
+	if isCopy(client, r.config) {
 		return copySecret(ctx, r.credential, rec, client)
 	}
 	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)
