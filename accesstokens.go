@@ -76,16 +76,13 @@ func (a *accessTokens) recordAcceptance(ctx context.Context, t *cachedToken) {
 	}
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
-	rec, err := a.records.load(ctx)
-	if err == nil {
-		_, err = a.records.update(ctx, rec, func(rec *record.Record) error {
-			if rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted {
-				return errSuperseded
-			}
-			rec.Grant.Accepted = true
-			return nil
-		})
-	}
+	_, err := a.records.change(ctx, func(rec *record.Record) error {
+		if rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted {
+			return errSuperseded
+		}
+		rec.Grant.Accepted = true
+		return nil
+	})
 	if err != nil && !errors.Is(err, errSuperseded) {
 		a.events.fail(StepStore, err, "the acceptance of the access token could not be recorded")
 	}

@@ -242,6 +242,14 @@ func storedAuthMethods(rec *record.Record) (methods, algorithms []string) {
 	return nil, nil
 }
 
+// serverRecord returns the metadata of an authorization server as it is stored.
+func serverRecord(m *oauth.ServerMetadata, privateNetwork bool) *record.AuthorizationServer {
+	return &record.AuthorizationServer{
+		Issuer: m.Issuer, Form: m.Form, Metadata: m.Raw, PrivateNetwork: privateNetwork,
+		FetchedAt: time.Now().UTC().Truncate(time.Second),
+	}
+}
+
 // storedMetadata returns the stored metadata of the grant's issuer, or nil.
 func storedMetadata(rec *record.Record) *oauth.ServerMetadata {
 	as := rec.AuthorizationServer

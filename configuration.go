@@ -192,3 +192,50 @@ func (cfg *configuration) covers(rec *record.Record) bool {
 func (cfg *configuration) loggedIn(rec *record.Record, now time.Time) bool {
 	return cfg.resumable(rec, now) && statusOf(rec, now).Usable()
 }
+
+// namesServer reports whether the user has named the authorization server.
+func (cfg *configuration) namesServer() bool {
+	return cfg.AuthorizationServer != nil || cfg.configuredIssuer() != ""
+}
+
+// grantFor returns the grant that a credential's tokens are obtained with: the configured one, or
+// that of the stored login if it needs nothing but what is stored. Nil is the authorization code
+// grant.
+func (cfg *configuration) grantFor(rec *record.Record) Grant {
+	if cfg.Grant == nil && rec != nil && rec.Grant != nil {
+		switch g := rec.Grant; {
+		case g.Enterprise != "":
+			return Enterprise{Issuer: g.Enterprise}
+		case g.Type == grantClientCredentials:
+			return ClientCredentials{}
+		}
+	}
+	return cfg.Grant
+}
+
+// unattended reports whether tokens are obtained without a user.
+func (cfg *configuration) unattended(rec *record.Record) bool {
+	grant := cfg.grantFor(rec)
+	return grant != nil && grant != Grant(DeviceCode{})
+}
+
+// mayLogin reports whether a request that needs a login may start one.
+func (cfg *configuration) mayLogin(rec *record.Record) bool {
+	return cfg.LoginPolicy != LoginNever || cfg.unattended(rec)
+}
+
+// obtainedAsConfigured reports whether the stored login comes from the configured grant.
+func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
+	if cfg.Grant == nil || !cfg.unattended(rec) {
+		return true
+	}
+	company, _ := cfg.Grant.(Enterprise)
+	return rec.Grant.Type == cfg.Grant.grantType() &&
+		oauth.SameButSlash(rec.Grant.Enterprise, company.Issuer)
+}
+
+// replaceable reports whether the secret of a client has ended and the server may issue a new one.
+func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
+	return c != nil && (manageable(c) || isCopy(c, cfg)) && cfg.configurationFor(c) == nil &&
+		secretExpired(c, g, now)
+}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
@@ -60,9 +59,7 @@ func (cfg *configuration) rejectedClient(issuer, endpoint string, c *record.Clie
 		subject.secret = cfg.InitialAccessToken + secret.String(cfg.SoftwareStatement)
 		return subject
 	}
-	if cfg.Key != nil {
-		subject.key, _ = jose.Thumbprint(cfg.Key.Public()) // of a kind that has one
-	}
+	subject.key = keyThumbprint(cfg.Key, oauth.MethodPrivateKeyJWT)
 	if cfg.Certificate != nil && len(cfg.Certificate.Certificate) > 0 {
 		subject.certificate = string(cfg.Certificate.Certificate[0])
 	}

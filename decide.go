@@ -1,6 +1,9 @@
 package handstamp
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -176,3 +179,17 @@ func secretExpired(c *record.Client, g *record.Grant, now time.Time) bool {
 
 // hasPassed reports whether a time that may be unset is over.
 func hasPassed(t, now time.Time) bool { return !t.IsZero() && now.After(t) }
+
+// fingerprint tells whether a refresh token is the one an intent was about,
+// without telling the token.
+func fingerprint(id string, token secret.String) string {
+	mac := hmac.New(sha256.New, []byte(id))
+	mac.Write([]byte(token.Reveal()))
+	return hex.EncodeToString(mac.Sum(nil)[:8])
+}
+
+// importIncomplete reports whether the record holds an imported login of which it is
+// not known yet where to refresh it.
+func importIncomplete(rec *record.Record) bool {
+	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
+}

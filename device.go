@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -119,10 +120,6 @@ func (l deviceLogin) poll(ctx context.Context, device *oauth.DeviceAuthorization
 		token, at, err := t.run(ctx)
 		if token != nil && err == nil {
 			l.requests += t.sent
-			if err := l.checkIDToken(ctx, t, token); err != nil {
-				return err
-			}
-			t.form.learn(l.clients.client)
 			return l.storeGrant(ctx, t, token, at)
 		}
 		rejected, ok := errtype.As[*oauth.Error](err)
@@ -160,11 +157,8 @@ func retryable(err error) bool {
 
 // decidesDevice reports whether a response to a poll is about the code, and not about the client.
 func decidesDevice(rejected *oauth.Error) bool {
-	switch rejected.Code {
-	case "authorization_pending", "slow_down", "expired_token", "access_denied":
-		return true
-	}
-	return false
+	codes := []string{"authorization_pending", "slow_down", "expired_token", "access_denied"}
+	return slices.Contains(codes, rejected.Code)
 }
 
 func (l deviceLogin) codeExpired(cause *oauth.Error) error {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -36,6 +35,38 @@ type loginPlan struct {
 type discovery struct {
 	*credential
 	found *findings // nil: what a discovery came upon is not kept
+}
+
+// findings are what a discovery came upon, whether it succeeds or not. Methods accept nil.
+type findings struct {
+	reply       *serverReply
+	resource    *oauth.ResourceMetadata
+	resourceErr error
+	servers     []foundServer
+}
+
+// foundServer is an authorization server whose metadata was looked for; nil: none was found.
+type foundServer struct {
+	metadata *oauth.ServerMetadata
+	err      error
+}
+
+func (f *findings) noteReply(r *serverReply) {
+	if f != nil {
+		f.reply = r
+	}
+}
+
+func (f *findings) noteResource(m *oauth.ResourceMetadata, err error) {
+	if f != nil {
+		f.resource, f.resourceErr = m, err
+	}
+}
+
+func (f *findings) noteServer(m *oauth.ServerMetadata, err error) {
+	if f != nil {
+		f.servers = append(f.servers, foundServer{m, err})
+	}
 }
 
 // discover finds the authorization server of the session's server (MCP
@@ -84,9 +115,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 			return nil, err
 		}
 	}
-	if d.config.Certificate != nil {
-		p.server = p.server.ForCertificates(d.server.mayName)
-	}
+	p.server = d.forCertificate(p.server)
 	p.proofs = d.config.DPoP.wants(rm.OffersDPoP() || challenge.DPoP)
 	p.proofsReason = d.config.DPoP.reason(rm.OffersDPoP(), challenge.DPoP)
 	if p.proofs {
@@ -115,11 +144,8 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 	if server == nil || server.TokenEndpoint != rec.Grant.TokenEndpoint && d.config.Certificate == nil {
 		return nil
 	}
-	if d.config.Certificate != nil {
-		server = server.ForCertificates(d.server.mayName)
-	}
 	return &loginPlan{
-		server: server, resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
+		server: d.forCertificate(server), resource: rec.Grant.Resource, scopes: strings.Fields(rec.Grant.ScopeRequested),
 		proofs: d.config.DPoP.wants(rec.Grant.DPoP), stored: true,
 		scopeReason: fromLoginBefore, proofsReason: fromLoginBefore,
 	}
@@ -154,10 +180,19 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 	if err == nil && found.Issuer != rec.Grant.Issuer {
 		err = errMoved
 	}
-	if err == nil && d.config.Certificate != nil {
-		found = found.ForCertificates(d.server.mayName)
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	return d.forCertificate(found), nil
+}
+
+// forCertificate returns the metadata with the endpoints for clients that present a certificate, if
+// one is configured.
+func (d *discovery) forCertificate(m *oauth.ServerMetadata) *oauth.ServerMetadata {
+	if d.config.Certificate == nil {
+		return m
+	}
+	return m.ForCertificates(d.server.mayName)
 }
 
 // previouslyGrantedScopes returns what the last login at an issuer requested and was granted.
@@ -289,31 +324,4 @@ func (d *discovery) scopeReason(rm *oauth.ResourceMetadata, challenge oauth.Bear
 		return "listed by the resource metadata"
 	}
 	return "the MCP server names none"
-}
-
-// extraAuthParams returns what else the authorization request says: what the user wants,
-// and what a refresh token takes at an OpenID provider. One that lists
-// offline_access may ignore it, in silence, unless the user is prompted for consent
-// (OpenID Connect Core, section 11); one that does not, but lists the grant, gives
-// refresh tokens as Google does: for access_type=offline, with that consent.
-// Others ignore a parameter that they do not know (RFC 6749, section 3.1).
-func (l *loginFlow) extraAuthParams(as *oauth.ServerMetadata, scope string) url.Values {
-	params := make(url.Values)
-	switch {
-	case !slices.Contains(as.ScopesSupported, "openid"):
-	case slices.Contains(as.ScopesSupported, oauth.OfflineAccess):
-		if slices.Contains(strings.Fields(scope), oauth.OfflineAccess) {
-			params.Set("prompt", "consent")
-		}
-	case slices.Contains(as.GrantTypesSupported, "refresh_token"):
-		params.Set("access_type", "offline")
-		params.Set("prompt", "consent")
-	}
-	for name, value := range map[string]string{"acr_values": l.plan.acrValues, "max_age": l.plan.maxAge, "login_hint": l.loginHint()} {
-		if value != "" {
-			params.Set(name, value)
-		}
-	}
-	maps.Copy(params, l.config.ExtraAuthParams)
-	return l.withNonce(params)
 }

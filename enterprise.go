@@ -2,7 +2,6 @@ package handstamp
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net/url"
 	"slices"
@@ -59,7 +58,7 @@ func (e Enterprise) params(ctx context.Context, l *loginFlow, t GrantTarget) (ur
 	if err != nil {
 		return nil, err
 	}
-	l.enterprise = e.Issuer
+	l.identity.enterprise = e.Issuer
 	c := &company{
 		credential: provider.credential, refresher: provider.refresher, logins: provider.logins,
 		grant: e, login: l, target: t,
@@ -136,7 +135,7 @@ func (c *company) obtainGrant(ctx context.Context) (string, error) {
 		}
 		grant, stale, err := c.exchange(ctx, subject)
 		if err == nil {
-			c.login.employee, err = c.account(ctx, subject)
+			c.login.identity.employee, err = c.account(ctx, subject)
 			return grant, err
 		}
 		if !stale || c.grant.IDToken != nil || c.signedIn {
@@ -175,7 +174,7 @@ func blamesSubject(rejected *oauth.Error, s subjectToken, clock time.Duration) b
 // provider that issues no id token with a refresh, or the id token of a new login.
 func (c *company) subject(ctx context.Context) (subjectToken, error) {
 	if c.grant.IDToken != nil {
-		token, err := c.login.assertion(ctx, c.grant.IDToken, c.target)
+		token, err := c.target.assertion(ctx, c.grant.IDToken)
 		return subjectToken{secret.String(token), TokenTypeIDToken}, err
 	}
 	rec, err := c.records.load(ctx)
@@ -291,8 +290,7 @@ func (c *company) client(ctx context.Context) (*loginClients, error) {
 			return nil, err
 		}
 	}
-	state := &loginState{credential: c.credential, rec: rec, plan: plan}
-	clients := &loginClients{loginState: state, callback: &callbackReceiver{}}
+	clients := newLoginFlow(&loginState{credential: c.credential, rec: rec, plan: plan}, false).clients
 	c.events.say(StepIdentity, "the login here is exchanged for a grant to %s (ID-JAG)", c.target.Issuer)
 	return clients, clients.choose(ctx)
 }
@@ -411,46 +409,4 @@ func (d *discovery) discoverProvider(ctx context.Context) (*loginPlan, error) {
 	p.scopeReason, p.proofsReason = "OpenID Connect", "an identity provider"
 	p.resource = record.Resource{Omit: true, Reason: "an identity provider"}
 	return p, nil
-}
-
-// withNonce adds the nonce of an authorization request for an id token (OpenID Connect Core, section
-// 3.1.2.1).
-func (l *loginFlow) withNonce(params url.Values) url.Values {
-	if l.config.identityProvider {
-		l.nonce = rand.Text()
-		params.Set("nonce", l.nonce)
-	}
-	return params
-}
-
-// checkIDToken verifies the id token that a code was exchanged for at an identity provider. Without
-// its keys the connection that the token came through stands for the signature (OpenID Connect Core,
-// section 3.1.3.7).
-func (l *loginFlow) checkIDToken(
-	ctx context.Context, request *tokenRequest, t *oauth.TokenResponse,
-) error {
-	if !l.config.identityProvider {
-		return nil
-	}
-	expected := jose.Expected{
-		Issuer: l.plan.server.ExpectedIss(), ClientID: l.clients.client.ID, Nonce: l.nonce,
-		Now: time.Now().Add(request.clock),
-	}
-	token := t.IDToken.Reveal()
-	if token == "" {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL,
-			Message: "the identity provider issued no id token",
-			Hint:    "allow the client there the scope openid"}
-	}
-	keys, err := l.fetcher.KeySet(ctx, l.plan.server.JWKSURI)
-	if err == nil {
-		_, err = jose.VerifyIDToken(token, keys, expected)
-	} else {
-		l.events.fail(StepIdentity, err, "the identity provider's keys could not be fetched")
-		err = jose.CheckIDToken(token, expected)
-	}
-	if err != nil {
-		return protocolError(l.serverURL, err)
-	}
-	return nil
 }

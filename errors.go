@@ -211,13 +211,10 @@ func (f errorFactory) unreachable(rec *record.Record, cause error) error {
 // saysNothing reports whether err is a 4xx response that neither rejects anything
 // nor promises another response later.
 func saysNothing(err error) bool {
-	var transient *oauth.TransientError
-	var rejected *oauth.Error
 	status := 0
-	switch {
-	case errors.As(err, &transient):
+	if transient, ok := errtype.As[*oauth.TransientError](err); ok {
 		status = transient.Status
-	case errors.As(err, &rejected) && !passingCodes[rejected.Code]:
+	} else if rejected, ok := errtype.As[*oauth.Error](err); ok && !passingCodes[rejected.Code] {
 		status = rejected.Status
 	}
 	return status/100 == 4 && status != http.StatusTooManyRequests && status != http.StatusRequestTimeout

@@ -233,7 +233,7 @@ func (f authForm) String() string {
 }
 
 // authorizes reports the authorization request that the browser opens.
-func (l *loginFlow) authorizes(rawURL string) {
+func (l codeLogin) authorizes(rawURL string) {
 	n, as := l.events, l.plan.server
 	if !n.listens() {
 		return
@@ -254,7 +254,7 @@ func (l *loginFlow) authorizes(rawURL string) {
 }
 
 // pushes reports whether the authorization request is pushed.
-func (l *loginFlow) pushes() {
+func (l codeLogin) pushes() {
 	choice, reason := "pushed", "by RFC 9126, which the server offers"
 	switch as := l.plan.server; {
 	case as.PushedAuthorizationRequestEndpoint == "":

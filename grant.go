@@ -69,7 +69,7 @@ type JWTBearer struct {
 func (JWTBearer) grantType() string { return grantJWTBearer }
 
 func (g JWTBearer) params(ctx context.Context, l *loginFlow, t GrantTarget) (url.Values, error) {
-	assertion, err := l.assertion(ctx, g.Assertion, t)
+	assertion, err := t.assertion(ctx, g.Assertion)
 	if err != nil {
 		return nil, err
 	}
@@ -104,17 +104,10 @@ func (t GrantTarget) untrusted(why string) error {
 		Hint: "if that is right, describe it in the client's AuthorizationServer"}
 }
 
-// namesServer reports whether the user has named the authorization server.
-func (cfg *configuration) namesServer() bool {
-	return cfg.AuthorizationServer != nil || cfg.configuredIssuer() != ""
-}
-
 var errEmptyAssertion = errors.New("its source returned an empty token")
 
 // assertion returns the token of a source in the clear.
-func (l *loginFlow) assertion(
-	ctx context.Context, source AssertionSource, t GrantTarget,
-) (string, error) {
+func (t GrantTarget) assertion(ctx context.Context, source AssertionSource) (string, error) {
 	if source == nil {
 		return "", &Error{Kind: ErrInvalidConfig, Server: t.ServerURL,
 			Message: "the client's Grant has no source of its token"}
@@ -131,53 +124,20 @@ func (l *loginFlow) assertion(
 		return "", &Error{Kind: ErrLoginRequired, Server: t.ServerURL,
 			Message: "there is no assertion to sign in with", Err: err}
 	}
-	l.events.presents("the token of another issuer", token.Reveal())
+	t.events.presents("the token of another issuer", token.Reveal())
 	return token.Reveal(), nil
 }
 
-// grantFor returns the grant that a credential's tokens are obtained with: the configured one, or
-// that of the stored login if it needs nothing but what is stored. Nil is the authorization code
-// grant.
-func (cfg *configuration) grantFor(rec *record.Record) Grant {
-	if cfg.Grant == nil && rec != nil && rec.Grant != nil {
-		switch g := rec.Grant; {
-		case g.Enterprise != "":
-			return Enterprise{Issuer: g.Enterprise}
-		case g.Type == grantClientCredentials:
-			return ClientCredentials{}
-		}
-	}
-	return cfg.Grant
-}
+// grantLogin is a login without a user.
+type grantLogin struct{ *loginFlow }
 
-// unattended reports whether tokens are obtained without a user.
-func (cfg *configuration) unattended(rec *record.Record) bool {
-	grant := cfg.grantFor(rec)
-	return grant != nil && grant != Grant(DeviceCode{})
-}
-
-// mayLogin reports whether a request that needs a login may start one.
-func (cfg *configuration) mayLogin(rec *record.Record) bool {
-	return cfg.LoginPolicy != LoginNever || cfg.unattended(rec)
-}
-
-// obtainedAsConfigured reports whether the stored login comes from the configured grant.
-func (cfg *configuration) obtainedAsConfigured(rec *record.Record) bool {
-	if cfg.Grant == nil || !cfg.unattended(rec) {
-		return true
-	}
-	company, _ := cfg.Grant.(Enterprise)
-	return rec.Grant.Type == cfg.Grant.grantType() &&
-		oauth.SameButSlash(rec.Grant.Enterprise, company.Issuer)
-}
-
-// obtain is the attempt of a login without a user: one token request.
-func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
+// attempt makes one token request.
+func (l grantLogin) attempt(ctx context.Context, grant Grant) error {
 	l.scope = withoutOfflineAccess(l.scope)
 	if err := l.chooseClient(ctx, grant); err != nil {
 		return err
 	}
-	params, err := grant.params(ctx, l, GrantTarget{
+	params, err := grant.params(ctx, l.loginFlow, GrantTarget{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint,
 		Resource: l.plan.resource.Param(), Scope: l.scope, ClientID: l.clients.client.ID,
 		events: l.events,
@@ -193,7 +153,6 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 			token.RefreshToken = "" // no client, no refresh: the assertion does it again
 		}
 		l.plan.resource = t.resource
-		t.form.learn(l.clients.client)
 		return l.storeGrant(ctx, t, token, at)
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)
@@ -221,7 +180,7 @@ func (l *loginFlow) obtain(ctx context.Context, grant Grant) error {
 func hasAssertion(grant Grant) bool { return grant.grantType() != grantClientCredentials }
 
 // grantRequest returns the token request of a grant.
-func (l *loginFlow) grantRequest(grant Grant, params url.Values) *tokenRequest {
+func (l grantLogin) grantRequest(grant Grant, params url.Values) *tokenRequest {
 	t := l.clients.tokenRequest(oauth.TokenRequest{GrantType: grant.grantType(), Params: params}, sendUntilResponse)
 	t.optionalResource, t.scope = l.config.Resource == "", l.scope
 	if hasAssertion(grant) {
@@ -233,7 +192,7 @@ func (l *loginFlow) grantRequest(grant Grant, params url.Values) *tokenRequest {
 
 // chooseClient chooses the client of a grant. An assertion needs none (RFC 7523, section 3.1), and
 // none is registered for it.
-func (l *loginFlow) chooseClient(ctx context.Context, grant Grant) error {
+func (l grantLogin) chooseClient(ctx context.Context, grant Grant) error {
 	issuer := l.plan.server.Issuer
 	stored := l.rec.NewestClient(issuer)
 	if !hasAssertion(grant) || l.config.activeRegistration() != nil || l.clients.documentClient() != nil ||
@@ -256,7 +215,7 @@ func (l *loginFlow) chooseClient(ctx context.Context, grant Grant) error {
 
 // assertionRejected returns the error of a grant that was rejected, with what its token shows of the
 // reason.
-func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
+func (l grantLogin) assertionRejected(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
 	issuer, client := oauth.Sanitize(l.plan.server.Issuer), l.clients.client
 	why, hint := l.assertionFlaw(t)
 	if rejected.Class() == oauth.ClassClient && client.ID != "" {
@@ -276,8 +235,8 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 	default:
 		e.Message = issuer + " rejected the " + name + why
 	}
-	if l.enterprise != "" {
-		e.Message += ", which the company's identity provider " + oauth.Sanitize(l.enterprise) + " issued"
+	if l.identity.enterprise != "" {
+		e.Message += ", which the company's identity provider " + oauth.Sanitize(l.identity.enterprise) + " issued"
 		e.Hint = cmp.Or(e.Hint,
 			"those who run the server have to trust that provider, and know this client by the same id")
 	}
@@ -286,7 +245,7 @@ func (l *loginFlow) assertionRejected(ctx context.Context, t *tokenRequest, reje
 
 // assertionFlaw returns what is wrong with the token of a grant, as a clause and a hint: it has
 // expired by one of the two clocks, it is for another server, or the clocks differ.
-func (l *loginFlow) assertionFlaw(t *tokenRequest) (why, hint string) {
+func (l grantLogin) assertionFlaw(t *tokenRequest) (why, hint string) {
 	token := cmp.Or(t.redeem.Params.Get("assertion"), t.redeem.Params.Get("subject_token"))
 	claims, err := jose.UnverifiedClaims(token)
 	target := GrantTarget{Issuer: l.plan.server.Issuer, TokenEndpoint: l.plan.server.TokenEndpoint}

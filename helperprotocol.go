@@ -151,11 +151,9 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Error: Error{Message: err.Error()}}
 	}
-	d := &helperError{Error: *e, Kind: kindName(e.Kind), Opened: e.opened, Unrefreshed: e.unrefreshed}
-	if e.Err != nil {
-		d.Err = e.Err.Error()
+	return &helperError{
+		Error: *e, Kind: kindName(e.Kind), Err: errorText(e.Err), Opened: e.opened, Unrefreshed: e.unrefreshed,
 	}
-	return d
 }
 
 func (d *helperError) restore(server string) error {

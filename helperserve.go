@@ -132,21 +132,15 @@ func (r *helperReporter) say(e helperEvent) {
 
 // listen reports what happens to a Client.
 func (r *helperReporter) listen(c *Client, events bool) {
-	cause := func(err error) string {
-		if err == nil {
-			return ""
-		}
-		return err.Error()
-	}
 	c.Logger, c.Audit = nil, nil // the events go to the process that waits
 	c.Hooks = Hooks{
 		Refreshed: func(e RefreshEvent) {
-			why := cause(e.Err)
+			why := errorText(e.Err)
 			e.Err = nil
 			r.say(helperEvent{Refreshed: &e, Cause: why})
 		},
 		LoggedIn: func(e LoginEvent) {
-			why := cause(e.Err)
+			why := errorText(e.Err)
 			e.Err = nil
 			r.say(helperEvent{LoggedIn: &e, Cause: why})
 		},

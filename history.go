@@ -155,3 +155,21 @@ func (h *history) refreshDidNotHelp(rejected secret.String) bool {
 	defer h.mu.Unlock()
 	return h.replaced != nil && rejected == h.replaced.token && time.Since(h.replaced.at) < retryCooldown
 }
+
+// recordReplaced notes the record that a login of this process has replaced.
+func (h *history) recordReplaced(before *record.Record) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.before = before
+}
+
+// replacedLogin returns the record that the last login of this process has replaced, if its grant
+// may still work; else nil.
+func (h *history) replacedLogin() *record.Record {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if b := h.before; b != nil && b.Grant != nil && !b.Grant.Rejected && b.GrantError == nil {
+		return b
+	}
+	return nil
+}

@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -212,9 +213,7 @@ func (im *importer) client(r Registration) (*record.Client, error) {
 			return nil, err
 		}
 	}
-	if r.ClientID == "" {
-		r.ClientID = registered.ClientID
-	}
+	r.ClientID = cmp.Or(r.ClientID, registered.ClientID)
 	configured := ""
 	switch own := im.config.Registration; {
 	case r.ClientID == "" && (own == nil || own.ClientID == ""):

@@ -107,10 +107,7 @@ func (a *importedRecord) pin(found *issuerMetadata) {
 	if a.client != nil {
 		a.client.Issuer = as.Issuer
 	}
-	a.as = &record.AuthorizationServer{
-		Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
-		PrivateNetwork: found.privateNetwork,
-	}
+	a.as = serverRecord(as, found.privateNetwork)
 }
 
 // conventionalResource returns the resource parameter that other clients send for what
@@ -120,12 +117,6 @@ func conventionalResource(rm *oauth.ResourceMetadata) record.Resource {
 		return record.Resource{Omit: true, Reason: "the server publishes none"}
 	}
 	return record.Resource{Value: oauth.StandardURL(rm.Resource), Reason: "published by the server"}
-}
-
-// importIncomplete reports whether the record holds an imported login of which it is
-// not known yet where to refresh it.
-func importIncomplete(rec *record.Record) bool {
-	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
 }
 
 // complete finds what an imported login lacks and stores it. The error is
@@ -161,7 +152,7 @@ func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record,
 	case !errors.Is(err, errMoved):
 		return r.onTransientError(ctx, rec, 0, err)
 	}
-	rec, err = r.updateGrant(ctx, rec, func(rec *record.Record) {
+	rec, err = r.grant.update(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil {
 			c.Rejected = true
 		}
@@ -172,9 +163,5 @@ func (r *refreshAttempt) onImportFailed(ctx context.Context, rec *record.Record,
 	if err != nil {
 		return nil, err
 	}
-	token := r.usable(rec)
-	if token == nil {
-		r.tokens.current.Store(nil)
-	}
-	return token, nil
+	return r.keep(rec, nil)
 }

@@ -15,38 +15,6 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// findings are what a discovery came upon, whether it succeeds or not. Methods accept nil.
-type findings struct {
-	reply       *serverReply
-	resource    *oauth.ResourceMetadata
-	resourceErr error
-	servers     []foundServer
-}
-
-// foundServer is an authorization server whose metadata was looked for; nil: none was found.
-type foundServer struct {
-	metadata *oauth.ServerMetadata
-	err      error
-}
-
-func (f *findings) noteReply(r *serverReply) {
-	if f != nil {
-		f.reply = r
-	}
-}
-
-func (f *findings) noteResource(m *oauth.ResourceMetadata, err error) {
-	if f != nil {
-		f.resource, f.resourceErr = m, err
-	}
-}
-
-func (f *findings) noteServer(m *oauth.ServerMetadata, err error) {
-	if f != nil {
-		f.servers = append(f.servers, foundServer{m, err})
-	}
-}
-
 // Inspect finds out what a login at a server would find and do, and whether the stored one works,
 // without changing anything, neither in the store nor at a server: no client is registered and no
 // token refreshed. It sends
@@ -112,12 +80,10 @@ func (in *inspector) readStore(ctx context.Context) {
 	if g := in.rec.Grant; g != nil {
 		in.out.Refreshable = g.RefreshToken != "" && in.rec.GrantError == nil && in.config.refreshable(in.rec, time.Now()) ||
 			in.config.unattended(in.rec)
+		in.out.NotGranted = in.secrets.shownList(oauth.Without(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)))
 	}
 	if c := in.rec.GrantClient(); c != nil {
 		in.out.SecretExpired = secretExpired(in.config.withConfiguredSecret(c), in.rec.Grant, time.Now())
-	}
-	if g := in.rec.Grant; g != nil {
-		in.out.NotGranted = in.secrets.shownList(oauth.Without(strings.Fields(g.ScopeRequested), strings.Fields(g.ScopeGranted)))
 	}
 }
 
@@ -212,23 +178,22 @@ func (in *inspector) tryClient(ctx context.Context) {
 		return
 	}
 	state := &loginState{credential: in.credential, rec: in.rec, plan: in.plan, byUser: true}
-	callback := &callbackReceiver{loginState: state}
-	l := &loginClients{loginState: state, callback: callback}
+	login := codeLogin{newLoginFlow(state, true)}
+	l := login.clients
 	in.out.Plan = in.describePlan()
 	if in.config.grantFor(in.rec) == nil {
-		in.tryCallback(ctx, callback)
+		in.tryCallback(ctx, login.callback)
 	}
 	old := in.rec.NewestClient(in.plan.server.Issuer)
 	in.out.NoCallback = old != nil && old.NoCallback
 	if old != nil && !l.canReuse(old) {
 		old = nil
 	}
-	err := in.pickClient(ctx, l, old)
-	if err == nil && l.client != nil {
-		err = in.chooseMethod(l)
+	in.out.LoginError = in.pickClient(ctx, l, old)
+	if in.out.LoginError == nil && l.client != nil {
+		in.out.LoginError = in.chooseMethod(l)
 	}
-	in.out.LoginError = err
-	in.tryAuthorization(ctx, l)
+	in.tryAuthorization(ctx, login)
 	in.tryTokenEndpoint(ctx, l)
 }
 
@@ -253,19 +218,19 @@ func (in *inspector) pickClient(ctx context.Context, l *loginClients, old *recor
 
 // tryAuthorization finds out, as a login does, whether the authorization endpoint knows the client.
 // Where requests are pushed, only a request that was begun could show that.
-func (in *inspector) tryAuthorization(ctx context.Context, l *loginClients) {
+func (in *inspector) tryAuthorization(ctx context.Context, login codeLogin) {
+	l := login.clients
 	if l.client == nil || !l.canRegisterAnew() || in.config.grantFor(in.rec) != nil || in.out.Plan.Method == "" ||
 		in.plan.server.PushedAuthorizationRequestEndpoint != "" {
 		return
 	}
 	l.scope = strings.Join(in.plan.scopes, " ")
-	flow := &loginFlow{loginState: l.loginState, callback: l.callback, clients: l}
-	rawURL, err := flow.authorizationRequest(oauth.NewPKCE(), oauth.NewState()).URL()
+	rawURL, err := login.authorizationRequest(oauth.NewPKCE(), oauth.NewState()).URL()
 	if err != nil {
 		return
 	}
 	in.out.Authorization = &Trial{Sent: true}
-	if rejected := l.preflight(ctx, rawURL); rejected != nil {
+	if rejected := l.probe().preflight(ctx, rawURL); rejected != nil {
 		in.out.Authorization = in.trial(rejected)
 		in.out.Authorization.Client, in.out.Authorization.Forgotten = true, l.client.Source == record.SourceDynamic
 	}
@@ -404,16 +369,13 @@ func (in *inspector) tryMethods(ctx context.Context, t *tokenRequest) error {
 // trial describes the error of a request to the authorization server.
 func (in *inspector) trial(err error) *Trial {
 	t := &Trial{Sent: true}
-	var rejected *oauth.Error
-	var passing *oauth.TransientError
-	switch {
-	case err == nil:
-		return t
-	case errors.As(err, &rejected):
+	if rejected, ok := errtype.As[*oauth.Error](err); ok {
 		t.Code, t.Status = rejected.Code, rejected.Status
-	case errors.As(err, &passing):
+	} else if passing, ok := errtype.As[*oauth.TransientError](err); ok {
 		t.Status = passing.Status
 	}
-	t.Err = in.errs.from(err)
+	if err != nil {
+		t.Err = in.errs.from(err)
+	}
 	return t
 }

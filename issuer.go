@@ -62,7 +62,7 @@ func (d *discovery) findAuthorizationServer(ctx context.Context, rec *record.Rec
 	return d.checked(ctx)(d.fetcher.LegacyServerMetadata(ctx, d.server.target))
 }
 
-// checked returns a function that adds [session.checkEndpoints] to a result.
+// checked returns a function that adds [discovery.checkEndpoints] to a result.
 func (d *discovery) checked(ctx context.Context) func(*oauth.ServerMetadata, error) (*oauth.ServerMetadata, error) {
 	return func(m *oauth.ServerMetadata, err error) (*oauth.ServerMetadata, error) {
 		if err == nil {
@@ -106,10 +106,10 @@ func (d *discovery) statedServer(ctx context.Context) (*oauth.ServerMetadata, er
 
 // adviseIssuer adds to the error of a callback what to do where only endpoints describe the
 // authorization server: its issuer is a guess then, which the callback may contradict.
-func (l *loginFlow) adviseIssuer(err error) error {
+func adviseIssuer(err error, as *oauth.ServerMetadata, cfg *configuration) error {
 	e, ok := errtype.As[*Error](err)
-	if ok && e.Kind == ErrProtocol && e.Hint == "" && l.plan.server.Form == oauth.FormConfigured &&
-		l.config.AuthorizationServer.Issuer == "" && l.config.configuredIssuer() == "" {
+	if ok && e.Kind == ErrProtocol && e.Hint == "" && as.Form == oauth.FormConfigured &&
+		cfg.AuthorizationServer.Issuer == "" && cfg.configuredIssuer() == "" {
 		e.Hint = "if the response comes from the right place, describe the authorization server with its issuer, too"
 	}
 	return err
@@ -190,15 +190,12 @@ func keptIssuer(rec *record.Record) string {
 // this error. What passes by itself is waited for by those who are bound to that one: a stored
 // login, and a configured client, whose secret must not go to whichever server responds first.
 func (d *discovery) mayPassOver(err error, rec *record.Record, kept bool) bool {
-	var broken *oauth.ProtocolError
-	var blocked *oauth.BlockedError
-	switch {
-	case errors.As(err, &broken):
+	if broken, ok := errtype.As[*oauth.ProtocolError](err); ok {
 		return broken.Missing != ""
-	case errors.Is(err, oauth.ErrNoMetadata), errors.As(err, &blocked):
-		return true
 	}
-	return d.config.activeRegistration() == nil && !(kept && rec.Grant != nil)
+	_, blocked := errtype.As[*oauth.BlockedError](err)
+	return blocked || errors.Is(err, oauth.ErrNoMetadata) ||
+		d.config.activeRegistration() == nil && !(kept && rec.Grant != nil)
 }
 
 // hasClient reports whether there is a way to a client at an authorization server.
@@ -208,4 +205,51 @@ func (d *discovery) hasClient(rec *record.Record, m *oauth.ServerMetadata) bool 
 	}
 	return m.RegistrationEndpoint != "" || d.config.activeRegistration() != nil || rec.NewestClient(m.Issuer) != nil ||
 		d.config.ClientMetadataURL != "" && m.ClientIDMetadataDocumentSupported
+}
+
+// checkCodeGrant returns an error if a login needs a browser and the authorization server does not
+// list that grant, or no PKCE. A user who describes the server with its authorization endpoint knows
+// which grants it takes.
+func (d *discovery) checkCodeGrant(rec *record.Record, m *oauth.ServerMetadata) error {
+	described := d.config.AuthorizationServer
+	switch {
+	case d.config.grantFor(rec) != nil:
+		return nil
+	case described != nil && described.AuthorizationEndpoint != "":
+	case len(m.GrantTypesSupported) > 0 && !slices.Contains(m.GrantTypesSupported, "authorization_code"):
+		return d.noCodeGrant(m)
+	}
+	if d.config.InsecureAllowMissingPKCE {
+		return nil
+	}
+	return m.PKCE()
+}
+
+// noCodeGrant returns the error that names the grants which the server takes.
+func (d *discovery) noCodeGrant(m *oauth.ServerMetadata) error {
+	var grants []string
+	for _, t := range m.GrantTypesSupported[:min(8, len(m.GrantTypesSupported))] {
+		grants = append(grants, oauth.Sanitize(t))
+	}
+	e := &Error{Kind: ErrInvalidConfig, Server: d.serverURL, Setting: "Grant",
+		Hint:    "this program has none of these",
+		Message: oauth.Sanitize(m.Issuer) + " takes no login with a browser, but " + strings.Join(grants, ", ")}
+	var options []string
+	for _, o := range grantOptions {
+		if slices.Contains(m.GrantTypesSupported, o.grantType) {
+			options = append(options, o.option)
+		}
+	}
+	if options != nil {
+		e.Hint = "set the client's Grant to " + strings.Join(options, " or ")
+	}
+	return e
+}
+
+// grantOptions are the values of Client.Grant for the grant types that a server may list.
+var grantOptions = []struct{ grantType, option string }{
+	{grantClientCredentials, "ClientCredentials"},
+	{grantJWTBearer, "JWTBearer or Enterprise"},
+	{grantTokenExchange, "TokenExchange"},
+	{"urn:ietf:params:oauth:grant-type:device_code", "DeviceCode"},
 }

@@ -2,13 +2,11 @@ package handstamp
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
@@ -24,6 +22,8 @@ type loginClients struct {
 	clientProbed    bool   // the authorization endpoint was tried with the client
 	unknownClientID string // the id of a client that the server seems not to know
 }
+
+func (l *loginClients) probe() clientProbe { return clientProbe{l.loginState, l} }
 
 func (l *loginClients) registrar() *registrar {
 	return &registrar{loginState: l.loginState, clients: l}
@@ -124,16 +124,61 @@ func (l *loginClients) storedClient(ctx context.Context, document *record.Client
 
 // useConfigured makes the configured client that of the login.
 func (l *loginClients) useConfigured(issuer string) error {
-	if err := l.checkRegistration(issuer); err != nil {
-		return err
+	r := l.config.Registration
+	if e := r.checkIssuer(l.rec, issuer); e != nil {
+		e.Server = l.serverURL
+		return e
 	}
-	l.client = l.configuredClient(issuer)
+	l.client = r.clientAt(l.rec, issuer)
 	if secretExpired(l.client, l.rec.Grant, time.Now()) {
 		return &Error{Kind: ErrClientRejected, Server: l.serverURL,
 			Message: fmt.Sprintf("the secret of the configured client %q ended at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
 			Hint:    "configure its new secret"}
 	}
 	return nil
+}
+
+// checkIssuer makes sure that the configured client can be used at issuer.
+// Client credentials belong to one issuer: where the user did not say to which,
+// it is the one where they were used first, and not whichever the server names
+// later.
+func (r *Registration) checkIssuer(rec *record.Record, issuer string) *Error {
+	if r.ClientID == "" {
+		return &Error{Kind: ErrInvalidConfig, Message: "the configured client has no client id"}
+	}
+	if r.Issuer != "" && !oauth.SameButSlash(r.Issuer, issuer) { // discovery leads nowhere else
+		return &Error{Kind: ErrInvalidConfig,
+			Message: fmt.Sprintf("the configured client belongs to %s, and not to %s; nothing was sent there", r.Issuer, oauth.Sanitize(issuer))}
+	}
+	if r.Issuer != "" || rec.Client(issuer, r.ClientID) != nil {
+		return nil
+	}
+	for _, c := range rec.Clients {
+		if c.ID == r.ClientID && !oauth.SameButSlash(c.Issuer, issuer) {
+			return &Error{Kind: ErrProtocol,
+				Message: fmt.Sprintf("the configured client was used at %s so far, but the server now names %s as its authorization server",
+					oauth.Sanitize(c.Issuer), oauth.Sanitize(issuer)),
+				Hint: "use a client that is registered there; this one's secret is sent only where it was used so far"}
+		}
+	}
+	return nil
+}
+
+// clientAt returns the client at an issuer, with what was learned of it before.
+func (r *Registration) clientAt(rec *record.Record, issuer string) *record.Client {
+	c := &record.Client{Issuer: issuer, ID: r.ClientID}
+	if old := rec.Client(issuer, r.ClientID); old != nil {
+		*c = *old
+		if old.Secret != r.ClientSecret {
+			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
+		}
+	}
+	c.Source, c.Rejected = record.SourceConfigured, false
+	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
+	if len(r.RedirectURIs) > 0 {
+		c.RedirectURIs = r.RedirectURIs
+	}
+	return c
 }
 
 // documentClient returns the client that the configured client ID metadata document is
@@ -147,52 +192,6 @@ func (l *loginClients) documentClient() *record.Client {
 		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
 		Method: documentMethod(l.config.Key), MethodSource: record.MethodRegistered,
 	}
-}
-
-// checkRegistration makes sure that the configured client can be used at issuer.
-// Client credentials belong to one issuer: where the user did not say to which,
-// it is the one where they were used first, and not whichever the server names
-// later.
-func (l *loginClients) checkRegistration(issuer string) error {
-	r := l.config.Registration
-	if r.ClientID == "" {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the configured client has no client id"}
-	}
-	if r.Issuer != "" && !oauth.SameButSlash(r.Issuer, issuer) { // discovery leads nowhere else
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL,
-			Message: fmt.Sprintf("the configured client belongs to %s, and not to %s; nothing was sent there", r.Issuer, oauth.Sanitize(issuer))}
-	}
-	if r.Issuer != "" || l.rec.Client(issuer, r.ClientID) != nil {
-		return nil
-	}
-	for _, c := range l.rec.Clients {
-		if c.ID == r.ClientID && !oauth.SameButSlash(c.Issuer, issuer) {
-			return &Error{Kind: ErrProtocol, Server: l.serverURL,
-				Message: fmt.Sprintf("the configured client was used at %s so far, but the server now names %s as its authorization server",
-					oauth.Sanitize(c.Issuer), oauth.Sanitize(issuer)),
-				Hint: "use a client that is registered there; this one's secret is sent only where it was used so far"}
-		}
-	}
-	return nil
-}
-
-// configuredClient returns the client that the user configured, with what was
-// learned of it before.
-func (l *loginClients) configuredClient(issuer string) *record.Client {
-	r := l.config.Registration
-	c := &record.Client{Issuer: issuer, ID: r.ClientID}
-	if old := l.rec.Client(issuer, r.ClientID); old != nil {
-		*c = *old
-		if old.Secret != r.ClientSecret {
-			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
-		}
-	}
-	c.Source, c.Rejected = record.SourceConfigured, false
-	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
-	if len(r.RedirectURIs) > 0 {
-		c.RedirectURIs = r.RedirectURIs
-	}
-	return c
 }
 
 // canReuse reports whether a client registered before can be used for this login.
@@ -288,43 +287,6 @@ func (l *loginClients) canRegisterAnew() bool {
 		l.client.Source == record.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
 }
 
-// probeAuthMethod finds out at the token endpoint, with a made-up code, whether a method
-// that was chosen by default is right, before the user is sent to the browser:
-// invalid_grant means that the client was authenticated (RFC 6749, section 5.2).
-// It does so only where the server lists several, for a client that was not
-// registered just now.
-func (l *loginClients) probeAuthMethod(ctx context.Context) error {
-	listed := l.plan.server.TokenEndpointAuthMethodsSupported
-	methods := slices.DeleteFunc(oauth.MethodCandidates(listed, l.client.Secret != ""), func(m string) bool {
-		return listed != nil && !slices.Contains(listed, m)
-	})
-	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {
-		return nil
-	}
-	l.events.say(StepAuthMethod, "a token request with a made-up code finds out whether the method is right")
-	unnamed := false // one of the rejections was not about the client
-	t := l.tokenRequest(oauth.TokenRequest{
-		Code: oauth.Secret(rand.Text()), RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
-	}, sendOnce)
-	t.final = func(rejected *oauth.Error) bool {
-		unnamed = unnamed || rejected.Class() == oauth.ClassOther
-		return rejected.Class() == oauth.ClassGrant
-	}
-	_, _, err := t.run(ctx)
-	l.requests += t.sent
-	rejected, ok := errtype.As[*oauth.Error](err)
-	switch {
-	case ok && rejected.Class() == oauth.ClassGrant:
-		if t.sent > 1 {
-			l.events.decide(StepAuthMethod, aboutAuthMethod, t.form.method, "the server accepted it, after another")
-		}
-		l.learnMethod(t)
-	case ok && mayBlameClient(err) && !unnamed:
-		return l.onUnknown(ctx, rejected)
-	}
-	return nil
-}
-
 // tokenRequest returns a request to the token endpoint with the login's client.
 func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition) *tokenRequest {
 	redeem.Endpoint = l.plan.server.TokenEndpoint
@@ -361,7 +323,3 @@ func (l *loginClients) learnMethod(t *tokenRequest) {
 		authForm: t.form, source: record.MethodLearned, reason: authMethodReason(record.MethodLearned), next: t.next,
 	}
 }
-
-// preflightTimeout bounds the request that shows whether the authorization endpoint knows
-// the client; without a response the login goes on.
-const preflightTimeout = 5 * time.Second

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/awake"
-	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
@@ -38,10 +37,6 @@ type loginState struct {
 	attempts int   // that have begun
 	requests int   // to the token endpoint so far
 	firstErr error // of the first attempt that another one followed
-
-	enterprise string // the issuer of the company's identity provider that the user signs in with
-	employee   string // the account there
-	nonce      string // of the authorization request for an id token
 }
 
 // loginFlow is one login: discover, choose a client, authorize, exchange the code. The caller
@@ -50,6 +45,7 @@ type loginFlow struct {
 	*loginState
 	callback *callbackReceiver
 	clients  *loginClients
+	identity *identity
 
 	interactive   bool // a caller waits for the login
 	browserOpened bool
@@ -95,7 +91,8 @@ func newLoginFlow(state *loginState, interactive bool) *loginFlow {
 	callback := &callbackReceiver{loginState: state}
 	return &loginFlow{
 		loginState: state, callback: callback, interactive: interactive,
-		clients: &loginClients{loginState: state, callback: callback},
+		clients:  &loginClients{loginState: state, callback: callback},
+		identity: &identity{loginState: state},
 	}
 }
 
@@ -191,116 +188,22 @@ func (l *loginFlow) attempt(ctx context.Context) error {
 	}
 	switch grant := l.config.grantFor(l.rec).(type) {
 	case nil:
+		return codeLogin{l}.attempt(ctx)
 	case DeviceCode:
 		return deviceLogin{l}.attempt(ctx)
 	default:
-		return l.obtain(ctx, grant)
+		return grantLogin{l}.attempt(ctx, grant)
 	}
-	request, err := l.prepareRequest(ctx)
-	if err != nil {
-		return err
-	}
-	if l.suspends {
-		return &suspension{l, request}
-	}
-	code, err := l.callback.requestCode(ctx, request.AuthorizationRequest, l.expectedCallback(request))
-	switch {
-	case errors.Is(err, ErrRegisterAnew):
-		return l.clients.onUnknown(ctx, &oauth.Error{Endpoint: "authorization"})
-	case ctx.Err() == nil:
-		l.recordCallback(ctx)
-	}
-	return l.received(ctx, request, code, err)
-}
-
-// codeRequest is an authorization request that no response has come to yet.
-type codeRequest struct {
-	AuthorizationRequest
-	pkce   oauth.PKCE
-	issuer string // that the response has to name
-}
-
-// prepareRequest does what comes before the user is sent to the authorization server.
-func (l *loginFlow) prepareRequest(ctx context.Context) (*codeRequest, error) {
-	if err := l.callback.open(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.clients.choose(ctx); err != nil {
-		return nil, err
-	}
-	if err := l.clients.probeAuthMethod(ctx); err != nil {
-		return nil, err
-	}
-	pkce, state := oauth.NewPKCE(), oauth.NewState()
-	authorize := l.authorizationRequest(pkce, state)
-	if err := l.push(ctx, &authorize); err != nil {
-		return nil, err
-	}
-	rawURL, err := authorize.URL()
-	if err != nil {
-		return nil, l.errs.from(err)
-	}
-	if err := browser.Check(rawURL); err != nil {
-		return nil, protocolError(l.serverURL, err)
-	}
-	if err := l.clients.probeClient(ctx, rawURL); err != nil {
-		return nil, err
-	}
-	if err := l.countTab(ctx); err != nil {
-		return nil, err
-	}
-	l.browserOpened = true
-	l.authorizes(rawURL)
-	request := &codeRequest{pkce: pkce, issuer: l.plan.server.ExpectedIss(), AuthorizationRequest: AuthorizationRequest{
-		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI,
-		State: state.Reveal(), Scope: l.scope, CanRegisterAnew: l.clients.canRegisterAnew(),
-	}}
-	l.recordPendingLogin(ctx, request.AuthorizationRequest)
-	return request, nil
-}
-
-// expectedCallback describes the response to a request.
-func (l *loginFlow) expectedCallback(r *codeRequest) oauth.ExpectedCallback {
-	return oauth.ExpectedCallback{
-		State: oauth.Secret(r.State), Issuer: r.issuer, Secrets: l.secrets.all(),
-		IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
-	}
-}
-
-// received goes on with the response to a request: a code or an error.
-func (l *loginFlow) received(ctx context.Context, r *codeRequest, code oauth.Secret, err error) error {
-	if err != nil {
-		return l.authorizationError(ctx, err)
-	}
-	return l.exchangeCode(ctx, code, r.pkce)
-}
-
-// authorizationRequest returns the request that the user's browser makes.
-func (l *loginFlow) authorizationRequest(pkce oauth.PKCE, state oauth.Secret) oauth.AuthorizationRequest {
-	authorize := oauth.AuthorizationRequest{
-		Endpoint:      l.plan.server.AuthorizationEndpoint,
-		ClientID:      l.clients.client.ID,
-		RedirectURI:   l.callback.redirectURI,
-		Scope:         l.scope,
-		State:         state,
-		CodeChallenge: pkce.Challenge,
-		Resource:      l.plan.resource.Param(),
-		Extra:         l.extraAuthParams(l.plan.server, l.scope),
-	}
-	if l.prover != nil { // the code is bound to the key, too (RFC 9449, section 10)
-		authorize.Extra.Set("dpop_jkt", l.prover.thumbprint())
-	}
-	return authorize
 }
 
 // authorizationError decides what an error response of the authorization
 // endpoint (RFC 6749, section 4.1.2.1) means for the login.
 func (l *loginFlow) authorizationError(ctx context.Context, err error) error {
-	var rejected *oauth.Error
-	if !errors.As(err, &rejected) {
-		return l.adviseIssuer(l.errs.from(err))
+	rejected, ok := errtype.As[*oauth.Error](err)
+	if !ok {
+		return adviseIssuer(l.errs.from(err), l.plan.server, l.config)
 	}
-	if l.rejectsOfflineAccess(rejected) {
+	if rejectsOfflineAccess(l.scope, rejected) {
 		return l.dropOfflineAccess(ctx, rejected)
 	}
 	switch rejected.Class() {
@@ -359,33 +262,10 @@ func (l *loginFlow) omitResource(rejected *oauth.Error) error {
 	return l.tryAgain(rejected)
 }
 
-// exchangeCode redeems the code (RFC 6749, section 4.1.3) and stores the grant. A
-// code is sent again only to a server that has said it did not take it; in
-// doubt, the user signs in again, which at most servers is a moment.
-func (l *loginFlow) exchangeCode(ctx context.Context, code oauth.Secret, pkce oauth.PKCE) error {
-	t := l.clients.tokenRequest(oauth.TokenRequest{
-		Code: code, RedirectURI: l.callback.redirectURI, Verifier: pkce.Verifier,
-	}, sendUntilReceived)
-	t.final = l.rejectsOfflineAccess
-	token, at, err := t.run(ctx)
-	l.requests += t.sent
-	if err == nil {
-		if err := l.checkIDToken(ctx, t, token); err != nil {
-			return err
-		}
-		t.form.learn(l.clients.client)
-		return l.storeGrant(ctx, t, token, at)
-	}
-	if rejected, ok := errtype.As[*oauth.Error](err); ok {
-		return l.onCodeRejected(ctx, t, rejected)
-	}
-	return l.errs.from(err)
-}
-
 // onCodeRejected decides what it means for the login that the token endpoint
 // rejects the code exchange and no other form of authentication is left to try.
 func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejected *oauth.Error) error {
-	if l.rejectsOfflineAccess(rejected) {
+	if rejectsOfflineAccess(l.scope, rejected) {
 		return l.dropOfflineAccess(ctx, rejected)
 	}
 	if note := t.clockFlaw(rejected); note != "" {
@@ -416,6 +296,10 @@ func (l *loginFlow) onCodeRejected(ctx context.Context, t *tokenRequest, rejecte
 
 // storeGrant writes the new grant. Only now does an older one give way.
 func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oauth.TokenResponse, at time.Time) error {
+	if err := l.identity.checkIDToken(ctx, request, t); err != nil {
+		return err
+	}
+	request.form.learn(l.clients.client)
 	as := l.plan.server
 	grant := &record.Grant{
 		Issuer:             as.Issuer,
@@ -427,11 +311,11 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		ScopeGranted:       l.scope, // unless the response has another (RFC 6749, section 5.1)
 		Type:               request.redeem.GrantType,
 		DPoP:               request.redeem.Prover != nil,
-		Enterprise:         l.enterprise,
+		Enterprise:         l.identity.enterprise,
 	}
 	applyToken(grant, t, at)
-	account, before := l.account(t), l.rec.Account
-	l.reportAccount(before, account)
+	account, before := l.identity.account(t), l.rec.Account
+	l.identity.report(before, account)
 	requesting := ctx
 	// The code is used up: the login cannot be canceled any more.
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
@@ -440,11 +324,8 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		l.history.recordReplaced(rec.Clone())
 		g := *grant
 		rec.ServerURL = l.serverURL
-		rec.Account = cmp.Or(account, l.accountBefore(rec))
-		rec.AuthorizationServer = &record.AuthorizationServer{
-			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw, FetchedAt: time.Now().UTC().Truncate(time.Second),
-			PrivateNetwork: l.server.privateNetwork.Load(),
-		}
+		rec.Account = cmp.Or(account, l.identity.before(rec))
+		rec.AuthorizationServer = serverRecord(as, l.server.privateNetwork.Load())
 		rec.Grant = &g
 		rec.ACRValues, rec.MaxAge = l.plan.acrValues, l.plan.maxAge
 		if prover, ok := request.redeem.Prover.(*proofs); ok {
@@ -480,9 +361,11 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		}
 		return err
 	}
-	l.clients.shared().learn(ctx, l.clients.client)
+	if shared := l.clients.shared(); shared != nil {
+		shared.learn(ctx, l.clients.client)
+	}
 	if account == "" {
-		l.readAccount(requesting, t, request.redeem.Prover, before)
+		l.identity.read(requesting, t, request.redeem.Prover, before)
 	}
 	if grant.RefreshToken == "" && !l.config.unattended(rec) {
 		l.notice("the authorization server issued no refresh token: this login ends when its access token expires")

@@ -141,7 +141,7 @@ func (s *session) completed(ctx context.Context, result *LoginResult) (*LoginSte
 
 // suspension is not an error: it ends an attempt that waits for the user, who is another process's.
 type suspension struct {
-	flow    *loginFlow
+	login   codeLogin
 	request *codeRequest
 }
 
@@ -149,7 +149,7 @@ func (*suspension) Error() string { return "handstamp: the login waits for the u
 
 // step returns what another process continues with.
 func (w *suspension) step() (*LoginStep, error) {
-	l, r := w.flow, w.request
+	l, r := w.login, w.request
 	client := *l.clients.client
 	// The form of authentication that a pushed request has shown to be right.
 	form := l.clients.authMethod.authForm
@@ -160,12 +160,9 @@ func (w *suspension) step() (*LoginStep, error) {
 	as := l.plan.server
 	saved := &record.Record{
 		Key: l.records.key, ServerURL: l.serverURL, Clients: []*record.Client{&client},
-		AuthorizationServer: &record.AuthorizationServer{
-			Issuer: as.Issuer, Form: as.Form, Metadata: as.Raw,
-			PrivateNetwork: l.server.privateNetwork.Load(),
-		},
+		AuthorizationServer: serverRecord(as, l.server.privateNetwork.Load()),
 		Suspended: &record.SuspendedLogin{
-			At: time.Now().UTC(), State: secret.String(r.State), Issuer: r.issuer, Nonce: l.nonce,
+			At: time.Now().UTC(), State: secret.String(r.State), Issuer: r.issuer, Nonce: l.identity.nonce,
 			Verifier:    r.pkce.Verifier,
 			RedirectURI: r.RedirectURI, Scope: l.scope, Fallback: l.plan.fallback,
 			Resource:  l.plan.resource,
@@ -205,18 +202,18 @@ func (l *logins) continueLocked(
 // restore returns the flow of a suspended login as it was, with the record as it is now.
 func (l *logins) restore(
 	ctx context.Context, rec, saved *record.Record,
-) (*loginFlow, *codeRequest, error) {
+) (codeLogin, *codeRequest, error) {
 	was := saved.Suspended
 	if saved.AuthorizationServer.PrivateNetwork {
 		l.server.privateNetwork.Store(true)
 	}
 	server, err := l.discovery.metadataOf(ctx, saved)
 	if err != nil {
-		return nil, nil, l.errs.from(err)
+		return codeLogin{}, nil, l.errs.from(err)
 	}
 	state := &loginState{
 		credential: l.credential, rec: rec, byUser: true, forced: was.Forced, suspends: true,
-		scope: was.Scope, nonce: was.Nonce, attempts: was.Attempts - 1, requests: was.Requests,
+		scope: was.Scope, attempts: was.Attempts - 1, requests: was.Requests,
 		plan: &loginPlan{
 			server: server, resource: was.Resource, fallback: was.Fallback,
 			acrValues: was.ACRValues, maxAge: was.MaxAge,
@@ -227,14 +224,15 @@ func (l *logins) restore(
 		state.prover = new(proofs)
 		state.prover.use(saved.DPoP)
 	}
-	flow := newLoginFlow(state, true)
+	flow := codeLogin{newLoginFlow(state, true)}
 	flow.callback.redirectURI, flow.browserOpened = was.RedirectURI, true
+	flow.identity.nonce = was.Nonce
 	clients := flow.clients
 	clients.client = l.config.withConfiguredSecret(saved.Clients[0])
 	clients.clientProbed, clients.justRegistered = true, was.Registered
 	clients.unknownClientID = was.UnknownClientID
 	if err := clients.chooseMethod(); err != nil {
-		return nil, nil, err
+		return codeLogin{}, nil, err
 	}
 	return flow, &codeRequest{
 		AuthorizationRequest: AuthorizationRequest{
@@ -253,14 +251,11 @@ func (d *discovery) metadataOf(ctx context.Context, saved *record.Record) (*oaut
 	if server == nil { // there is no document
 		return d.metadataAgain(ctx, saved)
 	}
-	if d.config.Certificate != nil {
-		server = server.ForCertificates(d.server.mayName)
-	}
-	return server, nil
+	return d.forCertificate(server), nil
 }
 
 // responded goes on with the response to the request of a suspended login.
-func (l *loginFlow) responded(ctx context.Context, r *codeRequest, response url.Values) error {
+func (l codeLogin) responded(ctx context.Context, r *codeRequest, response url.Values) error {
 	code, err := oauth.ParseCallback(response, l.expectedCallback(r))
 	l.events.callback(response, err)
 	var rejected *oauth.Error
@@ -274,7 +269,7 @@ func (l *loginFlow) responded(ctx context.Context, r *codeRequest, response url.
 		return &Error{Kind: ErrClientRejected, Server: l.serverURL, Code: rejected.Code, Err: err,
 			Message: "the authorization server rejected the client", Hint: "start the login again"}
 	case ctx.Err() == nil:
-		l.recordCallback(ctx)
+		pendingLogin{l.loginFlow}.end(ctx)
 	}
 	return l.received(ctx, r, code, err)
 }

@@ -314,20 +314,6 @@ func learnScopes(l *record.Learned, rejected []string) {
 	l.OmitScopes = append(oauth.Without(l.OmitScopes, rejected), rejected...)
 }
 
-// omitScopes has the login request less.
-func (l *loginState) omitScopes(omitted []string) {
-	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), omitted), " ")
-	l.plan.fallback = oauth.Without(l.plan.fallback, omitted)
-}
-
-// reportOmitted tells the user of scopes that are not requested although they are
-// configured.
-func (l *loginState) reportOmitted(omitted []string) {
-	if configured := oauth.Without(omitted, oauth.Without(omitted, l.config.Scopes)); len(configured) > 0 {
-		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
-	}
-}
-
 // learnOf changes what is learned of the login's issuer, and stores it.
 func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) {
 	issuer := l.plan.server.Issuer
@@ -341,8 +327,8 @@ func (l *loginState) learnOf(ctx context.Context, change func(*record.Learned)) 
 // rejectsOfflineAccess reports whether a rejection speaks of offline access, which some
 // servers list and then give to certain users or clients only: Keycloak says so at the
 // code exchange, after the user has consented.
-func (l *loginState) rejectsOfflineAccess(rejected *oauth.Error) bool {
-	return slices.Contains(strings.Fields(l.scope), oauth.OfflineAccess) && rejected.Class() != oauth.ClassTransient &&
+func rejectsOfflineAccess(scope string, rejected *oauth.Error) bool {
+	return slices.Contains(strings.Fields(scope), oauth.OfflineAccess) && rejected.Class() != oauth.ClassTransient &&
 		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
 

@@ -21,11 +21,15 @@ const (
 	reopenBrowserAfter = 10 * time.Second
 )
 
-// recordPendingLogin stores, before a browser opens, what the user is shown, so that
-// they can go on with it from any process: the one that showed it may have ended, or
-// its tab been closed. A response that only the application receives is its own
-// business. The client is marked until a callback comes; see [record.Client].
-func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationRequest) {
+// pendingLogin is a login that waits for the user, as the record shows it to other processes and to
+// later logins.
+type pendingLogin struct{ *loginFlow }
+
+// record stores, before a browser opens, what the user is shown, so that they can go on with it
+// from any process: the one that showed it may have ended, or its tab been closed. A response that
+// only the application receives is its own business. The client is marked until a callback comes;
+// see [record.Client].
+func (l pendingLogin) record(ctx context.Context, r AuthorizationRequest) {
 	if l.callback.listener == nil && !r.CanRegisterAnew || l.clients.shared() != nil {
 		return // what one user leaves undone says nothing about the client of many
 	}
@@ -36,21 +40,21 @@ func (l *loginFlow) recordPendingLogin(ctx context.Context, r AuthorizationReque
 			}
 		}
 		if r.CanRegisterAnew {
-			l.markCallback(rec, false)
+			l.mark(rec, false)
 		}
 	})
 }
 
-// recordCallback takes the mark away that recordPendingLogin made.
-func (l *loginFlow) recordCallback(ctx context.Context) {
+// end takes the mark away that record made: a callback has come.
+func (l pendingLogin) end(ctx context.Context) {
 	if !l.clients.client.NoCallback && !(l.clients.canReplaceDocument() && l.rec.LearnedOf(l.clients.client.Issuer).NoMetadataDocument) {
 		return
 	}
-	l.remember(ctx, "the callback", func(rec *record.Record) { l.markCallback(rec, true) })
+	l.remember(ctx, "the callback", func(rec *record.Record) { l.mark(rec, true) })
 }
 
-// markCallback notes whether the login's client has brought a callback.
-func (l *loginFlow) markCallback(rec *record.Record, came bool) {
+// mark notes whether the login's client has brought a callback.
+func (l pendingLogin) mark(rec *record.Record, came bool) {
 	if l.clients.client.Source == record.SourceMetadataDocument {
 		learned := rec.LearnedOf(l.clients.client.Issuer)
 		learned.NoMetadataDocument = !came

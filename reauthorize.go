@@ -132,11 +132,8 @@ func rejectsWholly(resp *http.Response) bool {
 // rejectsToken reports whether a challenge is about the token itself. RFC 6750 section
 // 3.1 wants status 401 with it; several servers respond 403.
 func rejectsToken(challenge oauth.BearerChallenge) bool {
-	switch challenge.Error {
-	case "invalid_token", "expired_token", "token_expired", "token_revoked":
-		return true
-	}
-	return false
+	codes := []string{"invalid_token", "expired_token", "token_expired", "token_revoked"}
+	return slices.Contains(codes, challenge.Error)
 }
 
 // refreshRejected replaces a rejected token by another stored one or by a refresh. It

@@ -151,6 +151,16 @@ func (r *records) update(
 	return rec, storeError(ctx, r.serverURL, store.ErrConflict)
 }
 
+// change reads the record and updates it.
+func (r *records) change(
+	ctx context.Context, mutate func(*record.Record) error,
+) (rec *record.Record, err error) {
+	if rec, err = r.load(ctx); err != nil {
+		return nil, err
+	}
+	return r.update(ctx, rec, mutate)
+}
+
 // put writes the record, into the reserved space if there is some.
 func (r *records) put(ctx context.Context, rec *record.Record, space store.Reservation) error {
 	r.seen(rec)

@@ -3,10 +3,7 @@ package handstamp
 import (
 	"cmp"
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"time"
@@ -15,7 +12,6 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -45,7 +41,9 @@ func (r *refresher) attempt(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed,
 ) (*cachedToken, error) {
 	a := &refreshAttempt{
-		refresher: r, need: need, refreshToken: rec.Grant.RefreshToken, before: rec.Clone(), request: &tokenRequest{},
+		credential: r.credential, discovery: r.discovery, imports: r.imports,
+		grant: refreshedGrant{records: r.records, token: rec.Grant.RefreshToken},
+		need:  need, before: rec.Clone(), request: &tokenRequest{},
 	}
 	started := time.Now()
 	r.events.refreshBegins(rec, need)
@@ -65,13 +63,14 @@ func (r *refresher) attempt(
 
 // refreshAttempt is one refresh under the lock.
 type refreshAttempt struct {
-	*refresher
-	need         tokenNeed
-	refreshToken secret.String
-	before       *record.Record // as it was when the token was read
-	space        store.Reservation
-	request      *tokenRequest
-	intent       string // the ID of its own
+	*credential
+	discovery *discovery
+	imports   *importer
+	grant     refreshedGrant
+	need      tokenNeed
+	before    *record.Record // as it was when the token was read
+	space     store.Reservation
+	request   *tokenRequest
 
 	interrupted bool // an earlier refresh with this token was cut off
 	rotated     bool
@@ -121,7 +120,7 @@ func (r *refreshAttempt) run(
 		}
 	}
 	client := r.config.withConfiguredSecret(rec.GrantClient())
-	if err := r.otherKey(client); err != nil {
+	if err := otherKey(client, r.credential); err != nil {
 		if token := r.usable(rec); token != nil {
 			return token, nil
 		}
@@ -191,11 +190,11 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record)
 		return err
 	}
 	id := rand.Text()
-	r.intent = id
+	r.grant.intent = id
 	rec.Intent = &record.Intent{
 		ID:          id,
 		At:          time.Now().UTC(),
-		Fingerprint: fingerprint(id, r.refreshToken),
+		Fingerprint: fingerprint(id, r.grant.token),
 	}
 	rec.Grant.Rejected = rec.Grant.Rejected || rec.Grant.AccessToken == r.need.rejected
 	err = r.records.put(ctx, rec, nil)
@@ -211,7 +210,7 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 	g := rec.Grant
 	_, algorithms := storedAuthMethods(rec)
 	*r.request = tokenRequest{credential: r.credential, tokenGrant: tokenGrant{
-		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.refreshToken},
+		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.grant.token},
 		client: client, algs: algorithms, form: choice.authForm, next: choice.next,
 		resource: g.Resource, optionalResource: true,
 		grantedScope: cmp.Or(g.ScopeGranted, g.ScopeRequested), // RFC 6749, section 6
@@ -334,12 +333,4 @@ func rawResponse(rec *record.Record) *oauth.RawResponse {
 		Status: a.Status, ContentType: a.ContentType, Body: a.Body,
 		Truncated: a.Truncated, ReceivedAt: a.ReceivedAt, Proved: rec.DPoP != nil,
 	}
-}
-
-// fingerprint tells whether a refresh token is the one an intent was about,
-// without telling the token.
-func fingerprint(id string, token secret.String) string {
-	mac := hmac.New(sha256.New, []byte(id))
-	mac.Write([]byte(token.Reveal()))
-	return hex.EncodeToString(mac.Sum(nil)[:8])
 }

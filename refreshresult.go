@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -10,16 +11,75 @@ import (
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
+
+// refreshedGrant is the grant that is refreshed, as it is stored. Another process may replace it
+// meanwhile.
+type refreshedGrant struct {
+	records *records
+	token   secret.String // the refresh token that is sent
+	intent  string        // the ID of the intent to send it
+}
+
+// updateCurrent changes the record while it holds the grant that is refreshed. Otherwise the error
+// is errSuperseded.
+func (g *refreshedGrant) updateCurrent(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
+	return g.records.update(ctx, rec, func(rec *record.Record) error {
+		if rec.Grant == nil || rec.Grant.RefreshToken != g.token {
+			return errSuperseded
+		}
+		change(rec)
+		return nil
+	})
+}
+
+// update is updateCurrent for where it is no error that the grant was replaced meanwhile: the
+// record that it returns then has the replacement.
+func (g *refreshedGrant) update(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
+	rec, err := g.updateCurrent(ctx, rec, change)
+	if errors.Is(err, errSuperseded) {
+		err = nil
+	}
+	return rec, err
+}
+
+// overtaken reports whether another process has used the same refresh token after this one began
+// to: the lock was lost, as that of a lease is whose holder was suspended for too long.
+func (g *refreshedGrant) overtaken(rec *record.Record) bool {
+	return rec.GrantError != nil && rec.GrantError.Interrupted ||
+		rec.Intent != nil && rec.Intent.ID != g.intent
+}
+
+// countRejection counts a rejection of the refresh token that gives no reason, if
+// it is like the last one and far enough from it.
+func (g *refreshedGrant) countRejection(rec *record.Record, rejected *oauth.Error, apart time.Duration, now time.Time) {
+	why := reason(rejected)
+	if rejected.Code != "" {
+		why = fmt.Sprintf("%d %s", rejected.Status, rejected.Code)
+	}
+	last := rec.Rejection
+	if last == nil || last.Reason != why || last.Fingerprint != fingerprint(last.ID, g.token) {
+		id := rand.Text()
+		rec.Rejection = &record.Rejection{ID: id, Fingerprint: fingerprint(id, g.token), Reason: why, Count: 1, At: now.UTC()}
+		return
+	}
+	switch {
+	case now.Before(last.At): // noted under a clock that ran ahead
+		last.At = now.UTC()
+	case now.Sub(last.At) >= apart:
+		last.Count, last.At = last.Count+1, now.UTC()
+	}
+}
 
 // storeToken stores what the authorization server issued, with what was learned on
 // the way.
 func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at time.Time, t *oauth.TokenResponse, learned func(*record.Record)) (*cachedToken, error) {
 	r.issued = true
-	rec, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
-		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.refreshToken
+	rec, err := r.grant.updateCurrent(ctx, rec, func(rec *record.Record) {
+		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.grant.token
 		applyToken(rec.Grant, t, at)
-		rec.Grant.Repeated = r.interrupted || r.request.inDoubt || r.overtaken(rec)
+		rec.Grant.Repeated = r.interrupted || r.request.inDoubt || r.grant.overtaken(rec)
 		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
@@ -29,7 +89,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	case errors.Is(err, errSuperseded):
 		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.records.keepUnsaved(rec, t.AccessToken, r.refreshToken) {
+		if !r.records.keepUnsaved(rec, t.AccessToken, r.grant.token) {
 			return nil, err
 		}
 		r.notice("the refreshed login could not be stored and lives in this process only, which goes on trying: %v", err)
@@ -38,13 +98,6 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 		r.history.recordReplacement(t.AccessToken)
 	}
 	return r.tokens.useIssued(rec), nil
-}
-
-// overtaken reports whether another process has used the same refresh token after this one began to:
-// the lock was lost, as that of a lease is whose holder was suspended for too long.
-func (r *refreshAttempt) overtaken(rec *record.Record) bool {
-	return rec.GrantError != nil && rec.GrantError.Interrupted ||
-		rec.Intent != nil && rec.Intent.ID != r.intent
 }
 
 // resultAfterReplacement handles a grant that was replaced or removed while
@@ -65,28 +118,6 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 	return nil, nil
 }
 
-// updateCurrent changes the record while it holds the grant that is refreshed. Otherwise the error
-// is errSuperseded.
-func (r *refreshAttempt) updateCurrent(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
-	return r.records.update(ctx, rec, func(rec *record.Record) error {
-		if rec.Grant == nil || rec.Grant.RefreshToken != r.refreshToken {
-			return errSuperseded
-		}
-		change(rec)
-		return nil
-	})
-}
-
-// updateGrant is updateCurrent for where it is no error that the grant was replaced meanwhile: the
-// record that it returns then has the replacement.
-func (r *refreshAttempt) updateGrant(ctx context.Context, rec *record.Record, change func(*record.Record)) (*record.Record, error) {
-	rec, err := r.updateCurrent(ctx, rec, change)
-	if errors.Is(err, errSuperseded) {
-		err = nil
-	}
-	return rec, err
-}
-
 // endGrant notes in the record that the grant cannot be refreshed any more.
 func (r *refreshAttempt) endGrant(rec *record.Record, reason record.GrantError) {
 	reason.At = time.Now().UTC()
@@ -103,6 +134,16 @@ func (r *refreshAttempt) usable(rec *record.Record) *cachedToken {
 	return nil
 }
 
+// keep goes on with the record's token if it serves although it could not be refreshed. Otherwise
+// no token is sent any more, and the error is err.
+func (r *refreshAttempt) keep(rec *record.Record, err error) (*cachedToken, error) {
+	if token := r.usable(rec); token != nil {
+		return token, nil
+	}
+	r.tokens.current.Store(nil)
+	return nil, err
+}
+
 // onInvalidGrant ends the grant, unless its access token is still good and the
 // refresh was ahead of its expiry by our own choice: then the server may only have
 // rejected it for being early, and the next one waits for the expiry. Where the
@@ -113,21 +154,18 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 	guessed := rejected.Class() == oauth.ClassOther // the server did not name the grant
 	early := !guessed && rec.Grant.Usable(r.need.rejected, time.Now()) && !rec.Grant.ExpiresAt.IsZero() &&
 		!r.need.disowns(rec.Grant.AccessToken)
-	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
+	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		r.learn(rec)
 		if early {
 			rec.Retry = &record.Retry{NotBefore: rec.Grant.ExpiresAt, Reason: rejected.Code}
 			r.endIntent(rec)
 			return
 		}
-		overtaken := r.overtaken(rec)
+		overtaken := r.grant.overtaken(rec)
 		if !guessed && !overtaken { // the response to the other process may be a better one
 			rec.Grant.RefreshToken = ""
 		}
-		code := rejected.Code
-		if code == "" {
-			code = fmt.Sprintf("status %d", rejected.Status)
-		}
+		code := cmp.Or(rejected.Code, fmt.Sprintf("status %d", rejected.Status))
 		r.endGrant(rec, record.GrantError{
 			Code: code, Description: oauth.Sanitize(rejected.Description), Guessed: guessed,
 			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated || overtaken,
@@ -136,14 +174,10 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 	if err != nil {
 		return nil, err
 	}
-	if token := r.usable(rec); token != nil {
-		return token, nil
-	}
-	if early {
+	if early && !r.need.metBy(rec.Grant, time.Now()) {
 		return nil, r.errs.tooEarly(rec, rejected)
 	}
-	r.tokens.current.Store(nil)
-	return nil, nil
+	return r.keep(rec, nil)
 }
 
 // endIntent removes the mark of a refresh that the server has not done. In doubt it stays, and no
@@ -168,7 +202,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 		document = m != nil && m.RegistrationEndpoint != ""
 	}
 	replaceable := client.Source == record.SourceDynamic || document
-	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
+	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil && replaceable {
 			c.Rejected = true
 		}
@@ -203,7 +237,7 @@ func (r *refreshAttempt) onWrongClock(
 	ctx context.Context, rec *record.Record, client *record.Client, wrong *Error,
 ) (*cachedToken, error) {
 	subject := r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client)
-	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
+	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		beginCooldown(rec, subject, r.request.sent, wrong, time.Now())
 		if r.endIntent(rec); rec.Intent != nil {
 			rec.Intent.Response = nil
@@ -212,17 +246,13 @@ func (r *refreshAttempt) onWrongClock(
 	if err != nil {
 		return nil, err
 	}
-	if token := r.usable(rec); token != nil {
-		return token, nil
-	}
-	r.tokens.current.Store(nil)
-	return nil, wrong
+	return r.keep(rec, wrong)
 }
 
 // onTransientError keeps everything and notes, for all processes, until when the authorization
 // server is left alone.
 func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Record, wait time.Duration, cause error) (*cachedToken, error) {
-	rec, err := r.updateGrant(ctx, rec, func(rec *record.Record) {
+	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		noteRetry(rec, wait, cause)
 		if r.endIntent(rec); rec.Intent != nil {
 			rec.Intent.Response = nil
@@ -248,26 +278,6 @@ func noteRetry(rec *record.Record, wait time.Duration, cause error) {
 	rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 }
 
-// applyToken writes a token response into the grant. What the response omits
-// stays as it was (RFC 6749, sections 5.1 and 6).
-func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
-	g.AccessToken, g.TokenType = t.AccessToken, t.TokenType
-	g.ObtainedAt, g.ExpiresAt = at.UTC(), time.Time{}
-	if t.ExpiresIn > 0 {
-		g.ExpiresAt = at.Add(t.ExpiresIn).UTC()
-	}
-	if t.RefreshToken != "" {
-		g.RefreshToken = t.RefreshToken
-	}
-	if t.IDToken != "" {
-		g.IDToken = t.IDToken
-	}
-	if t.ScopePresent {
-		g.ScopeGranted = t.Scope
-	}
-	g.Rejected, g.Accepted = false, false
-}
-
 // believedAfter returns how many equal rejections that give no reason, and how
 // far apart, are believed to mean the grant.
 func believedAfter(status int) (count int, apart time.Duration) {
@@ -283,8 +293,8 @@ func believedAfter(status int) (count int, apart time.Duration) {
 // login would help anyway.
 func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec *record.Record, rejected *oauth.Error) (again bool, _ *cachedToken, err error) {
 	count, apart := believedAfter(rejected.Status)
-	updated, err := r.updateCurrent(ctx, rec, func(rec *record.Record) {
-		r.countRejection(rec, rejected, apart, time.Now())
+	updated, err := r.grant.updateCurrent(ctx, rec, func(rec *record.Record) {
+		r.grant.countRejection(rec, rejected, apart, time.Now())
 	})
 	if err != nil {
 		return false, nil, err
@@ -304,25 +314,4 @@ func (r *refreshAttempt) onUnnamedRejection(ctx, requesting context.Context, rec
 	}
 	snap, err := r.onTransientError(ctx, rec, wait, rejected)
 	return false, snap, err
-}
-
-// countRejection counts a rejection of the refresh token that gives no reason, if
-// it is like the last one and far enough from it.
-func (r *refreshAttempt) countRejection(rec *record.Record, rejected *oauth.Error, apart time.Duration, now time.Time) {
-	why := reason(rejected)
-	if rejected.Code != "" {
-		why = fmt.Sprintf("%d %s", rejected.Status, rejected.Code)
-	}
-	last := rec.Rejection
-	if last == nil || last.Reason != why || last.Fingerprint != fingerprint(last.ID, r.refreshToken) {
-		id := rand.Text()
-		rec.Rejection = &record.Rejection{ID: id, Fingerprint: fingerprint(id, r.refreshToken), Reason: why, Count: 1, At: now.UTC()}
-		return
-	}
-	switch {
-	case now.Before(last.At): // noted under a clock that ran ahead
-		last.At = now.UTC()
-	case now.Sub(last.At) >= apart:
-		last.Count, last.At = last.Count+1, now.UTC()
-	}
 }

@@ -2,14 +2,16 @@ package handstamp
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"reflect"
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -57,8 +59,7 @@ func (r *registrar) register(ctx context.Context) error {
 		return &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
 	reg, n, err := r.negotiate(ctx)
-	var rejected *oauth.Error
-	if errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient {
+	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
 		e := r.registrationRequired(ctx, "rejects the registration of this client", err)
 		return r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
 	}
@@ -175,9 +176,51 @@ func (r *registrar) byHand(why string, cause error) *Error {
 		there += " with the redirect URI " + e.RedirectURI
 	}
 	e.Hint = there + ", then sign in with its client id"
-	var rejected *oauth.Error
-	if errors.As(cause, &rejected) {
+	if rejected, ok := errtype.As[*oauth.Error](cause); ok {
 		e.Code = rejected.Code
 	}
 	return e
+}
+
+// omitScopes has the login request less.
+func (l *loginState) omitScopes(omitted []string) {
+	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), omitted), " ")
+	l.plan.fallback = oauth.Without(l.plan.fallback, omitted)
+}
+
+// reportOmitted tells the user of scopes that are not requested although they are
+// configured.
+func (l *loginState) reportOmitted(omitted []string) {
+	if configured := oauth.Without(omitted, oauth.Without(omitted, l.config.Scopes)); len(configured) > 0 {
+		l.notice("the authorization server rejects the scope %q, which is not requested", strings.Join(configured, " "))
+	}
+}
+
+// tellRegistration gives the application a client that was registered, or whose registration has
+// changed.
+func (cfg *configuration) tellRegistration(ctx context.Context, c *record.Client) error {
+	if cfg.OnRegister == nil {
+		return nil
+	}
+	err := cfg.OnRegister(ctx, Registration{
+		Issuer: c.Issuer, ClientID: c.ID, ClientSecret: c.Secret, SecretExpiresAt: c.SecretExpiresAt,
+		TokenEndpointAuthMethod: c.Method, RedirectURIs: c.RedirectURIs, Response: c.Response,
+	})
+	if err != nil {
+		return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
+	}
+	return nil
+}
+
+// keyThumbprint returns the thumbprint of a key if a client authenticates with it (RFC 7638), else
+// "".
+func keyThumbprint(key *clientkey.Key, method string) string {
+	if key == nil || method != oauth.MethodPrivateKeyJWT {
+		return ""
+	}
+	thumbprint, err := jose.Thumbprint(key.Public())
+	if err != nil { // of a kind that has none
+		return ""
+	}
+	return thumbprint
 }

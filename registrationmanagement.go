@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
@@ -17,12 +18,6 @@ import (
 func manageable(c *record.Client) bool {
 	return c.Source == record.SourceDynamic && !c.Rejected &&
 		c.RegistrationClientURI != "" && c.RegistrationAccessToken != "" && c.Response != ""
-}
-
-// replaceable reports whether the secret of a client has ended and the server may issue a new one.
-func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
-	return c != nil && (manageable(c) || isCopy(c, cfg)) && cfg.configurationFor(c) == nil &&
-		secretExpired(c, g, now)
 }
 
 // updateClient sends changed metadata of a client to its server and returns the client as it is
@@ -87,22 +82,6 @@ func applyUpdate(c *record.Client, updated *oauth.Registration, err error) {
 	if len(updated.RedirectURIs) > 0 {
 		c.RedirectURIs = updated.RedirectURIs
 	}
-}
-
-// tellRegistration gives the application a client that was registered, or whose registration has
-// changed.
-func (cfg *configuration) tellRegistration(ctx context.Context, c *record.Client) error {
-	if cfg.OnRegister == nil {
-		return nil
-	}
-	err := cfg.OnRegister(ctx, Registration{
-		Issuer: c.Issuer, ClientID: c.ID, ClientSecret: c.Secret, SecretExpiresAt: c.SecretExpiresAt,
-		TokenEndpointAuthMethod: c.Method, RedirectURIs: c.RedirectURIs, Response: c.Response,
-	})
-	if err != nil {
-		return fmt.Errorf("handstamp: the application could not keep the registration: %w", err)
-	}
-	return nil
 }
 
 // refit has a stored client fit the login where its registration does not: its secret has ended, or
@@ -170,4 +149,21 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	}
 	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)
 	return rec, err
+}
+
+// hasOtherKey reports whether a client was registered with another key than the configured one.
+func hasOtherKey(c *record.Client, configured *clientkey.Key) bool {
+	return configured != nil && c.KeyThumbprint != "" &&
+		c.KeyThumbprint != keyThumbprint(configured, oauth.MethodPrivateKeyJWT)
+}
+
+// otherKey returns the error of a refresh with a client that was registered with another key than
+// the configured one: the server would end the login.
+func otherKey(client *record.Client, c *credential) error {
+	if !hasOtherKey(client, c.config.Key) {
+		return nil
+	}
+	return &Error{Kind: ErrClientRejected, Server: c.serverURL,
+		Message: fmt.Sprintf("the client was registered with another key than %s", c.config.Key.ID()),
+		Hint:    "configure the key that it was registered with, or log in anew"}
 }

@@ -8,24 +8,6 @@ import (
 	"github.com/handstamp/handstamp/secret"
 )
 
-// recordReplaced notes the record that a login of this process has replaced.
-func (h *history) recordReplaced(before *record.Record) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.before = before
-}
-
-// replacedLogin returns the record that the last login of this process has replaced, if its grant
-// may still work; else nil.
-func (h *history) replacedLogin() *record.Record {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if b := h.before; b != nil && b.Grant != nil && !b.Grant.Rejected && b.GrantError == nil {
-		return b
-	}
-	return nil
-}
-
 // restoreLogin puts back the login that one has replaced whose token the MCP server rejects, and
 // reports whether there was one.
 func (s *session) restoreLogin(ctx context.Context, issued secret.String) bool {
@@ -34,16 +16,13 @@ func (s *session) restoreLogin(ctx context.Context, issued secret.String) bool {
 		return false
 	}
 	s.history.recordReplaced(nil)
-	rec, err := s.records.load(ctx)
-	if err == nil {
-		rec, err = s.records.update(ctx, rec, func(rec *record.Record) error {
-			if rec.Grant == nil || rec.Grant.AccessToken != issued {
-				return errSuperseded
-			}
-			restore(rec, before)
-			return nil
-		})
-	}
+	rec, err := s.records.change(ctx, func(rec *record.Record) error {
+		if rec.Grant == nil || rec.Grant.AccessToken != issued {
+			return errSuperseded
+		}
+		restore(rec, before)
+		return nil
+	})
 	if err != nil {
 		if !errors.Is(err, errSuperseded) {
 			s.notice("the login before this one could not be put back: %v", err)

@@ -95,33 +95,32 @@ func (c *Client) session(serverURL string) (*session, error) {
 		return s, nil
 	}
 	config := (*configuration)(c)
-	shared := &credential{
-		config:    config,
-		serverURL: serverURL,
-		history:   &history{},
-		secrets:   &knownSecrets{},
-		proofs:    &proofs{},
-	}
-	shared.errs = errorFactory{serverURL: serverURL, config: config, secrets: shared.secrets}
-	shared.secrets.configured = []secret.String{c.InitialAccessToken}
+	secrets := &knownSecrets{configured: []secret.String{c.InitialAccessToken}}
 	if r := c.Registration; r != nil {
-		shared.secrets.configured = append(shared.secrets.configured, r.ClientSecret)
+		secrets.configured = append(secrets.configured, r.ClientSecret)
 	}
-	shared.events = newNarrator(config, serverURL, key.Profile, shared.secrets)
-	shared.server = &mcpServer{config: config, events: shared.events, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
-	shared.fetcher = &oauth.Fetcher{
-		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
+	events := newNarrator(config, serverURL, key.Profile, secrets)
+	server := &mcpServer{
+		config: config, events: events, secrets: secrets, serverURL: serverURL, url: u, target: target,
 	}
-	if shared.events != nil {
-		shared.fetcher.Observe = shared.events.exchange
+	shared := &credential{
+		config: config, serverURL: serverURL, server: server, secrets: secrets, events: events,
+		history: &history{}, proofs: &proofs{},
+		outcomes: &outcomes{config: config, server: serverURL, profile: key.Profile, events: events},
+		errs:     errorFactory{serverURL: serverURL, config: config, secrets: secrets},
+		fetcher: &oauth.Fetcher{
+			HTTP: config.authTransport(server.reach), UserAgent: userAgent, Secrets: secrets.all,
+		},
+	}
+	if events != nil {
+		shared.fetcher.Observe = events.exchange
 	}
 	shared.records = &records{
 		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
-		notice: shared.notice, seen: shared.noteRecord, events: shared.events,
+		notice: shared.notice, seen: shared.noteRecord, events: events,
 		schedule: config.schedule,
 	}
-	shared.outcomes = &outcomes{config: config, server: serverURL, profile: key.Profile, events: shared.events}
-	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: shared.events}
+	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: events}
 	s = newSession(shared)
 	c.sessions[key], c.spelled[serverURL] = s, s
 	return s, nil

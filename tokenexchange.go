@@ -40,7 +40,7 @@ func (g TokenExchange) params(ctx context.Context, l *loginFlow, t GrantTarget) 
 	if !l.config.namesServer() {
 		return nil, t.untrusted("the token to exchange is good for other servers, too")
 	}
-	subject, err := l.assertion(ctx, g.SubjectToken, t)
+	subject, err := t.assertion(ctx, g.SubjectToken)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +49,7 @@ func (g TokenExchange) params(ctx context.Context, l *loginFlow, t GrantTarget) 
 		"subject_token_type": {cmp.Or(g.SubjectTokenType, TokenTypeAccessToken)},
 	}
 	if g.ActorToken != nil {
-		actor, err := l.assertion(ctx, g.ActorToken, t)
+		actor, err := t.assertion(ctx, g.ActorToken)
 		if err != nil {
 			return nil, err
 		}

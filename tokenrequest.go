@@ -300,3 +300,23 @@ func sleep(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	}
 }
+
+// applyToken writes a token response into the grant. What the response omits
+// stays as it was (RFC 6749, sections 5.1 and 6).
+func applyToken(g *record.Grant, t *oauth.TokenResponse, at time.Time) {
+	g.AccessToken, g.TokenType = t.AccessToken, t.TokenType
+	g.ObtainedAt, g.ExpiresAt = at.UTC(), time.Time{}
+	if t.ExpiresIn > 0 {
+		g.ExpiresAt = at.Add(t.ExpiresIn).UTC()
+	}
+	if t.RefreshToken != "" {
+		g.RefreshToken = t.RefreshToken
+	}
+	if t.IDToken != "" {
+		g.IDToken = t.IDToken
+	}
+	if t.ScopePresent {
+		g.ScopeGranted = t.Scope
+	}
+	g.Rejected, g.Accepted = false, false
+}

@@ -70,7 +70,8 @@ func printSession(w io.Writer, files []file) {
 			embedded += f.embedding("session")
 		}
 	}
-	fmt.Fprintf(w, "session:             %d methods, %d fields, embedded in %d types\n", methods, fields, embedded)
+	fmt.Fprintf(w, "session:             %d methods, %d fields, embedded in %d types\n",
+		methods, fields, embedded)
 }
 
 func printComplexity(w io.Writer, files []file) {
