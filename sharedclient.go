@@ -17,7 +17,7 @@ const maxSharedScopes = 64
 
 // sharedRegistration is the registration at the authorization server of a login that the Client
 // shares with others. There is one for each MCP server, authorization server and redirect URI: which
-// scopes a client is registered for is what the MCP server says, and a hostile one must not say it for
+// scopes a client is registered for is what the MCP server names, and a hostile one must not name it for
 // others; and two versions of an application do not take turns in replacing each other's.
 type sharedRegistration struct {
 	stored  *records
