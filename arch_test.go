@@ -92,7 +92,7 @@ var layers = map[string]layer{
 	"store/storetest":                {ours: []string{"store"}},
 	"store/keyringstore":             {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
 	"internal/keyringtest":           {},
-	"store/pgstore":                  {ours: []string{"internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
+	"store/pgstore":                  {ours: []string{"internal/awake", "internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
 	"store/redisstore":               {ours: []string{"internal/awake", "store", "store/internal/locks", "store/sealed"}, modules: redisModules},
 	"internal/servicetest":           {},
 	"otel":                           {ours: []string{""}, modules: slices.Concat(libraryModules, telemetryModules)},
@@ -133,7 +133,7 @@ var layers = map[string]layer{
 	"tools/recordings":               {},
 	"tools/suites":                   {},
 	"cmd/handstamp":                  {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
-	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
+	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "store/sealed", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
 	"cmd/handstamp/internal/splice":  {modules: parserModules},
 	"cmd/handstamp/internal/mcphost": {ours: []string{"cmd/handstamp/internal/splice", "internal/mcpremote"}, modules: slices.Concat(fileModules, parserModules)},
 }

@@ -311,9 +311,14 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 	if prover, ok := r.request.redeem.Prover.(*proofs); ok { // or the key ends with this process
 		rec.Grant.DPoP, rec.DPoP = true, prover.state()
 	}
+	began := time.Now()
 	err := r.records.put(ctx, rec, r.space)
 	r.space = nil
-	for try := 1; err != nil && !errors.Is(err, store.ErrConflict) && try < maxTries; try++ {
+	again := func() bool {
+		// The caller waits for the token, which a store that does not respond takes no sooner.
+		return err != nil && !errors.Is(err, store.ErrConflict) && time.Since(began) < storeTimeout
+	}
+	for try := 1; again() && try < maxTries; try++ {
 		r.events.fail(StepStore, err, "the refreshed token could not be stored; trying again")
 		if sleep(ctx, backoff(try)) != nil {
 			return

@@ -77,3 +77,51 @@ func TestUnsavedLoginIsStoredLater(t *testing.T) {
 		t.Errorf("%d reuses, %d families revoked", a.Reuses, a.FamiliesRevoked)
 	}
 }
+
+// hangingWrites is a store that does not respond to a Put while it hangs.
+type hangingWrites struct {
+	store.Store
+	hangs atomic.Bool
+}
+
+func (s *hangingWrites) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if s.hangs.Load() {
+		<-ctx.Done()
+		return "", ctx.Err()
+	}
+	return s.Store.Put(ctx, key, value, revision)
+}
+
+// A caller does not wait longer for a token that is at hand than the store is given twice.
+func TestStoreHangsWhenATokenArrives(t *testing.T) {
+	if !testenv.Long() {
+		t.Skip("takes half a minute")
+	}
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	hanging := &hangingWrites{Store: w.Store}
+	c := w.Session()
+	c.Store = hanging
+	w.MustLogin(w.Session())
+	w.Expire()
+	gate := w.Lab.Hold("token:refresh:committed")
+	defer gate.Release()
+	got := make(chan error)
+	go func() {
+		_, err := c.Token(context.Background(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+		got <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	hanging.hangs.Store(true)
+	began := time.Now()
+	gate.Release()
+	if err := <-got; err != nil || time.Since(began) > 40*time.Second {
+		t.Errorf("the token came after %v: %v", time.Since(began), err)
+	}
+	hanging.hangs.Store(false)
+}

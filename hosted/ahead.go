@@ -53,7 +53,8 @@ const (
 )
 
 // errNoSchedule is what RefreshAhead returns where the database has no schedule.
-var errNoSchedule = errors.New("hosted: the Database cannot tell what is due (it is no store.Scheduler)")
+var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a store.Scheduler, " +
+	"as pgstore's is; with another one call Client.RefreshAhead for the users at work")
 
 // RefreshAhead refreshes the tokens of users that were at work lately before they expire, so that
 // no request waits for that. It runs until ctx ends, waits for the refreshes under way and returns

@@ -143,6 +143,44 @@ func (p *Postgres) Kill() {
 	p.server = nil
 }
 
+// Pause suspends the server with all its processes until [Postgres.Resume]: to its clients it is
+// there and does not respond. The test is skipped on systems other than Linux.
+func (p *Postgres) Pause() {
+	p.t.Helper()
+	pid := p.server.Process.Pid
+	// The one that makes others first, so that none is missed.
+	_ = syscall.Kill(pid, syscall.SIGSTOP)
+	for _, child := range children(p.t, pid) {
+		_ = syscall.Kill(child, syscall.SIGSTOP)
+	}
+}
+
+// Resume ends [Postgres.Pause].
+func (p *Postgres) Resume() {
+	p.t.Helper()
+	for _, child := range children(p.t, p.server.Process.Pid) {
+		_ = syscall.Kill(child, syscall.SIGCONT)
+	}
+	_ = p.server.Process.Signal(syscall.SIGCONT)
+}
+
+// children returns the processes that a process has started.
+func children(t testing.TB, pid int) (pids []int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		t.Skip("the processes of a server are known on Linux only:", err)
+	}
+	for _, word := range strings.Fields(string(text)) {
+		child, err := strconv.Atoi(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, child)
+	}
+	return pids
+}
+
 // Dump returns what pg_dump prints.
 func (p *Postgres) Dump() []byte {
 	p.t.Helper()

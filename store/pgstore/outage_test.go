@@ -3,8 +3,13 @@ package pgstore_test
 import (
 	"context"
 	"errors"
+	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/servicetest"
@@ -165,4 +170,76 @@ func TestNoRefreshBeginsWithoutADatabase(t *testing.T) {
 	o.WantCounts(map[string]int{"token:refresh": 0})
 	server.Start()
 	o.wantSame(t, <-o.start(o.first), <-o.start(o.second))
+}
+
+// The database does not respond any more when the new refresh token arrives, and goes on later,
+// with whatever it was sent meanwhile. A write that timed out may have been carried out. The
+// caller has the token long before.
+func TestDatabaseHangsWhenATokenArrives(t *testing.T) {
+	if !testenv.Long() {
+		t.Skip("takes a minute")
+	}
+	server := servicetest.StartPostgres(t)
+	o := newOutage(t, server.URL())
+	gate, results := o.hold(t, "token:refresh:committed")
+	server.Pause()
+	began := time.Now()
+	gate.Release()
+	first := <-results
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("the token that is at hand took %v", took)
+	}
+	r := <-o.start(o.second)
+	if !errors.Is(r.err, handstamp.ErrStore) {
+		t.Errorf("while the database hangs: %v", r.err)
+	}
+	server.Resume()
+	o.wantSame(t, first, <-o.start(o.second))
+}
+
+// A server that is there and does not respond is reported in a moment, by each write, also of a pool
+// that waits for connections for ever. When another one takes its place, locks are had there, although
+// the first one keeps what it has accepted.
+func TestSilentServer(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	open(t, server, pgstore.Options{})
+	dir, err := os.MkdirTemp("", "mute") // the path of a socket has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	const socket = ".s.PGSQL.5432"
+	mute, err := net.Listen("unix", filepath.Join(dir, socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(t.Context(), "host="+dir+
+		" user=postgres dbname=postgres pool_max_conns=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	db, err := pgstore.New(t.Context(), pool, pgstore.Options{Refreshes: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	s := storeOf(t, db, ownerOf(0))
+	for range 2 {
+		began := time.Now()
+		_, err := s.Put(t.Context(), lockedKey, []byte("value"), "")
+		if !errors.Is(err, store.ErrUnusable) || time.Since(began) > 10*time.Second {
+			t.Errorf("Put = %v after %v", err, time.Since(began))
+		}
+	}
+	impatient, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.Lock(impatient, lockedKey, store.LockRefresh); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Lock = %v", err)
+	}
+	mute.Close()
+	if err := os.Symlink(filepath.Join(filepath.Dir(server.Dir()), socket), filepath.Join(dir, socket)); err != nil {
+		t.Fatal(err)
+	}
+	mustLock(t, s)()
 }

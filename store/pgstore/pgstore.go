@@ -1,6 +1,6 @@
 // Package pgstore keeps credentials in PostgreSQL, for any number of replicas, tenants and users.
 //
-//	pool, err := pgxpool.New(ctx, databaseURL)
+//	pool, err := pgxpool.New(ctx, databaseURL) // with connect_timeout=10
 //	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: []sealed.Key{key}})
 //	ada, err := db.Store(store.Owner{Tenant: "acme", User: "ada"})
 //	client := &handstamp.Client{Store: ada}
@@ -29,6 +29,7 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -80,14 +81,18 @@ type Database struct {
 	held map[string]*refreshLock // guarded by mu; by the credential's id
 }
 
-// New returns the Database behind a pool, which stays the caller's. [Database.Close] closes the
-// connections that it has of its own.
+// New returns the Database behind a pool, which stays the caller's. It should have a ConnectTimeout:
+// without one, a server that is there and does not respond takes all of its connections for as long
+// as it likes. [Database.Close] closes the connections that the Database has of its own.
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinConns, config.MinIdleConns = o.Refreshes, 0, 0
 	if o.Refreshes <= 0 {
 		config.MaxConns = defaultRefreshes
 	}
+	// A pool goes on connecting to a server that is there and does not respond, although nobody waits
+	// for it any more; another one that takes over would find no connection left.
+	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, connectTimeout)
 	refresh, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)

@@ -11,13 +11,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/store"
 )
 
 const (
-	// writeTimeout bounds a write that has begun, which the caller's context does not end. A
-	// connection that breaks meanwhile is replaced.
+	// writeTimeout bounds a write with the wait for its connection. Once it has begun, the caller's
+	// context does not end it, and a connection that breaks is replaced.
 	writeTimeout = 5 * time.Second
 
 	// readTimeout bounds how long a read replaces connections that break.
@@ -54,9 +55,13 @@ func (db *Database) read(ctx context.Context, query func(*pgxpool.Conn) error) e
 // changed. Once it is sent, ctx does not end it: the value may be the only copy of a refresh token.
 // If the connection breaks before the server has responded, it is sent again, in another one.
 func (db *Database) write(ctx context.Context, query string, args ...any) (rows int64, err error) {
-	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	// By the time that the process is awake: after a stop the response only needs to be read.
+	sending, cancel := awake.WithTimeout(context.WithoutCancel(ctx), writeTimeout, nil)
 	defer cancel()
-	acquiring, sent := ctx, false
+	// A server that is there and does not respond also keeps others' connections from being had.
+	acquiring, stop := awake.WithTimeout(ctx, writeTimeout, nil)
+	defer stop()
+	sent := false
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
 		conn, err := db.pool.Acquire(acquiring)
 		switch {
@@ -73,15 +78,26 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 			}
 		case err == nil:
 			conn.Release()
-			return 0, unusable(acquiring, acquiring.Err())
+			return 0, silent(ctx, acquiring.Err())
 		case !sent || !broken(err):
-			return 0, unusable(acquiring, err)
+			return 0, silent(ctx, err)
 		}
 		if pause(sending, wait) != nil {
-			return 0, fmt.Errorf("%w: PostgreSQL did not respond to a write for %v",
-				store.ErrUnusable, writeTimeout)
+			return 0, errSilent
 		}
 	}
+}
+
+// errSilent is what a write returns that had no response in its time.
+var errSilent = fmt.Errorf("%w: PostgreSQL did not respond to a write for %v",
+	store.ErrUnusable, writeTimeout)
+
+// silent is [unusable] for a write that was not sent.
+func silent(ctx context.Context, err error) error {
+	if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return errSilent
+	}
+	return unusable(ctx, err)
 }
 
 // errUnclear is what a write returns that is not there, although it may have been carried out before

@@ -196,3 +196,28 @@ func TestDatabaseRestart(t *testing.T) {
 		t.Errorf("Get = %q, %v", value, err)
 	}
 }
+
+// A server that runs another's script for long rejects a write for as long, which then succeeds.
+func TestBusyServer(t *testing.T) {
+	server := servicetest.StartRedis(t, "--lua-time-limit", "50")
+	client := newClient(t, addresses(server))
+	s := storeOf(t, open(t, client, redisstore.Options{}), ada)
+	before := mustPut(t, s, lockedKey, "before", "")
+	other := newClient(t, addresses(server))
+	ended := make(chan error, 1)
+	go func() {
+		const long = "local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end " +
+			"local ends = now() + 1500 while now() < ends do end return 1"
+		ended <- other.Eval(context.WithoutCancel(t.Context()), long, nil).Err()
+	}()
+	for busy := false; !busy; {
+		err := client.Get(t.Context(), "x").Err()
+		busy = err != nil && err.Error() != redis.Nil.Error()
+	}
+	if _, err := s.Put(t.Context(), lockedKey, []byte("after"), before); err != nil {
+		t.Errorf("Put = %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Fatalf("the server was not busy: %v", err)
+	}
+}

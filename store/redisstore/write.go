@@ -164,10 +164,10 @@ func (e *replicaError) Error() string {
 }
 
 // passing are the errors of a server that is about to be another one, or to have another part of
-// the keys.
+// the keys, or that runs another's script.
 var passing = []string{
 	"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "NOREPLICAS",
-	"UNBLOCKED",
+	"UNBLOCKED", "BUSY",
 }
 
 // passes reports whether another attempt may succeed.

@@ -28,10 +28,11 @@ func (a *app) newCaller() *cobra.Command {
 	c := &callerCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "caller",
-		Short: "Say which programs handstamp serve --store postgres://… gives tokens to",
-		Long: `Say which programs may make requests to handstamp serve --store postgres://…, and for
-whom. Each caller is confined to one tenant and, with --user, to one user of it.
-They are in a file; a service that runs knows at once what is changed in it.`,
+		Short: "Set which programs get tokens from handstamp serve --store postgres://…",
+		Long: `Set which programs, the callers, may make requests to handstamp serve --store
+postgres://…, and for whom: each is confined to one tenant (--tenant) and, with --user,
+to one user of it. The callers are in a file. A service that is running uses each change
+of it with the next request.`,
 		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -45,11 +46,12 @@ func (c *callerCommand) newAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add <name>",
 		Short: "Add a caller, and print its key",
-		Long: `Add a caller, and print its key to standard output: this once, for only a hash of it
-is kept. The caller sends it as Authorization: Bearer KEY.
+		Long: `Add a caller for the tenant --tenant, and print its key to standard output. The key is
+printed only now, because only a hash of it is stored. The caller sends it in the header
+Authorization: Bearer KEY.
 
-With --uid or --certificate there is no key: the caller is any process of that user of
-this machine, at the Unix socket, or whoever presents a certificate with that name.`,
+With --uid or --certificate there is no key. The caller is then any process of that user
+at the Unix socket (on Linux), or any client with a certificate that has that name.`,
 		Example: `  handstamp caller add indexer --tenant acme
   handstamp caller add ada-notebook --tenant acme --user ada
   handstamp caller add sidecar --tenant acme --uid 1000
@@ -57,12 +59,12 @@ this machine, at the Unix socket, or whoever presents a certificate with that na
 		Args: exactly(1, "a name for the caller"),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.uid, "uid", "", "it is known by the `number` of the user that it runs as")
+	flags.StringVar(&c.uid, "uid", "", "recognize it by the `number` of the user that it runs as")
 	flags.StringVar(&c.certificate, "certificate", "",
-		"it is known by this DNS `name` or URI in its certificate (subjectAltName)")
+		"recognize it by this DNS `name` or URI in its certificate (subjectAltName)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("tenant") {
-			return usage("say whose logins it may use: --tenant NAME")
+			return usage("name the tenant whose logins it may use: --tenant NAME")
 		}
 		for _, name := range []string{"uid", "certificate"} { // of a variable that is not set, perhaps
 			if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
@@ -86,13 +88,13 @@ type callerAdded struct {
 
 func (c *callerCommand) runAdd(ctx context.Context, caller service.Caller) error {
 	if clean(caller.Name) != caller.Name || caller.Name == "" {
-		return usage("the name of a caller is a word without control characters")
+		return usage("the name of a caller has no control characters, and is not empty")
 	}
 	caller.CreatedAt = time.Now().UTC().Truncate(time.Second)
 	var out callerAdded
 	switch {
 	case c.uid != "" && c.certificate != "":
-		return usage("a caller is known by --uid or --certificate, not both")
+		return usage("give --uid or --certificate, not both")
 	case c.uid != "":
 		uid, err := strconv.ParseUint(c.uid, 10, 32)
 		if err != nil {
@@ -206,7 +208,7 @@ func (c *callerCommand) newList() *cobra.Command {
 func (c *callerCommand) newRemove() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove <name>",
-		Short: "Remove a caller, whose key then works no more",
+		Short: "Remove a caller; its key stops working",
 		Args:  exactly(1, "the name of a caller"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := c.edit(cmd.Context(), func(all []service.Caller) ([]service.Caller, error) {
@@ -221,7 +223,7 @@ func (c *callerCommand) newRemove() *cobra.Command {
 				return err
 			}
 			return c.print(map[string]string{"name": args[0], "outcome": "removed"}, func() {
-				c.err.ok("", "%s is no caller any more", args[0])
+				c.err.ok("", "Removed the caller %s", args[0])
 			})
 		},
 	}

@@ -129,7 +129,7 @@ func checkAll(all []Caller) error {
 		}
 		for _, name := range []string{"name " + c.Name, "identity " + identity} {
 			if same[name] {
-				return fmt.Errorf("two callers have the name %q or what it is known by", c.Name)
+				return fmt.Errorf("two callers have the name %q, or the same key, user or certificate", c.Name)
 			}
 			same[name] = true
 		}

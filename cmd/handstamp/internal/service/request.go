@@ -20,9 +20,9 @@ func newRequest(r *http.Request, c *Caller, parameters []string) (*request, erro
 	for name, values := range query {
 		switch {
 		case name != "tenant" && name != "user" && !slices.Contains(parameters, name):
-			return nil, badRequest("there is no such parameter; there are: " + listed(parameters))
+			return nil, badRequest("there is no such parameter; those of this path are: " + listed(parameters))
 		case len(values) != 1:
-			return nil, badRequest("a parameter is there twice")
+			return nil, badRequest("a parameter is given twice")
 		}
 	}
 	owner, err := c.owner(query)
