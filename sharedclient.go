@@ -16,9 +16,10 @@ import (
 const maxSharedScopes = 64
 
 // sharedRegistration is the registration at the authorization server of a login that the Client
-// shares with others. There is one for each MCP server, authorization server and redirect URI: which
-// scopes a client is registered for is what the MCP server names, and a hostile one must not name it for
-// others; and two versions of an application do not take turns in replacing each other's.
+// shares with others. There is one for each MCP server, authorization server and redirect URI: the
+// scopes that a client is registered for are those that the MCP server names, and a hostile one must
+// not name them for others; and two versions of an application do not take turns in replacing each
+// other's.
 type sharedRegistration struct {
 	stored  *records
 	clients *loginClients
