@@ -16,17 +16,17 @@ import (
 const maxSharedScopes = 64
 
 // sharedRegistration is the registration at the authorization server of a login that the Client
-// shares with others. There is one for each MCP server, authorization server and redirect URI:
-// the MCP server names the scopes that a client is registered for, and a hostile one must not name
-// them for others; and two versions of an application do not take turns in replacing each
+// shares with others. There is one for each MCP server, authorization server and redirect URI: the
+// scopes that a client is registered for are those that the MCP server names, and a hostile one must
+// not name them for others; and two versions of an application do not take turns in replacing each
 // other's.
 type sharedRegistration struct {
 	stored  *records
 	clients *loginClients
 }
 
-// shared returns the registration that the Client shares with others, nil if each credential has
-// its own.
+// shared returns the registration that the Client shares with others, nil if each credential has its
+// own.
 func (l *loginClients) shared() *sharedRegistration {
 	stored := sharedRecords(l.credential, l.plan.server.Issuer, l.callback.redirectURI)
 	if stored == nil {
@@ -112,31 +112,40 @@ func (s *sharedRegistration) put(
 ) (*record.Client, error) {
 	c := *registered
 	c.ScopeRequested = strings.Join(n.wish.scopes, " ")
-	_, err := s.stored.change(ctx, func(rec *record.Record) error {
-		n.keep(rec, &c)
-		return nil
-	})
+	rec, err := s.stored.load(ctx)
+	if err == nil {
+		_, err = s.stored.update(ctx, rec, func(rec *record.Record) error {
+			n.keep(rec, &c)
+			return nil
+		})
+	}
 	return usersCopy(&c), err
 }
 
 // learn stores how a client authenticates, once that is known.
 func (s *sharedRegistration) learn(ctx context.Context, client *record.Client) {
-	if client.Source != record.SourceDynamic {
+	if s == nil || client.Source != record.SourceDynamic {
 		return
 	}
-	_, err := s.stored.change(ctx, func(rec *record.Record) error {
-		c := rec.Client(client.Issuer, client.ID)
-		if c == nil || c.Proven {
-			return errSuperseded // by what others have learned
-		}
-		c.Method, c.MethodSource, c.FormID, c.Audience, c.Proven =
-			client.Method, client.MethodSource, client.FormID, client.Audience, client.Proven
-		return nil
-	})
-	if err != nil && !errors.Is(err, errSuperseded) {
+	rec, err := s.stored.load(ctx)
+	if err == nil {
+		_, err = s.stored.update(ctx, rec, func(rec *record.Record) error {
+			c := rec.Client(client.Issuer, client.ID)
+			if c == nil || c.Proven {
+				return errNothingLearned
+			}
+			c.Method, c.MethodSource, c.FormID, c.Audience, c.Proven =
+				client.Method, client.MethodSource, client.FormID, client.Audience, client.Proven
+			return nil
+		})
+	}
+	if err != nil && !errors.Is(err, errNothingLearned) {
 		s.clients.events.fail(StepStore, err, "what was learned of the shared client could not be stored")
 	}
 }
+
+// errNothingLearned ends an update that would change nothing.
+var errNothingLearned = errors.New("handstamp: nothing was learned")
 
 // reject marks the client with an ID as one that the server no longer knows, where a user's is a
 // copy of it.
