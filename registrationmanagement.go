@@ -21,7 +21,7 @@ func manageable(c *record.Client) bool {
 
 // replaceable reports whether the secret of a client has ended and the server may issue a new one.
 func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
-	return c != nil && (manageable(c) || cfg.isCopy(c)) && cfg.configurationFor(c) == nil &&
+	return c != nil && (manageable(c) || isCopy(c, cfg)) && cfg.configurationFor(c) == nil &&
 		secretExpired(c, g, now)
 }
 
@@ -165,7 +165,7 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	if !r.config.replaceable(client, rec.Grant, time.Now()) {
 		return rec, nil
 	}
-	if r.config.isCopy(client) {
+	if isCopy(client, r.config) {
 		return copySecret(ctx, r.credential, rec, client)
 	}
 	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)

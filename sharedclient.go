@@ -34,7 +34,7 @@ func (l *loginClients) shared() *sharedRegistration {
 	return &sharedRegistration{clients: l, stored: stored}
 }
 
-// sharedRecords returns where a shared registration is stored, nil if each credential has its own.
+// sharedRecords returns where a shared registration is kept; nil if the credential has its own.
 func sharedRecords(c *credential, issuer, redirectURI string) *records {
 	if c.config.ClientStore == nil || c.config.Grant != nil {
 		return nil
@@ -51,13 +51,13 @@ func sharedRecords(c *credential, issuer, redirectURI string) *records {
 
 // client returns the shared client, if there is one that can be used for the login.
 func (s *sharedRegistration) client(ctx context.Context) *record.Client {
+	l := s.clients
 	rec, err := s.stored.load(ctx)
-	issuer := s.clients.plan.server.Issuer
-	if err == nil && secretEnded(rec.NewestClient(issuer)) {
-		rec, err = replaceShared(ctx, s.clients.credential, s.stored, rec.NewestClient(issuer))
+	if err == nil && secretEnded(rec.NewestClient(l.plan.server.Issuer)) {
+		rec, err = replaceSharedSecret(ctx, l.credential, s.stored, rec.NewestClient(l.plan.server.Issuer))
 	}
 	if err != nil {
-		s.clients.events.fail(StepStore, err, "the shared registration cannot be used")
+		l.events.fail(StepStore, err, "the shared registration cannot be used")
 		return nil
 	}
 	return s.fitting(rec)

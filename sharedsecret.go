@@ -10,8 +10,11 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
+// The secret of a shared client is replaced in the shared record, once for all users, and their
+// copies take it over: or all of them would have to sign in when it ends.
+
 // isCopy reports whether a client is a copy of a shared one that the server may let change.
-func (cfg *configuration) isCopy(c *record.Client) bool {
+func isCopy(c *record.Client, cfg *configuration) bool {
 	return cfg.ClientStore != nil && c.Source == record.SourceDynamic && !c.Rejected &&
 		c.RegistrationClientURI != "" && c.RegistrationAccessToken == ""
 }
@@ -21,9 +24,9 @@ func secretEnded(c *record.Client) bool {
 	return c != nil && manageable(c) && secretExpired(c, nil, time.Now())
 }
 
-// replaceShared has the server issue a new secret for a shared client, unless another process has
-// done that meanwhile, and returns the shared record.
-func replaceShared(
+// replaceSharedSecret has the server issue a new secret for a shared client, unless another process
+// has done that meanwhile, and returns the shared record.
+func replaceSharedSecret(
 	ctx context.Context, c *credential, shared *records, client *record.Client,
 ) (*record.Record, error) {
 	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
@@ -53,7 +56,7 @@ func replaceShared(
 func copySecret(
 	ctx context.Context, c *credential, rec *record.Record, client *record.Client,
 ) (*record.Record, error) {
-	from, err := sharedNow(ctx, c, client)
+	from, err := currentShared(ctx, c, client)
 	if err != nil {
 		return rec, err
 	}
@@ -66,31 +69,31 @@ func copySecret(
 			stored.RegistrationClientURI = ""
 		default:
 			copied := usersCopy(from)
-			stored.Secret, stored.SecretExpiresAt, stored.Response = copied.Secret, copied.SecretExpiresAt, copied.Response
-			stored.RegistrationClientURI = copied.RegistrationClientURI
+			stored.Secret, stored.SecretExpiresAt = copied.Secret, copied.SecretExpiresAt
+			stored.Response, stored.RegistrationClientURI = copied.Response, copied.RegistrationClientURI
 		}
 		return nil
 	})
 }
 
-// sharedNow returns the shared client that a user's is a copy of, with a new secret if it can have
-// one; nil if there is none any more. A rejection of the server's is no error.
-func sharedNow(
+// currentShared returns the shared client that a user's is a copy of, with a new secret if it can
+// have one; nil if there is none any more. A rejection of the server's is no error.
+func currentShared(
 	ctx context.Context, c *credential, client *record.Client,
-) (found *record.Client, err error) {
+) (*record.Client, error) {
 	for _, uri := range client.RedirectURIs {
 		shared := sharedRecords(c, client.Issuer, uri)
 		if shared == nil {
-			return nil, nil
+			break
 		}
 		rec, err := shared.load(ctx)
 		if err == nil && secretEnded(rec.Client(client.Issuer, client.ID)) {
-			rec, err = replaceShared(ctx, c, shared, client)
+			rec, err = replaceSharedSecret(ctx, c, shared, client)
 		}
 		if err != nil && (rec == nil || retryable(err) || errors.Is(err, ErrStore)) {
 			return nil, err
 		}
-		if found = rec.Client(client.Issuer, client.ID); found != nil {
+		if found := rec.Client(client.Issuer, client.ID); found != nil {
 			return found, nil
 		}
 	}

@@ -148,9 +148,6 @@ func (a *app) storeWord(word string) (string, error) {
 		return filepath.FromSlash(u.Path), nil
 	}
 	if strings.Contains(word, "://") || !strings.ContainsAny(word, `/\.`) {
-		if scheme, _, isURL := strings.Cut(word, ":"); isURL { // which may have a password
-			word = scheme + ":…"
-		}
 		return "", usage("there is no store %q: it is %s, the path of a folder or "+
 			"postgres://…%s", beginning(word), strings.Join(storeWords, ", "),
 			didYouMean(word, storeWords))
