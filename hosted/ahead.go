@@ -211,11 +211,10 @@ func (w *aheadWorker) end(ctx context.Context, r refreshed) {
 	if w.running[r.claim.Group]--; w.running[r.claim.Group] == 0 {
 		delete(w.running, r.claim.Group)
 	}
-	if r.err == nil {
-		return
+	if r.err != nil {
+		w.Logger.Debug("a refresh ahead did not succeed", "server", r.claim.Key.Server, "issuer", r.claim.Group,
+			"error", r.err)
 	}
-	w.Logger.Debug("a refresh ahead did not succeed", "server", r.claim.Key.Server, "issuer", r.claim.Group,
-		"error", r.err)
 	if r.busy.After(w.paused[r.claim.Group]) {
 		w.paused[r.claim.Group] = r.busy
 		w.giveUpPaused(ctx)
@@ -223,7 +222,9 @@ func (w *aheadWorker) end(ctx context.Context, r refreshed) {
 	switch {
 	case isFinal(r.err):
 		w.release(ctx, []store.Claim{r.claim}, time.Time{})
-	case ctx.Err() != nil: // it may not have begun
+	case !r.busy.IsZero(): // it may not have been sent, so that the claim still lasts
+		w.release(ctx, []store.Claim{r.claim}, r.busy)
+	case ctx.Err() != nil: // it may not have begun; one that has put its value has ended its claim
 		w.queue = append(w.queue, r.claim)
 	}
 }

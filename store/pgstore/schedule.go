@@ -140,12 +140,12 @@ func (db *Database) Release(ctx context.Context, claims []store.Claim, due time.
 		query, using = "UPDATE handstamp_due AS due SET due_at = $3::timestamptz", " FROM "
 		args = append(args, due)
 	}
-	// By SKIP LOCKED no two replicas wait for each other: a row that another has at hand has a
-	// schedule of its own by then.
+	// A row that another replica has at hand is waited for: NoteUse leaves a claim as it is. In the
+	// order of the ids no two wait for each other.
 	_, err := db.write(ctx, query+using+`(
 		SELECT id FROM handstamp_due
 		JOIN unnest($1::bytea[], $2::timestamptz[]) AS claim (id, due_at) USING (id, due_at)
-		FOR UPDATE OF handstamp_due SKIP LOCKED
+		ORDER BY id FOR UPDATE OF handstamp_due
 	) AS claim WHERE due.id = claim.id`, args...)
 	return err
 }
