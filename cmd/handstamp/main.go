@@ -56,7 +56,7 @@ func catchSignals(interrupt func()) {
 //
 //go:noinline
 func growStack(i int) byte {
-	var room [24 << 10]byte
-	room[i] = 1
-	return room[i+1]
+	var space [24 << 10]byte
+	space[i] = 1
+	return space[i+1]
 }

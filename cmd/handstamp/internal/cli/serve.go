@@ -97,7 +97,8 @@ func (s *serveCommand) run(ctx context.Context, args []string) error {
 	case isDatabase(choice.word):
 		return s.runService(ctx, choice.word, args)
 	case s.service != (serviceOptions{}):
-		return usage("--listen, --socket and the other flags of the token service need --store postgres://…")
+		return usage("--listen, --socket and the other flags of the token service need " +
+			"--store postgres://…")
 	}
 	b, err := s.newServeBackend(args)
 	if err != nil {

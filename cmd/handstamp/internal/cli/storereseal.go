@@ -35,7 +35,8 @@ func (a *app) runReseal(ctx context.Context) error {
 	case !isDatabase(choice.word):
 		return usage("this is for the logins in a database: name it with --store postgres://…")
 	case a.global.Tenant+a.global.User != "":
-		return usage("the logins of all tenants and users are sealed: leave --tenant and --user out")
+		return usage("the logins of all tenants and users are sealed: " +
+			"leave --tenant and --user out")
 	}
 	if keys, err := a.databaseKeys(); err == nil && len(keys) == 0 {
 		return usage("nothing is sealed without a key: HANDSTAMP_STORE_KEY_FILE is " + keysNone)
@@ -47,8 +48,9 @@ func (a *app) runReseal(ctx context.Context) error {
 	defer db.close()
 	resealed, err := db.Reseal(ctx)
 	if err != nil {
-		return &failure{kind: kindStore, err: err, message: "not all logins could be sealed with the first key",
-			hint: "keep the older keys in the key file, and run this again"}
+		return &failure{kind: kindStore, err: err,
+			message: "not all logins could be sealed with the first key",
+			hint:    "keep the older keys in the key file, and run this again"}
 	}
 	return a.print(resealOutput{withoutPassword(choice.word), resealed}, func() {
 		a.out.ok("", "All logins are sealed with the first key (sealed anew: %d)", resealed)

@@ -85,7 +85,8 @@ func TestRoleThatCreatesNoTables(t *testing.T) {
 	}
 	exec("CREATE ROLE app LOGIN; REVOKE CREATE ON SCHEMA public FROM public; " +
 		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app")
-	c.env[0] = "HANDSTAMP_STORE=" + strings.Replace(databaseURL(postgres), "user=postgres", "user=app", 1)
+	as := strings.Replace(databaseURL(postgres), "user=postgres", "user=app", 1)
+	c.env[0] = "HANDSTAMP_STORE=" + as
 	c.must("token", c.server.MCPURL(), "--tenant", "acme", "--user", "ada", "--refresh")
 	exec("REVOKE ALL ON handstamp_due FROM app")
 	_, stderr, code := c.run("token", c.server.MCPURL(), "--tenant", "acme", "--user", "ada")
