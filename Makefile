@@ -63,7 +63,7 @@ vulnerabilities: ## govulncheck of library and command, where its database can b
 # Go keeps the result of a test whose files outside of its module have changed, as pages do.
 short: ## the short tests of all modules
 	$(GO) test -short work
-	$(GO) test -count=1 ./tools/pages
+	$(GO) test -count=1 ./tools/house ./tools/pages
 
 platforms: ## builds and vets all modules for the systems of a release
 	@scripts/platforms

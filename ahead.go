@@ -80,7 +80,7 @@ func (s *cachedToken) aheadDue(now time.Time) bool {
 func (cfg *configuration) schedule(rec *record.Record) store.Schedule {
 	g, now := rec.Grant, time.Now()
 	if g == nil || g.RefreshToken == "" || rec.GrantError != nil || !cfg.refreshable(rec, now) ||
-		cfg.refreshPause(rec, tokenNeed{}, now).action == awaitCooldown {
+		refreshPause(rec, tokenNeed{}, cfg, now).action == awaitCooldown {
 		return store.Schedule{}
 	}
 	due := aheadTime(true, g.ObtainedAt, g.ExpiresAt)

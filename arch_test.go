@@ -119,7 +119,7 @@ var layers = map[string]layer{
 	"cmd/handstamp/internal/cli":     {ours: []string{"", "bridge", "clientdocument", "clientkey", "cmd/handstamp/internal/mcphost", "cmd/handstamp/internal/service", "cmd/handstamp/internal/splice", "hosted", "internal/awake", "internal/browser", "internal/diagram", "internal/doctor", "internal/lazyregexp", "internal/mcpremote", "internal/oauth", "internal/pasted", "internal/record", "internal/redact", "internal/shellword", "internal/webpage", "lab", "lab/suite", "secret", "store", "store/filestore", "store/keyringstore", "store/pgstore", "store/sealed"}, modules: commandModules},
 	"examples":                       {},
 	"examples/gosdk":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
-	"examples/hosted":                {ours: []string{"", "hosted", "store", "store/pgstore", "store/sealed"}, modules: slices.Concat(sdkModules, postgresModules, libraryModules)},
+	"examples/hosted":                {ours: []string{"", "hosted", "store", "store/pgstore", "store/redisstore", "store/sealed"}, modules: slices.Concat(sdkModules, postgresModules, redisModules, libraryModules)},
 	"examples/httpclient":            {ours: []string{"", "store/filestore"}, modules: slices.Concat(fileModules, libraryModules)},
 	"examples/agent":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(sdkModules, fileModules, libraryModules)},
 	"examples/mcpgo":                 {ours: []string{"", "store/filestore"}, modules: slices.Concat(mcpgoModules, fileModules, libraryModules)},
@@ -133,7 +133,7 @@ var layers = map[string]layer{
 	"tools/recordings":               {},
 	"tools/suites":                   {},
 	"cmd/handstamp":                  {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
-	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
+	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "store/sealed", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
 	"cmd/handstamp/internal/splice":  {modules: parserModules},
 	"cmd/handstamp/internal/mcphost": {ours: []string{"cmd/handstamp/internal/splice", "internal/mcpremote"}, modules: slices.Concat(fileModules, parserModules)},
 }

@@ -35,21 +35,29 @@ const (
 	AuditUser   = "user"
 )
 
-// audit makes a record for the application's audit log.
-func (c *credential) audit(what, outcome string, more ...slog.Attr) {
-	to := c.config.Audit
+// outcomes reports how the refreshes, logins and logouts of a credential end: to the application's
+// audit log, and to its hooks.
+type outcomes struct {
+	config          *configuration
+	server, profile string
+	events          *narrator
+}
+
+// audit makes a record for the audit log.
+func (o *outcomes) audit(what, outcome string, more ...slog.Attr) {
+	to := o.config.Audit
 	if to == nil {
 		return
 	}
 	r := slog.NewRecord(time.Now(), slog.LevelInfo, what, 0)
-	r.AddAttrs(slog.String(AuditServer, addressOf(c.serverURL)),
-		slog.String(AuditProfile, c.records.key.Profile), slog.String(AuditOutcome, outcome))
+	r.AddAttrs(slog.String(AuditServer, addressOf(o.server)),
+		slog.String(AuditProfile, o.profile), slog.String(AuditOutcome, outcome))
 	for _, a := range more {
 		if !a.Value.Equal(slog.StringValue("")) {
 			r.AddAttrs(a)
 		}
 	}
-	c.events.guarded(func() {
+	o.events.guarded(func() {
 		if ctx := context.Background(); to.Enabled(ctx, r.Level) {
 			_ = to.Handle(ctx, r)
 		}
@@ -57,28 +65,28 @@ func (c *credential) audit(what, outcome string, more ...slog.Attr) {
 }
 
 // refreshed reports how a refresh ended.
-func (c *credential) refreshed(e RefreshEvent) {
-	c.audit(AuditRefresh, e.Outcome,
+func (o *outcomes) refreshed(e RefreshEvent) {
+	o.audit(AuditRefresh, e.Outcome,
 		slog.String(AuditIssuer, e.Issuer), slog.Bool(AuditRotated, e.Rotated))
-	if c.config.Hooks.Refreshed != nil {
-		c.config.Hooks.Refreshed(e)
+	if o.config.Hooks.Refreshed != nil {
+		o.config.Hooks.Refreshed(e)
 	}
 }
 
 // loggedIn reports how a login ended.
-func (c *credential) loggedIn(e LoginEvent) {
-	c.audit(AuditLogin, e.Outcome,
+func (o *outcomes) loggedIn(e LoginEvent) {
+	o.audit(AuditLogin, e.Outcome,
 		slog.String(AuditIssuer, e.Issuer), slog.String(AuditScope, e.Scope))
-	if c.config.Hooks.LoggedIn != nil {
-		c.config.Hooks.LoggedIn(e)
+	if o.config.Hooks.LoggedIn != nil {
+		o.config.Hooks.LoggedIn(e)
 	}
 }
 
 // loggedOut reports a logout. last has the grant that was removed, or is nil.
-func (c *credential) loggedOut(last *record.Record, result *LogoutResult) {
+func (o *outcomes) loggedOut(last *record.Record, result *LogoutResult) {
 	if last == nil {
 		return
 	}
-	c.audit(AuditLogout, "signed_out",
+	o.audit(AuditLogout, "signed_out",
 		slog.String(AuditIssuer, last.Grant.Issuer), slog.Bool(AuditRevoked, result.Revoked))
 }

@@ -222,7 +222,7 @@ func (cb *callbackReceiver) fromBrowser(ctx context.Context, r AuthorizationRequ
 	// An opener may take as long as the browser lives.
 	unopened := make(chan error, 1)
 	go func() {
-		if err := cb.openBrowser(ctx, r); err != nil {
+		if err := openBrowser(ctx, cb.credential, r); err != nil {
 			unopened <- err
 		}
 	}()
@@ -260,7 +260,7 @@ func (cb *callbackReceiver) took(result callbackResult) (url.Values, error) {
 
 // openBrowser opens the authorization URL. That it cannot is an error only where
 // there is no other way to the user.
-func (c *credential) openBrowser(ctx context.Context, r AuthorizationRequest) error {
+func openBrowser(ctx context.Context, c *credential, r AuthorizationRequest) error {
 	open := c.config.Prompt.OpenURL
 	if open == nil {
 		open = openPreferredBrowser

@@ -54,8 +54,8 @@ type Client struct {
 	Prompt Prompt
 
 	// ClientStore keeps the clients that are registered dynamically, for all Clients that share it,
-	// in any number of processes: one registration at an authorization server serves all their
-	// users. Nil: each credential has a registration of its own. It is not the Store.
+	// in any number of processes: one registration serves all users of an MCP server. Nil: each
+	// credential has a registration of its own. It is not the Store.
 	ClientStore store.Store
 
 	// Registration is a client that was registered before: by hand at the

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
@@ -160,8 +161,8 @@ func (cfg *configuration) resumable(rec *record.Record, now time.Time) bool {
 }
 
 // documentMethod returns the method that the client ID metadata document has.
-func (cfg *configuration) documentMethod() string {
-	if cfg.Key != nil {
+func documentMethod(key *clientkey.Key) string {
+	if key != nil {
 		return oauth.MethodPrivateKeyJWT
 	}
 	return oauth.MethodNone

@@ -86,7 +86,7 @@ func (cfg *configuration) loginCooldown(rec *record.Record, now time.Time) *reco
 	})
 	if document := cfg.ClientMetadataURL; active == nil && document != "" && cfg.activeRegistration() == nil {
 		active = activeCooldown(rec, now, func(e record.Cooldown) rejectedClient {
-			c := &record.Client{Issuer: e.Issuer, ID: document, Method: cfg.documentMethod()}
+			c := &record.Client{Issuer: e.Issuer, ID: document, Method: documentMethod(cfg.Key)}
 			return cfg.rejectedClient(e.Issuer, e.Endpoint, c)
 		})
 	}

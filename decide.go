@@ -74,7 +74,7 @@ func decide(rec *record.Record, need tokenNeed, cfg *configuration, now time.Tim
 	case !refreshable:
 		return decision{action: loginNeeded}
 	}
-	d := cfg.refreshPause(rec, need, now)
+	d := refreshPause(rec, need, cfg, now)
 	if good && d.action != requestToken {
 		return decision{action: useStored}
 	}
@@ -82,7 +82,7 @@ func decide(rec *record.Record, need tokenNeed, cfg *configuration, now time.Tim
 }
 
 // refreshPause decides whether a refresh has to wait.
-func (cfg *configuration) refreshPause(rec *record.Record, need tokenNeed, now time.Time) decision {
+func refreshPause(rec *record.Record, need tokenNeed, cfg *configuration, now time.Time) decision {
 	if retryPending(rec.Retry, now) && !need.user && !earlyRejectionOver(rec, need, now) {
 		return decision{action: awaitRetry}
 	}

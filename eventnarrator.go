@@ -25,7 +25,7 @@ type narrator struct {
 }
 
 // newNarrator returns the narrator of a credential, or nil.
-func (cfg *configuration) newNarrator(server, profile string, secrets *knownSecrets) *narrator {
+func newNarrator(cfg *configuration, server, profile string, secrets *knownSecrets) *narrator {
 	if cfg.Hooks.Event == nil && cfg.Logger == nil {
 		return nil
 	}

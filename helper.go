@@ -141,30 +141,6 @@ func (l *logins) helperSignsIn(ctx context.Context) bool {
 	return err != nil || !cfg.unattended(rec)
 }
 
-// handleHelperEvent passes an event of a helper on, as if it had happened here.
-func (c *credential) handleHelperEvent(ctx context.Context, e helperEvent) {
-	var cause error
-	if e.Cause != "" {
-		cause = errors.New(e.Cause)
-	}
-	switch {
-	case e.Event != nil:
-		c.events.hand(*e.Event)
-	case e.Notice != "":
-		c.notice("%s", e.Notice)
-	case e.Refreshed != nil:
-		e.Refreshed.Err = cause
-		c.refreshed(*e.Refreshed)
-	case e.LoggedIn != nil:
-		e.LoggedIn.Err = cause
-		c.loggedIn(*e.LoggedIn)
-	case e.Show != nil && c.config.Prompt.Show != nil:
-		c.config.Prompt.Show(ctx, *e.Show)
-	case e.Waiting != nil && c.config.Prompt.Waiting != nil:
-		c.config.Prompt.Waiting(ctx, *e.Waiting)
-	}
-}
-
 // refreshByHelper has the refresh done by a helper. It reports false where the
 // work is left to be done here. One process starts a helper; the others wait
 // for its result.
@@ -196,7 +172,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if r.config.LockTimeout > 0 {
 		job.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	snap, own, done, err := r.runHelper(ctx, wait, job)
+	snap, own, done, err := helperWork{r.credential}.do(ctx, wait, job)
 	if snap != nil && own && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
@@ -226,7 +202,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed,
 		Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}}
-	snap, own, done, err := l.runHelper(ctx, ctx, job)
+	snap, own, done, err := helperWork{l.credential}.do(ctx, ctx, job)
 	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
 		return nil, true, l.endError(ctx, err)
@@ -240,39 +216,66 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	return snap, done, nil
 }
 
-// runHelper has a helper do a job. The token is its own unless another process had stored it. It reports
+// helperWork is work for a credential that a helper does.
+type helperWork struct{ *credential }
+
+// do has a helper do a job. The token is its own unless another process had stored it. It reports
 // false where the work is left to be done here.
-func (c *credential) runHelper(
+func (w helperWork) do(
 	ctx, wait context.Context, job *helperJob,
 ) (token *cachedToken, own, done bool, err error) {
-	job.Server, job.Events = c.serverURL, c.events.listens()
-	c.events.say(StepHelper, "a process that survives this one does the work")
+	job.Server, job.Events = w.serverURL, w.events.listens()
+	w.events.say(StepHelper, "a process that survives this one does the work")
 	var result *helperResult
-	job.Client, err = describe((*Client)(c.config))
+	job.Client, err = describe((*Client)(w.config))
 	if err == nil {
-		result, err = c.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
+		result, err = w.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
 			own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
-			c.handleHelperEvent(ctx, e)
+			w.pass(ctx, e)
 		})
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, false, true, ctx.Err()
 	case err != nil:
-		c.events.fail(StepHelper, err, "there is no helper; the work is done here")
+		w.events.fail(StepHelper, err, "there is no helper; the work is done here")
 		return nil, false, false, nil
 	case result.Error != nil:
-		return nil, false, true, result.Error.restore(c.serverURL)
+		return nil, false, true, result.Error.restore(w.serverURL)
 	case !result.Token:
-		c.tokens.current.Store(nil)
+		w.tokens.current.Store(nil)
 		return nil, false, true, nil
 	}
-	rec, err := c.records.load(ctx)
+	rec, err := w.records.load(ctx)
 	if err != nil {
 		return nil, false, true, err
 	}
-	if token = c.tokens.use(rec); token != nil && own {
+	if token = w.tokens.use(rec); token != nil && own {
 		token.issuedHere.Store(true)
 	}
 	return token, own, true, nil
+}
+
+// pass passes an event of a helper on, as if it had happened here.
+func (w helperWork) pass(ctx context.Context, e helperEvent) {
+	var cause error
+	if e.Cause != "" {
+		cause = errors.New(e.Cause)
+	}
+	switch {
+	case e.Event != nil:
+		w.events.hand(*e.Event)
+	case e.Notice != "":
+		w.notice("%s", e.Notice)
+	case e.Refreshed != nil:
+		e.Refreshed.Err = cause
+		w.outcomes.refreshed(*e.Refreshed)
+	case e.LoggedIn != nil:
+		e.LoggedIn.Err = cause
+		w.outcomes.loggedIn(*e.LoggedIn)
+	case e.Show != nil && w.config.Prompt.Show != nil:
+		w.config.Prompt.Show(ctx, *e.Show)
+	case e.Waiting != nil && w.config.Prompt.Waiting != nil:
+		w.config.Prompt.Waiting(ctx, *e.Waiting)
+	}
 }

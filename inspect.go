@@ -65,7 +65,7 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 	if err != nil {
 		return nil, err
 	}
-	in := &inspector{session: s, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
+	in := &inspector{credential: s.credential, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
 	in.readStore(ctx)
 	in.discover(ctx)
 	in.tryClient(ctx)
@@ -75,7 +75,7 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 
 // inspector carries out one [Client.Inspect].
 type inspector struct {
-	*session
+	*credential
 	found *findings
 	rec   *record.Record
 	plan  *loginPlan
@@ -246,7 +246,7 @@ func (in *inspector) pickClient(ctx context.Context, l *loginClients, old *recor
 	case clientNew:
 		in.tryRegistration(ctx, l)
 	case clientByHand:
-		return l.byHand("lets no client register itself", nil)
+		return l.registrar().byHand("lets no client register itself", nil)
 	}
 	return nil
 }
@@ -294,7 +294,7 @@ func (in *inspector) tryCallback(ctx context.Context, callback *callbackReceiver
 func (in *inspector) tryRegistration(ctx context.Context, l *loginClients) {
 	p, as := in.out.Plan, in.plan.server
 	p.ClientSource, p.Registers = record.SourceDynamic, true
-	p.Method = l.newNegotiation().terms.methods[0]
+	p.Method = l.registrar().newNegotiation().terms.methods[0]
 	p.MethodReason = "it is what the registration would request; the response decides"
 	err := in.fetcher.ProbeRegistration(ctx, as.RegistrationEndpoint, in.config.InitialAccessToken)
 	in.out.Registration = in.trial(err)

@@ -23,7 +23,7 @@ func (in *inspector) tryToken(ctx context.Context) {
 	for {
 		m := in.initialize(ctx, token)
 		in.out.MCP = m
-		if !m.Rejected || !in.awaitFresh(ctx, token, &waits) {
+		if !m.Rejected || !(tokenProver{in.credential}).awaitFresh(ctx, token, &waits) {
 			return
 		}
 	}

@@ -132,7 +132,7 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 	if t == nil {
 		return nil
 	}
-	p, err := s.prove(ctx, t, waits)
+	p, err := tokenProver{s.credential}.prove(ctx, t, waits)
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {
@@ -292,7 +292,7 @@ func (l *logins) end(ctx context.Context, rec *record.Record, req loginRequest, 
 	}
 	event.Duration = time.Since(req.since)
 	l.events.loginEnds(rec, err)
-	l.loggedIn(event)
+	l.outcomes.loggedIn(event)
 	if err != nil {
 		return nil, err
 	}

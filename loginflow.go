@@ -475,12 +475,12 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		// These tokens are lost.
 		rec = rec.Clone()
 		rec.Grant = grant
-		if revokeErr := l.revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
+		if revokeErr := (revoker{l.credential}).revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
 			l.events.fail(StepRevocation, revokeErr, "the tokens that could not be stored could not be revoked")
 		}
 		return err
 	}
-	l.clients.shareLearned(ctx)
+	l.clients.shared().learn(ctx, l.clients.client)
 	if account == "" {
 		l.readAccount(requesting, t, request.redeem.Prover, before)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -199,5 +200,69 @@ func TestSharedRegistration(t *testing.T) {
 		if second[id] {
 			t.Error("the forgotten client is still used")
 		}
+	}
+}
+
+// When the secret of a shared client has ended, the server issues a new one, once for all users: no
+// login ends by that, whether a refresh or a new user's login finds out.
+func TestSharedSecretIsReplaced(t *testing.T) {
+	for _, byLogin := range []bool{false, true} {
+		testenv.InBubble(t, managed(true), func(t *testing.T, w *testenv.Env) {
+			shared := new(store.Memory)
+			newUser := func() *handstamp.Client {
+				c := w.Session()
+				c.Store, c.ClientStore = new(store.Memory), shared
+				return c
+			}
+			users := []*handstamp.Client{newUser(), newUser(), newUser()}
+			for _, c := range users {
+				w.MustLogin(c)
+			}
+			tabs := int32(len(users))
+			for n := range 3 {
+				time.Sleep(2 * time.Hour) // in the bubble
+				if byLogin {
+					w.MustLogin(newUser())
+					tabs++
+				}
+				for _, c := range users {
+					w.MustCall(c)
+				}
+				w.WantTabs(tabs)
+				w.WantCounts(map[string]int{"register": 1, "registration": n + 1})
+			}
+		})
+	}
+}
+
+// Where the server issues no new secret for a shared client, a login is required, and it registers
+// another client.
+func TestSharedSecretThatEnds(t *testing.T) {
+	for _, fault := range []bool{false, true} {
+		habits := managed(false)
+		habits.ManageClients = fault
+		testenv.InBubble(t, habits, func(t *testing.T, w *testenv.Env) {
+			shared := new(store.Memory)
+			c, other := w.Session(), w.Session()
+			for _, c := range []*handstamp.Client{c, other} {
+				c.Store, c.ClientStore = new(store.Memory), shared
+				w.MustLogin(c)
+			}
+			time.Sleep(2 * time.Hour)
+			if fault {
+				w.Lab.SetFault("registration", lab.Fault{Kind: lab.FaultStatus, Status: 403})
+			}
+			for _, c := range []*handstamp.Client{c, other} {
+				c.LoginPolicy = handstamp.LoginNever
+				if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) {
+					t.Errorf("%v, want ErrLoginRequired", err)
+				}
+			}
+			w.MustLogin(other)
+			w.MustCall(other)
+			if n := w.Lab.Counts()["register"]; n != 2 {
+				t.Errorf("%d registrations", n)
+			}
+		})
 	}
 }

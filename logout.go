@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 
-	"github.com/handstamp/handstamp/internal/awake"
-	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -68,17 +65,17 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	}
 	last, rec, forgotten, err := s.disable(ctx, rec, o.KeepClient)
 	if err != nil {
-		s.audit(AuditLogout, kindOf(err))
+		s.outcomes.audit(AuditLogout, kindOf(err))
 		return nil, err
 	}
-	defer func() { s.loggedOut(last, result) }()
+	defer func() { s.outcomes.loggedOut(last, result) }()
 	s.tokens.current.Store(nil)
 	if last != nil && !o.NoRevoke {
-		result.RevokeError = s.revokeGrant(ctx, last)
+		result.RevokeError = revoker{s.credential}.revokeGrant(ctx, last)
 		result.Revoked = result.RevokeError == nil
 	}
 	if o.DeleteClient {
-		result.ClientDeleted, result.DeleteClientError = s.deleteClients(ctx, rec)
+		result.ClientDeleted, result.DeleteClientError = deleteClients(ctx, s.fetcher, rec)
 	}
 	if forgotten {
 		return result, nil
@@ -161,86 +158,4 @@ func (s *session) forget(ctx context.Context, rec *record.Record, keepClients bo
 		}
 	}
 	return storeError(ctx, s.serverURL, store.ErrConflict)
-}
-
-// revokeGrant revokes the refresh token, with which a server also ends the
-// access token, or the access token where there is no other (RFC 7009, section
-// 2.1).
-func (c *credential) revokeGrant(ctx context.Context, last *record.Record) error {
-	token, hint := last.Grant.RefreshToken, "refresh_token"
-	if token == "" {
-		token, hint = last.Grant.AccessToken, "access_token"
-	}
-	return c.revoke(ctx, last, token, hint)
-}
-
-// revoke sends a token of the record's grant to the revocation endpoint that the
-// grant is pinned to.
-func (c *credential) revoke(ctx context.Context, rec *record.Record, token secret.String, hint string) error {
-	client := rec.GrantClient()
-	if client == nil || rec.Grant.RevocationEndpoint == "" {
-		return errors.New("the authorization server has no revocation endpoint")
-	}
-	if token == "" {
-		return errors.New("there was no token left to revoke")
-	}
-	if c.config.belongsElsewhere(client) {
-		return errors.New("the configured client belongs to " + c.config.configuredIssuer() + ", and its secret goes nowhere else")
-	}
-	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
-	defer cancel()
-	client = c.config.withConfiguredSecret(client)
-	methods, algorithms := storedAuthMethods(rec)
-	choice, err := c.config.authMethodFor(client, methods, algorithms)
-	if err != nil {
-		return err
-	}
-	var prover oauth.Prover
-	if rec.Grant.DPoP {
-		prover = c.proofs
-	}
-	forms := append([]authForm{choice.authForm}, choice.next...)
-	for i, form := range forms {
-		as := c.config.credentials(form, client, rec.Grant.TokenEndpoint, algorithms)
-		err = c.revokeAs(ctx, rec.Grant.RevocationEndpoint, as, prover, token, hint)
-		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
-			break
-		}
-	}
-	return err
-}
-
-// revokeAs sends a token to the revocation endpoint. Some servers have a
-// client_secret in the form as required, an empty one where the method sends none
-// there; they get it when they say so.
-func (c *credential) revokeAs(ctx context.Context, endpoint string, as oauth.ClientCredentials, prover oauth.Prover, token secret.String, hint string) error {
-	err := c.fetcher.Revoke(ctx, endpoint, as, prover, token, hint)
-	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.WantsClientSecret() && as.Method != oauth.MethodPost {
-		as.EmptySecret = true
-		err = c.fetcher.Revoke(ctx, endpoint, as, prover, token, hint)
-	}
-	return err
-}
-
-// deleteClients deletes the dynamic registrations of the record at their
-// servers.
-func (c *credential) deleteClients(ctx context.Context, rec *record.Record) (deleted bool, err error) {
-	ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
-	defer cancel()
-	var failed []error
-	for _, client := range rec.Clients {
-		uri, token := client.RegistrationClientURI, client.RegistrationAccessToken
-		if client.Source != record.SourceDynamic || uri == "" || token == "" {
-			continue
-		}
-		if err := c.fetcher.DeleteRegistration(ctx, uri, token); err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		deleted = true
-	}
-	if !deleted && failed == nil {
-		return false, errors.New("the registration response gave no way to delete the client")
-	}
-	return deleted, errors.Join(failed...)
 }

@@ -51,25 +51,25 @@ type negotiation struct {
 
 // newNegotiation returns the terms to begin with: what was learned of the issuer comes
 // before what Handstamp would request.
-func (l *loginClients) newNegotiation() *negotiation {
-	as := l.plan.server
-	learned := l.rec.LearnedOf(as.Issuer)
+func (r *registrar) newNegotiation() *negotiation {
+	as := r.plan.server
+	learned := r.rec.LearnedOf(as.Issuer)
 	wish := registrationTerms{
-		scopes:  l.registrationScopes(),
+		scopes:  r.registrationScopes(),
 		grants:  grantAlternatives(as.GrantTypesSupported),
 		methods: methodAlternatives(as.TokenEndpointAuthMethodsSupported),
 		types:   []string{"web", "native", ""},
 	}
-	if l.callback.redirectURI == "" || oauth.IsLoopbackURI(l.callback.redirectURI) {
+	if r.clients.callback.redirectURI == "" || oauth.IsLoopbackURI(r.clients.callback.redirectURI) {
 		wish.types = []string{"native", "web", ""}
 	}
-	if l.callback.ownsRedirectURI() {
+	if r.clients.callback.ownsRedirectURI() {
 		wish.redirectHosts = []string{"127.0.0.1", "localhost"}
-		if u, err := url.Parse(l.callback.redirectURI); err == nil {
+		if u, err := url.Parse(r.clients.callback.redirectURI); err == nil {
 			wish.redirectHosts = firstOf(wish.redirectHosts, u.Hostname())
 		}
 	}
-	if strong := l.config.strongMethod(as.TokenEndpointAuthMethodsSupported); strong != "" {
+	if strong := r.strongMethod(); strong != "" {
 		wish.methods = append([]string{strong}, wish.methods...)
 	}
 	wish.methods = firstOf(wish.methods, learned.Method)
@@ -77,7 +77,7 @@ func (l *loginClients) newNegotiation() *negotiation {
 	if learned.NoApplicationType {
 		wish.types = []string{""}
 	}
-	if grants := l.config.registeredGrants(); grants != nil {
+	if grants := registeredGrants(r.config.Grant); grants != nil {
 		wish.grants = [][]string{grants}
 	} else if len(learned.GrantTypes) > 0 {
 		wish.grants = [][]string{learned.GrantTypes}
@@ -97,21 +97,22 @@ func grantAlternatives(listed []string) [][]string {
 }
 
 // registeredGrants returns the grants to register for where there is no browser; nil with one.
-func (cfg *configuration) registeredGrants() []string {
-	switch cfg.Grant.(type) {
+func registeredGrants(grant Grant) []string {
+	switch grant.(type) {
 	case nil:
 		return nil
 	case DeviceCode:
 		return []string{grantDeviceCode, "refresh_token"}
 	}
-	return []string{cfg.Grant.grantType()}
+	return []string{grant.grantType()}
 }
 
 // strongMethod returns the listed method with which a client authenticates by its key or its
 // certificate; "" if there is none.
-func (cfg *configuration) strongMethod(listed []string) string {
+func (r *registrar) strongMethod() string {
+	listed := r.plan.server.TokenEndpointAuthMethodsSupported
 	for _, method := range []string{oauth.MethodPrivateKeyJWT, oauth.MethodTLS} {
-		at := authMethodInputs{key: cfg.Key != nil, cert: cfg.Certificate != nil}
+		at := authMethodInputs{key: r.config.Key != nil, cert: r.config.Certificate != nil}
 		if slices.Contains(listed, method) && at.supports(method) == nil {
 			return method
 		}
@@ -119,25 +120,35 @@ func (cfg *configuration) strongMethod(listed []string) string {
 	return ""
 }
 
+// keyUsable returns an error if the server takes client assertions and none that the configured key
+// can sign.
+func (r *registrar) keyUsable() error {
+	if r.config.Key == nil || r.strongMethod() != oauth.MethodPrivateKeyJWT {
+		return nil
+	}
+	_, err := r.config.Key.AlgorithmFor(r.plan.server.TokenEndpointAuthSigningAlgValuesSupported)
+	return err
+}
+
 // describeKeys completes a registration request with what its method needs, and with what the
 // server needs to trust the software.
-func (cfg *configuration) describeKeys(r *oauth.RegistrationRequest) {
-	switch r.TokenEndpointAuthMethod {
+func (r *registrar) describeKeys(request *oauth.RegistrationRequest) {
+	switch request.TokenEndpointAuthMethod {
 	case oauth.MethodPrivateKeyJWT:
-		r.JWKS = cfg.Key.JWKS()
+		request.JWKS = r.config.Key.JWKS()
 	case oauth.MethodTLS:
-		if leaf, err := x509.ParseCertificate(cfg.Certificate.Certificate[0]); err == nil {
-			r.TLSSubject = leaf.Subject.String()
+		if leaf, err := x509.ParseCertificate(r.config.Certificate.Certificate[0]); err == nil {
+			request.TLSSubject = leaf.Subject.String()
 		}
 	}
-	r.InitialAccessToken, r.SoftwareStatement = cfg.InitialAccessToken, cfg.SoftwareStatement
+	request.InitialAccessToken, request.SoftwareStatement = r.config.InitialAccessToken, r.config.SoftwareStatement
 }
 
 // registeredElsewhere reports whether clients of the server were registered at another issuer before,
 // and it is the MCP server that names this one now: the initial access token is not for it, then.
-func (l *loginClients) registeredElsewhere() bool {
-	return l.config.AuthorizationServer == nil && slices.ContainsFunc(l.rec.Clients, func(c *record.Client) bool {
-		return c.Source == record.SourceDynamic && !oauth.SameButSlash(c.Issuer, l.plan.server.Issuer)
+func (r *registrar) registeredElsewhere() bool {
+	return r.config.AuthorizationServer == nil && slices.ContainsFunc(r.rec.Clients, func(c *record.Client) bool {
+		return c.Source == record.SourceDynamic && !oauth.SameButSlash(c.Issuer, r.plan.server.Issuer)
 	})
 }
 
@@ -160,11 +171,11 @@ func firstOf(alternatives []string, one string) []string {
 
 // negotiate registers the client, on the terms that are left when the server has
 // rejected others.
-func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *negotiation, error) {
-	n := l.newNegotiation()
+func (r *registrar) negotiate(ctx context.Context) (*oauth.Registration, *negotiation, error) {
+	n := r.newNegotiation()
 	for {
 		n.requests++
-		reg, err := l.requestRegistration(ctx, n.terms)
+		reg, err := r.requestRegistration(ctx, n.terms)
 		var rejected *oauth.RegistrationError
 		if err == nil || !errors.As(err, &rejected) || rejected.Err.Class() == oauth.ClassTransient {
 			return reg, n, err
@@ -173,8 +184,8 @@ func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *neg
 		if member == "" || n.requests == maxRegistrations {
 			return nil, n, err
 		}
-		l.events.decide(StepRegistration, "registration", "request another "+member, "it was rejected with "+rejected.Err.Code)
-		if err := l.callback.move(ctx, n.terms.redirectHosts); err != nil {
+		r.events.decide(StepRegistration, "registration", "request another "+member, "it was rejected with "+rejected.Err.Code)
+		if err := r.clients.callback.move(ctx, n.terms.redirectHosts); err != nil {
 			return nil, n, err
 		}
 	}
@@ -182,33 +193,33 @@ func (l *loginClients) negotiate(ctx context.Context) (*oauth.Registration, *neg
 
 // requestRegistration sends one registration request, and again where the server only
 // wants the client to wait.
-func (l *loginClients) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
+func (r *registrar) requestRegistration(ctx context.Context, t registrationTerms) (*oauth.Registration, error) {
 	for try := 1; ; try++ {
 		request := oauth.RegistrationRequest{
-			ClientName:              l.config.ClientName,
-			ClientURI:               l.config.ClientURI,
+			ClientName:              r.config.ClientName,
+			ClientURI:               r.config.ClientURI,
 			GrantTypes:              t.grants[0],
 			TokenEndpointAuthMethod: t.methods[0],
 			ApplicationType:         t.types[0],
 			Scope:                   strings.Join(t.scopes, " "),
 		}
-		l.config.describeKeys(&request)
-		if l.registeredElsewhere() {
+		r.describeKeys(&request)
+		if r.registeredElsewhere() {
 			request.InitialAccessToken = ""
 		}
-		if l.callback.redirectURI != "" {
-			request.RedirectURIs, request.ResponseTypes = []string{l.callback.redirectURI}, []string{"code"}
+		if r.clients.callback.redirectURI != "" {
+			request.RedirectURIs, request.ResponseTypes = []string{r.clients.callback.redirectURI}, []string{"code"}
 		}
 		if request.ResponseTypes == nil {
 			request.ResponseTypes = []string{} // or it is "code" (RFC 7591, section 2)
 		}
-		reg, err := l.fetcher.Register(ctx, l.plan.server.RegistrationEndpoint, request)
+		reg, err := r.fetcher.Register(ctx, r.plan.server.RegistrationEndpoint, request)
 		wait := cmp.Or(oauth.RetryAfter(err), backoff(try))
 		if !oauth.Unprocessed(err) || try == maxTries || wait > maxRegistrationWait {
 			return reg, err
 		}
 		if wait > maxRetryWait {
-			l.notice("the authorization server is busy; registering in %v", wait.Round(time.Second))
+			r.notice("the authorization server is busy; registering in %v", wait.Round(time.Second))
 		}
 		if sleep(ctx, wait) != nil {
 			return reg, err
@@ -301,6 +312,12 @@ func (n *negotiation) learn(l *record.Learned) {
 // learnScopes notes scopes that the issuer rejects.
 func learnScopes(l *record.Learned, rejected []string) {
 	l.OmitScopes = append(oauth.Without(l.OmitScopes, rejected), rejected...)
+}
+
+// omitScopes has the login request less.
+func (l *loginState) omitScopes(omitted []string) {
+	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), omitted), " ")
+	l.plan.fallback = oauth.Without(l.plan.fallback, omitted)
 }
 
 // reportOmitted tells the user of scopes that are not requested although they are

@@ -135,6 +135,6 @@ func (w *loginWait) look(rec *record.Record) {
 	w.reported, w.shown = true, p.URL
 	if w.byUser && p.URL != "" && p.URL != w.opened && time.Since(p.At) > reopenBrowserAfter {
 		w.opened = p.URL
-		go func() { _ = w.openBrowser(w.ctx, r) }()
+		go func() { _ = openBrowser(w.ctx, w.credential, r) }()
 	}
 }

@@ -34,19 +34,22 @@ func (s *cachedToken) needsAMoment(now time.Time) bool {
 		now.Sub(s.obtainedAt).Abs() < freshTokenAge
 }
 
+// tokenProver finds out what the MCP server makes of an access token.
+type tokenProver struct{ *credential }
+
 // awaitFresh waits before a token that needs a moment is sent again, and reports
 // false if it does not need one, or has had it. waits counts the waits so far.
-func (c *credential) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bool {
+func (tp tokenProver) awaitFresh(ctx context.Context, t *cachedToken, waits *int) bool {
 	if *waits == len(freshTokenWaits) || !t.needsAMoment(time.Now()) {
 		return false
 	}
-	rec, err := c.records.load(ctx)
+	rec, err := tp.records.load(ctx)
 	if err != nil || rec.Grant == nil || rec.Grant.AccessToken != t.token || rec.Grant.Accepted || rec.Grant.Rejected {
 		return false
 	}
 	wait := freshTokenWaits[*waits]
 	*waits++
-	c.events.say(StepReauthorization, "the server rejects a token that was just issued; it is sent again in %v", wait)
+	tp.events.say(StepReauthorization, "the server rejects a token that was just issued; it is sent again in %v", wait)
 	return sleep(ctx, wait) == nil
 }
 
@@ -60,35 +63,35 @@ type proof struct {
 // prove sends one request that does nothing (ping) to the MCP server, with the
 // token. It sends a token that needs a moment again. The error is of kind
 // [ErrUnreachable] if the server does not respond, or with a 429 or 5xx.
-func (c *credential) prove(ctx context.Context, t *cachedToken, waits *int) (*proof, error) {
+func (tp tokenProver) prove(ctx context.Context, t *cachedToken, waits *int) (*proof, error) {
 	for {
-		p, err := c.proveOnce(ctx, t)
+		p, err := tp.proveOnce(ctx, t)
 		if err != nil {
 			return nil, err
 		}
 		if !p.rejected {
-			c.tokens.recordAcceptance(ctx, t)
-			c.history.recordAccepted(t.token)
+			tp.tokens.recordAcceptance(ctx, t)
+			tp.history.recordAccepted(t.token)
 			return p, nil
 		}
-		if !c.awaitFresh(ctx, t, waits) {
+		if !tp.awaitFresh(ctx, t, waits) {
 			return p, ctx.Err()
 		}
 	}
 }
 
-func (c *credential) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
+func (tp tokenProver) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	resp, err := c.server.probe(ctx, http.MethodPost, t)
+	resp, err := tp.server.probe(ctx, http.MethodPost, t)
 	for state := (retryState{}); err == nil && t.wantsNonce(resp) && state.forNonce(t, resp) != nil; {
 		resp.Body.Close()
-		resp, err = c.server.probe(ctx, http.MethodPost, t)
+		resp, err = tp.server.probe(ctx, http.MethodPost, t)
 	}
 	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
 		// HTTP+SSE (MCP 2024-11-05) knows nothing but GET at this URL.
 		resp.Body.Close()
-		resp, err = c.server.probe(ctx, http.MethodGet, t)
+		resp, err = tp.server.probe(ctx, http.MethodGet, t)
 	}
 	if err != nil {
 		if ctx.Err() == context.Canceled {
@@ -97,13 +100,13 @@ func (c *credential) proveOnce(ctx context.Context, t *cachedToken) (*proof, err
 		return nil, err
 	}
 	resp.Body.Close() // a stream may never end
-	p := &proof{status: resp.StatusCode, challenge: c.secrets.challengeOf(resp, t)}
+	p := &proof{status: resp.StatusCode, challenge: tp.secrets.challengeOf(resp, t)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
-		return nil, &Error{Kind: ErrServerUnreachable, Server: c.serverURL, Hint: "try again later",
+		return nil, &Error{Kind: ErrServerUnreachable, Server: tp.serverURL, Hint: "try again later",
 			Message: fmt.Sprintf("the MCP server responds with %d; the credential is kept", p.status)}
 	case p.status/100 == 3:
-		return nil, &Error{Kind: ErrProtocol, Server: c.serverURL,
+		return nil, &Error{Kind: ErrProtocol, Server: tp.serverURL,
 			Message: fmt.Sprintf("the MCP server responds with %d, and does not say where it is", p.status)}
 	}
 	p.rejected = p.status == http.StatusUnauthorized || p.status == http.StatusForbidden && rejectsToken(p.challenge)
@@ -146,7 +149,7 @@ func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequ
 
 // proveFor proves a token. If the MCP server does not accept it, req says why.
 func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
-	p, err := s.prove(ctx, t, waits)
+	p, err := tokenProver{s.credential}.prove(ctx, t, waits)
 	if err != nil {
 		return false, err
 	}

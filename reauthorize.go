@@ -59,7 +59,7 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 	if !rejectsWholly(resp) {
 		return a.stepUp(ctx, r, used, challenge)
 	}
-	if a.awaitFresh(ctx, used, &r.waits) {
+	if (tokenProver{a.credential}).awaitFresh(ctx, used, &r.waits) {
 		return used, nil
 	}
 	if err := ctx.Err(); err != nil {

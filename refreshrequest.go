@@ -37,7 +37,6 @@ import (
 const (
 	responseReserve = 16 << 10 // bytes beyond the record's own size reserved for a response
 	maxBackoff      = 30 * time.Second
-	revokeTimeout   = 10 * time.Second
 )
 
 // attempt refreshes the grant. The caller holds the refresh lock and has read rec
@@ -60,7 +59,7 @@ func (r *refresher) attempt(
 		Resumed: a.interrupted && a.issued, Outcome: a.outcome(token, err),
 	}
 	r.events.refreshEnds(token, event)
-	r.refreshed(event)
+	r.outcomes.refreshed(event)
 	return token, err
 }
 

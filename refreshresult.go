@@ -54,7 +54,7 @@ func (r *refreshAttempt) resultAfterReplacement(ctx context.Context, rec *record
 	if rec.Grant == nil && t.RefreshToken != "" {
 		ctx, cancel := awake.WithTimeout(ctx, revokeTimeout, nil)
 		defer cancel()
-		if err := r.revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
+		if err := (revoker{r.credential}).revoke(ctx, r.before, t.RefreshToken, "refresh_token"); err != nil {
 			r.events.fail(StepRevocation, err, "a token issued during logout could not be revoked")
 		}
 	}

@@ -2,301 +2,135 @@ package handstamp
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
 )
 
-// loginClients chooses, registers and tries the client of one login.
-type loginClients struct {
+// registrar registers the client of a login (RFC 7591), and has a stored client's registration
+// changed so that it fits the login (RFC 7592).
+type registrar struct {
 	*loginState
-	callback *callbackReceiver
-
-	client          *record.Client
-	authMethod      authMethodChoice
-	justRegistered  bool     // the client was registered in this login
-	sharedScopes    []string // of the shared registration that this login replaces
-	clientProbed    bool     // the authorization endpoint was tried with the client
-	unknownClientID string   // the id of a client that the server seems not to know
+	clients      *loginClients
+	sharedScopes []string // of the shared registration that is replaced
 }
 
-// choose decides as which client to sign in (MCP authorization, "Client
-// Registration Approaches"): the configured one, else a client ID metadata
-// document, else the one registered before, else a new registration.
-func (l *loginClients) choose(ctx context.Context) error {
-	if l.client != nil && l.client.ID != l.unknownClientID {
-		return nil
+// registerOnce registers a client. Of all processes that share the registration one does, and the
+// others wait and use it.
+func (r *registrar) registerOnce(ctx context.Context) error {
+	shared := r.clients.shared()
+	if shared == nil {
+		return r.register(ctx)
 	}
-	document := l.documentClient()
-	old := l.storedClient(ctx, document)
-	switch l.clientSource(document, old) {
-	case clientConfigured:
-		if err := l.useConfigured(l.plan.server.Issuer); err != nil {
-			return err
-		}
-	case clientDocument:
-		l.client = document
-	case clientStored:
-		l.client = old
-	case clientByHand:
-		return l.registrationRequired(ctx, "lets no client register itself", nil)
-	case clientNew:
-		err := l.registerOnce(ctx)
-		if !errors.Is(err, ErrRegistrationRequired) {
-			return err
-		}
-		// What there was instead may be good after all.
-		if l.client = document; document == nil {
-			l.client = old
-		}
-		if l.client == nil {
-			return err
-		}
-	}
-	return l.chooseMethod()
-}
-
-// chooseMethod decides how the login's client authenticates.
-func (l *loginClients) chooseMethod() error {
-	as := l.plan.server
-	choice, err := l.config.authMethodFor(l.client, as.TokenEndpointAuthMethodsSupported, as.TokenEndpointAuthSigningAlgValuesSupported)
+	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
+	defer cancel()
+	found := func(rec *record.Record) bool { return shared.fitting(rec) != nil }
+	unlock, rec, err := shared.stored.lockUnless(waiting, store.LockLogin, found)
 	if err != nil {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
-	}
-	l.authMethod = choice
-	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
-	l.chosen()
-	return nil
-}
-
-// clientSource is where the client of a login comes from.
-type clientSource int
-
-const (
-	clientConfigured clientSource = iota
-	clientDocument                // the client ID metadata document
-	clientStored                  // that of an earlier login
-	clientNew                     // one that is registered now
-	clientByHand                  // one that the user has to register first
-)
-
-// clientSource decides where the login's client comes from. The document and the client of an
-// earlier login are nil where there is none that can be used.
-func (l *loginClients) clientSource(document, old *record.Client) clientSource {
-	issuer, anew := l.plan.server.Issuer, l.plan.server.RegistrationEndpoint != ""
-	switch {
-	case l.config.activeRegistration() != nil:
-		return clientConfigured
-	case document != nil && !(anew && l.rec.LearnedOf(issuer).NoMetadataDocument):
-		return clientDocument
-	case old != nil && !(anew && l.mayBeGone(old)):
-		return clientStored
-	case anew:
-		return clientNew
-	}
-	return clientByHand
-}
-
-// storedClient returns the client of an earlier login, if it can be used for this one, as it is or
-// with an updated registration; nil if there is none.
-func (l *loginClients) storedClient(ctx context.Context, document *record.Client) *record.Client {
-	if shared := l.shared(); shared != nil {
-		return l.sharedClient(ctx, shared)
-	}
-	old := l.rec.NewestClient(l.plan.server.Issuer)
-	if old == nil || l.canReuse(old) {
-		return old
-	}
-	if document != nil || l.config.activeRegistration() != nil {
-		return nil
-	}
-	return l.refit(ctx, old)
-}
-
-// useConfigured makes the configured client that of the login.
-func (l *loginClients) useConfigured(issuer string) error {
-	if err := l.checkRegistration(issuer); err != nil {
 		return err
 	}
-	l.client = l.configuredClient(issuer)
-	if secretExpired(l.client, l.rec.Grant, time.Now()) {
-		return &Error{Kind: ErrClientRejected, Server: l.serverURL,
-			Message: fmt.Sprintf("the secret of the configured client %q ended at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
-			Hint:    "configure its new secret"}
+	if unlock != nil {
+		defer unlock()
 	}
-	return nil
-}
-
-// documentClient returns the client that the configured client ID metadata document is
-// at the login's issuer; nil if there is none, or the issuer has just rejected it.
-func (l *loginClients) documentClient() *record.Client {
-	id := l.config.ClientMetadataURL
-	if id == "" || !l.plan.server.ClientIDMetadataDocumentSupported || id == l.unknownClientID {
-		return nil
+	if r.clients.client = shared.fitting(rec); r.clients.client != nil {
+		return r.clients.chooseMethod()
 	}
-	return &record.Client{
-		Issuer: l.plan.server.Issuer, Source: record.SourceMetadataDocument, ID: id,
-		Method: l.config.documentMethod(), MethodSource: record.MethodRegistered,
+	if old := rec.NewestClient(r.plan.server.Issuer); old != nil {
+		r.sharedScopes = strings.Fields(old.ScopeRequested)
 	}
-}
-
-// checkRegistration makes sure that the configured client can be used at issuer.
-// Client credentials belong to one issuer: where the user did not say to which,
-// it is the one where they were used first, and not whichever the server names
-// later.
-func (l *loginClients) checkRegistration(issuer string) error {
-	r := l.config.Registration
-	if r.ClientID == "" {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Message: "the configured client has no client id"}
-	}
-	if r.Issuer != "" && !oauth.SameButSlash(r.Issuer, issuer) { // discovery leads nowhere else
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL,
-			Message: fmt.Sprintf("the configured client belongs to %s, and not to %s; nothing was sent there", r.Issuer, oauth.Sanitize(issuer))}
-	}
-	if r.Issuer != "" || l.rec.Client(issuer, r.ClientID) != nil {
-		return nil
-	}
-	for _, c := range l.rec.Clients {
-		if c.ID == r.ClientID && !oauth.SameButSlash(c.Issuer, issuer) {
-			return &Error{Kind: ErrProtocol, Server: l.serverURL,
-				Message: fmt.Sprintf("the configured client was used at %s so far, but the server now names %s as its authorization server",
-					oauth.Sanitize(c.Issuer), oauth.Sanitize(issuer)),
-				Hint: "use a client that is registered there; this one's secret is sent only where it was used so far"}
-		}
-	}
-	return nil
-}
-
-// configuredClient returns the client that the user configured, with what was
-// learned of it before.
-func (l *loginClients) configuredClient(issuer string) *record.Client {
-	r := l.config.Registration
-	c := &record.Client{Issuer: issuer, ID: r.ClientID}
-	if old := l.rec.Client(issuer, r.ClientID); old != nil {
-		*c = *old
-		if old.Secret != r.ClientSecret {
-			c.Method, c.MethodSource, c.FormID, c.Proven = "", "", false, false
-		}
-	}
-	c.Source, c.Rejected = record.SourceConfigured, false
-	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
-	if len(r.RedirectURIs) > 0 {
-		c.RedirectURIs = r.RedirectURIs
-	}
-	return c
-}
-
-// canReuse reports whether a client registered before can be used for this login.
-func (l *loginClients) canReuse(c *record.Client) bool {
-	if c.Rejected || c.ID == l.unknownClientID || secretExpired(c, nil, time.Now()) {
-		return false
-	}
-	if c.Source == record.SourceDynamic &&
-		(l.config.hasOtherKey(c) || !slices.Equal(c.GrantTypes, l.config.registeredGrants())) {
-		return false
-	}
-	if reg, err := oauth.ParseRegistration([]byte(c.Response.Reveal())); err == nil && reg.DPoPBoundAccessTokens && l.config.DPoP == DPoPNever {
-		return false
-	}
-	return c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 ||
-		slices.Contains(c.RedirectURIs, l.callback.redirectURI)
-}
-
-// mayBeGone reports whether there is a reason to register anew although the issuer has
-// never said that it does not know the client: the last login with it brought no
-// callback, as at servers that say so on a page, or the issuer takes no client ID
-// metadata documents.
-func (l *loginClients) mayBeGone(c *record.Client) bool {
-	switch c.Source {
-	case record.SourceDynamic:
-		return c.NoCallback
-	case record.SourceMetadataDocument:
-		return l.rec.LearnedOf(c.Issuer).NoMetadataDocument
-	}
-	return false
+	return r.register(ctx)
 }
 
 // register registers a client (RFC 7591) and stores it at once, so that a login
 // that comes to nothing does not register another one next time.
-func (l *loginClients) register(ctx context.Context) error {
-	as := l.plan.server
-	if err := l.config.keyUsable(as); err != nil {
-		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Err: err}
+func (r *registrar) register(ctx context.Context) error {
+	as := r.plan.server
+	if err := r.keyUsable(); err != nil {
+		return &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
-	reg, n, err := l.negotiate(ctx)
+	reg, n, err := r.negotiate(ctx)
 	var rejected *oauth.Error
 	if errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient {
-		e := l.registrationRequired(ctx, "rejects the registration of this client", err)
-		return l.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
+		e := r.registrationRequired(ctx, "rejects the registration of this client", err)
+		return r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
 	}
 	if err != nil {
-		return l.onFailedRegistration(ctx, n.requests, err)
+		return r.onFailedRegistration(ctx, n.requests, err)
 	}
-	requested := n.terms.methods[0]
 	choice, err := chooseAuthMethod(authMethodInputs{
-		registered: reg.TokenEndpointAuthMethod, requested: requested, secret: reg.ClientSecret != "",
-		key: l.config.Key != nil, cert: l.config.Certificate != nil,
+		registered: reg.TokenEndpointAuthMethod, requested: n.terms.methods[0], secret: reg.ClientSecret != "",
+		key: r.config.Key != nil, cert: r.config.Certificate != nil,
 		listed: as.TokenEndpointAuthMethodsSupported,
 	})
 	if err != nil {
-		return l.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests,
-			&Error{Kind: ErrProtocol, Server: l.serverURL, Message: "the registration cannot work", Err: err})
+		return r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests,
+			&Error{Kind: ErrProtocol, Server: r.serverURL, Message: "the registration cannot work", Err: err})
 	}
-	uris := reg.RedirectURIs
-	if len(uris) == 0 && l.callback.redirectURI != "" {
-		uris = []string{l.callback.redirectURI}
-	}
-	l.client = &record.Client{
-		Issuer: as.Issuer, Source: record.SourceDynamic,
-		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
-		Method: choice.method, MethodSource: choice.source,
-		RedirectURIs:            uris,
-		GrantTypes:              l.config.registeredGrants(),
-		RegistrationAccessToken: reg.RegistrationAccessToken,
-		RegistrationClientURI:   reg.RegistrationClientURI,
-		Response:                reg.Raw,
-		KeyThumbprint:           l.config.keyThumbprint(choice.method),
-		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
-	}
-	l.authMethod, l.justRegistered, l.clientProbed = choice, true, true
-	l.chosen()
-	l.audit(AuditRegistration, "registered",
+	r.clients.client = r.registered(reg, choice)
+	r.clients.authMethod, r.clients.justRegistered, r.clients.clientProbed = choice, true, true
+	r.clients.chosen()
+	r.outcomes.audit(AuditRegistration, "registered",
 		slog.String(AuditIssuer, as.Issuer), slog.String(AuditClientID, reg.ClientID))
-	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || reg.DPoPBoundAccessTokens)
-	if err := l.prepareProofs(); err != nil {
+	r.plan.proofs = r.config.DPoP.wants(r.plan.proofs || reg.DPoPBoundAccessTokens)
+	if err := r.prepareProofs(); err != nil {
 		return err
 	}
 	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
-	l.omitScopes(omitted)
-	l.reportOmitted(omitted)
-	if err := l.config.tellRegistration(ctx, l.client); err != nil {
+	r.omitScopes(omitted)
+	r.reportOmitted(omitted)
+	if err := r.config.tellRegistration(ctx, r.clients.client); err != nil {
 		return err
 	}
-	if l.shared() != nil {
-		if err := l.share(ctx, n); err != nil {
+	return r.store(ctx, n)
+}
+
+// registered returns the client that a registration response describes.
+func (r *registrar) registered(reg *oauth.Registration, choice authMethodChoice) *record.Client {
+	uris := reg.RedirectURIs
+	if len(uris) == 0 && r.clients.callback.redirectURI != "" {
+		uris = []string{r.clients.callback.redirectURI}
+	}
+	return &record.Client{
+		Issuer: r.plan.server.Issuer, Source: record.SourceDynamic,
+		ID: reg.ClientID, Secret: reg.ClientSecret, SecretExpiresAt: reg.SecretExpiresAt,
+		Method: choice.method, MethodSource: choice.source,
+		RedirectURIs:            uris,
+		GrantTypes:              registeredGrants(r.config.Grant),
+		RegistrationAccessToken: reg.RegistrationAccessToken,
+		RegistrationClientURI:   reg.RegistrationClientURI,
+		Response:                reg.Raw,
+		KeyThumbprint:           keyThumbprint(r.config.Key, choice.method),
+		RegisteredAt:            time.Now().UTC().Truncate(time.Second),
+	}
+}
+
+// store stores the client that was just registered: with the login, and for all who share it.
+func (r *registrar) store(ctx context.Context, n *negotiation) (err error) {
+	if shared := r.clients.shared(); shared != nil {
+		if r.clients.client, err = shared.put(ctx, r.clients.client, n); err != nil {
 			return err
 		}
 	}
-	l.rec, err = l.records.update(ctx, l.rec, func(rec *record.Record) error {
-		n.keep(rec, l.client)
+	r.rec, err = r.records.update(ctx, r.rec, func(rec *record.Record) error {
+		n.keep(rec, r.clients.client)
 		return nil
 	})
 	return err
 }
 
-// omitScopes has the login request less.
-func (l *loginState) omitScopes(omitted []string) {
-	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), omitted), " ")
-	l.plan.fallback = oauth.Without(l.plan.fallback, omitted)
+// registrationScopes returns the scopes to register for: those of the login, and those that a
+// shared registration had before.
+func (r *registrar) registrationScopes() []string {
+	scopes := strings.Fields(r.scope)
+	return append(scopes, oauth.Without(r.sharedScopes, scopes)...)
 }
 
 // keep puts a client that was registered into a record, with what the negotiation has taught.
@@ -312,30 +146,30 @@ func (n *negotiation) keep(rec *record.Record, client *record.Client) {
 // onFailedRegistration returns the error of a registration that brought no client. A
 // response that cannot be used has a cooldown like a rejection, since each further one
 // leaves a client at the server; one that names the time to come again has it until then.
-func (l *loginClients) onFailedRegistration(ctx context.Context, requests int, cause error) error {
-	err := l.errs.from(cause)
+func (r *registrar) onFailedRegistration(ctx context.Context, requests int, cause error) error {
+	err := r.errs.from(cause)
 	e, known := errtype.As[*Error](err)
 	_, broken := errtype.As[*oauth.ProtocolError](cause)
 	switch {
 	case known && broken && e.Setting == "":
-		return l.noteRejection(ctx, nil, l.plan.server.RegistrationEndpoint, requests, e)
+		return r.noteRejection(ctx, nil, r.plan.server.RegistrationEndpoint, requests, e)
 	case known && !e.RetryAt.IsZero():
-		return l.noteRejection(ctx, nil, l.plan.server.RegistrationEndpoint, 0, e)
+		return r.noteRejection(ctx, nil, r.plan.server.RegistrationEndpoint, 0, e)
 	}
 	return err
 }
 
 // registrationRequired returns the error that a client has to be registered by hand, and keeps
 // the redirect URI that it names: the next login listens there.
-func (l *loginClients) registrationRequired(ctx context.Context, why string, cause error) *Error {
-	l.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = l.callback.redirectURI })
-	return l.byHand(why, cause)
+func (r *registrar) registrationRequired(ctx context.Context, why string, cause error) *Error {
+	r.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = r.clients.callback.redirectURI })
+	return r.byHand(why, cause)
 }
 
 // byHand is registrationRequired without a trace in the record.
-func (l *loginClients) byHand(why string, cause error) *Error {
-	e := &Error{Kind: ErrRegistrationRequired, Server: l.serverURL, Err: cause, RedirectURI: l.callback.redirectURI,
-		Message: oauth.Sanitize(l.plan.server.Issuer) + " " + why}
+func (r *registrar) byHand(why string, cause error) *Error {
+	e := &Error{Kind: ErrRegistrationRequired, Server: r.serverURL, Err: cause, RedirectURI: r.clients.callback.redirectURI,
+		Message: oauth.Sanitize(r.plan.server.Issuer) + " " + why}
 	there := "register a client there"
 	if e.RedirectURI != "" {
 		there += " with the redirect URI " + e.RedirectURI
@@ -347,144 +181,3 @@ func (l *loginClients) byHand(why string, cause error) *Error {
 	}
 	return e
 }
-
-// onWrongClock begins a cooldown: another client would be rejected likewise.
-func (l *loginClients) onWrongClock(ctx context.Context, wrong *Error) error {
-	subject := l.client
-	if subject.Source == record.SourceDynamic {
-		subject = nil // a login that no user has begun looks for that of a registration
-	}
-	return l.noteRejection(ctx, subject, l.plan.server.TokenEndpoint, max(l.requests, 1), wrong)
-}
-
-// onUnknown is called when the server does not know the client or does not
-// accept its authentication. One that we registered gives way to a new
-// registration, once; one that the user configured is the user's to change.
-func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) error {
-	if l.canReplaceDocument() {
-		l.notice("the authorization server rejects the client ID metadata document; registering a client")
-		l.unknownClientID = l.client.ID
-		l.learnOf(ctx, func(learned *record.Learned) { learned.NoMetadataDocument = true })
-		return l.tryAgain(rejected)
-	}
-	if l.client.Source != record.SourceDynamic {
-		return l.noteRejection(ctx, l.client, l.plan.server.TokenEndpoint, max(l.requests, 1), l.errs.clientRejected(l.client, rejected))
-	}
-	if l.justRegistered {
-		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
-			Message: "the authorization server does not accept the client it has just registered"}
-	}
-	l.notice("the authorization server has forgotten this client; registering anew")
-	id, issuer := l.client.ID, l.client.Issuer
-	l.unknownClientID = id
-	if !rejected.Structured() {
-		// Enough to try another client, but the stored one may still refresh the
-		// login at hand, if this one comes to nothing.
-		return l.tryAgain(rejected)
-	}
-	reject := func(rec *record.Record) error {
-		if c := rec.Client(issuer, id); c != nil {
-			c.Rejected = true
-		}
-		return nil
-	}
-	var err error
-	if l.rec, err = l.records.update(ctx, l.rec, reject); err != nil {
-		return err
-	}
-	if err := l.rejectShared(ctx, reject); err != nil {
-		return err
-	}
-	return l.tryAgain(rejected)
-}
-
-// canReplaceDocument reports whether the client is a client ID metadata document, and a
-// registration can take its place.
-func (l *loginClients) canReplaceDocument() bool {
-	return l.client.Source == record.SourceMetadataDocument && l.plan.server.RegistrationEndpoint != ""
-}
-
-// canRegisterAnew reports whether another client can take the place of the one that the
-// login uses, if that is why the user sees an error.
-func (l *loginClients) canRegisterAnew() bool {
-	return l.canReplaceDocument() ||
-		l.client.Source == record.SourceDynamic && !l.justRegistered && l.plan.server.RegistrationEndpoint != ""
-}
-
-// probeAuthMethod finds out at the token endpoint, with a made-up code, whether a method
-// that was chosen by default is right, before the user is sent to the browser:
-// invalid_grant means that the client was authenticated (RFC 6749, section 5.2).
-// It does so only where the server lists several, for a client that was not
-// registered just now.
-func (l *loginClients) probeAuthMethod(ctx context.Context) error {
-	listed := l.plan.server.TokenEndpointAuthMethodsSupported
-	methods := slices.DeleteFunc(oauth.MethodCandidates(listed, l.client.Secret != ""), func(m string) bool {
-		return listed != nil && !slices.Contains(listed, m)
-	})
-	if l.authMethod.source != record.MethodDefault || l.client.Source == record.SourceDynamic || len(methods) < 2 {
-		return nil
-	}
-	l.events.say(StepAuthMethod, "a token request with a made-up code finds out whether the method is right")
-	unnamed := false // one of the rejections was not about the client
-	t := l.tokenRequest(oauth.TokenRequest{
-		Code: oauth.Secret(rand.Text()), RedirectURI: l.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,
-	}, sendOnce)
-	t.final = func(rejected *oauth.Error) bool {
-		unnamed = unnamed || rejected.Class() == oauth.ClassOther
-		return rejected.Class() == oauth.ClassGrant
-	}
-	_, _, err := t.run(ctx)
-	l.requests += t.sent
-	rejected, ok := errtype.As[*oauth.Error](err)
-	switch {
-	case ok && rejected.Class() == oauth.ClassGrant:
-		if t.sent > 1 {
-			l.events.decide(StepAuthMethod, aboutAuthMethod, t.form.method, "the server accepted it, after another")
-		}
-		l.learnMethod(t)
-	case ok && mayBlameClient(err) && !unnamed:
-		return l.onUnknown(ctx, rejected)
-	}
-	return nil
-}
-
-// tokenRequest returns a request to the token endpoint with the login's client.
-func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition) *tokenRequest {
-	redeem.Endpoint = l.plan.server.TokenEndpoint
-	if l.prover != nil {
-		redeem.Prover = l.prover
-	}
-	return &tokenRequest{credential: l.credential, tokenGrant: tokenGrant{
-		redeem: redeem, client: l.client, algs: l.plan.server.TokenEndpointAuthSigningAlgValuesSupported,
-		form: l.authMethod.authForm, next: l.authMethod.next, resource: l.plan.resource, repeat: repeat,
-	}}
-}
-
-// authenticate has try send a request as the login's client, in each form of authentication that is
-// left while the server's error may be about that. The login goes on in the form that worked.
-func (l *loginClients) authenticate(try func(oauth.Authenticator) error) error {
-	as, method := l.plan.server, l.authMethod
-	for {
-		err := try(l.config.credentials(method.authForm, l.client, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported))
-		if err == nil {
-			l.authMethod = method
-		}
-		if err == nil || len(method.next) == 0 || !mayBlameClient(err) {
-			return err
-		}
-		method.authForm, method.next = method.next[0], method.next[1:]
-		l.events.decide(StepAuthMethod, aboutAuthMethod, method.String(), "the server rejected the client: the next one is tried")
-	}
-}
-
-// learnMethod has the login go on in the form of authentication that the server has accepted.
-func (l *loginClients) learnMethod(t *tokenRequest) {
-	l.client.Method, l.client.FormID, l.client.MethodSource = t.form.method, t.form.formID, record.MethodLearned
-	l.authMethod = authMethodChoice{
-		authForm: t.form, source: record.MethodLearned, reason: authMethodReason(record.MethodLearned), next: t.next,
-	}
-}
-
-// preflightTimeout bounds the request that shows whether the authorization endpoint knows
-// the client; without a response the login goes on.
-const preflightTimeout = 5 * time.Second

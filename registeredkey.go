@@ -3,18 +3,19 @@ package handstamp
 import (
 	"fmt"
 
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 )
 
-// keyThumbprint returns the thumbprint of the configured key if a client authenticates with it
-// (RFC 7638), else "".
-func (cfg *configuration) keyThumbprint(method string) string {
-	if cfg.Key == nil || method != oauth.MethodPrivateKeyJWT {
+// keyThumbprint returns the thumbprint of a key if a client authenticates with it (RFC 7638), else
+// "".
+func keyThumbprint(key *clientkey.Key, method string) string {
+	if key == nil || method != oauth.MethodPrivateKeyJWT {
 		return ""
 	}
-	thumbprint, err := jose.Thumbprint(cfg.Key.Public())
+	thumbprint, err := jose.Thumbprint(key.Public())
 	if err != nil { // of a kind that has none
 		return ""
 	}
@@ -22,26 +23,15 @@ func (cfg *configuration) keyThumbprint(method string) string {
 }
 
 // hasOtherKey reports whether a client was registered with another key than the configured one.
-func (cfg *configuration) hasOtherKey(c *record.Client) bool {
-	return cfg.Key != nil && c.KeyThumbprint != "" &&
-		c.KeyThumbprint != cfg.keyThumbprint(oauth.MethodPrivateKeyJWT)
-}
-
-// keyUsable returns an error if the server takes client assertions and none that the configured key
-// can sign.
-func (cfg *configuration) keyUsable(as *oauth.ServerMetadata) error {
-	if cfg.Key == nil ||
-		cfg.strongMethod(as.TokenEndpointAuthMethodsSupported) != oauth.MethodPrivateKeyJWT {
-		return nil
-	}
-	_, err := cfg.Key.AlgorithmFor(as.TokenEndpointAuthSigningAlgValuesSupported)
-	return err
+func hasOtherKey(c *record.Client, configured *clientkey.Key) bool {
+	return configured != nil && c.KeyThumbprint != "" &&
+		c.KeyThumbprint != keyThumbprint(configured, oauth.MethodPrivateKeyJWT)
 }
 
 // otherKey returns the error of a refresh with a client that was registered with another key than
 // the configured one: the server would end the login.
 func (r *refresher) otherKey(c *record.Client) error {
-	if !r.config.hasOtherKey(c) {
+	if !hasOtherKey(c, r.config.Key) {
 		return nil
 	}
 	return &Error{Kind: ErrClientRejected, Server: r.serverURL,

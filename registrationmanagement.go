@@ -21,14 +21,16 @@ func manageable(c *record.Client) bool {
 
 // replaceable reports whether the secret of a client has ended and the server may issue a new one.
 func (cfg *configuration) replaceable(c *record.Client, g *record.Grant, now time.Time) bool {
-	return c != nil && manageable(c) && cfg.configurationFor(c) == nil && secretExpired(c, g, now)
+	return c != nil && (manageable(c) || isCopy(c, cfg)) && cfg.configurationFor(c) == nil &&
+		secretExpired(c, g, now)
 }
 
 // updateClient sends changed metadata of a client to its server and returns the client as it is
 // then: with a new secret, if the old one had ended. The caller holds the refresh lock. The change
 // is durable when it returns; a client that the server does not let change any more is marked so.
-func (c *credential) updateClient(
-	ctx context.Context, rec *record.Record, client *record.Client, changed map[string]json.RawMessage,
+func updateClient(
+	ctx context.Context, c *credential, rec *record.Record, client *record.Client,
+	changed map[string]json.RawMessage,
 ) (*record.Record, *record.Client, error) {
 	space, err := c.records.reserve(ctx, responseReserve)
 	if err != nil {
@@ -50,7 +52,7 @@ func (c *credential) updateClient(
 		if stored := rec.Client(issuer, id); stored != nil {
 			applyUpdate(stored, updated, err)
 			if err == nil && changed["jwks"] != nil {
-				stored.KeyThumbprint = c.config.keyThumbprint(oauth.MethodPrivateKeyJWT)
+				stored.KeyThumbprint = keyThumbprint(c.config.Key, oauth.MethodPrivateKeyJWT)
 			}
 		}
 		return nil
@@ -105,39 +107,39 @@ func (cfg *configuration) tellRegistration(ctx context.Context, c *record.Client
 
 // refit has a stored client fit the login where its registration does not: its secret has ended, or
 // it was registered for another redirect URI. It returns nil if the server does not let it.
-func (l *loginClients) refit(ctx context.Context, old *record.Client) *record.Client {
-	if !manageable(old) || old.ID == l.unknownClientID || l.mayBeGone(old) || !slices.Equal(old.GrantTypes, l.config.registeredGrants()) {
+func (r *registrar) refit(ctx context.Context, old *record.Client) *record.Client {
+	if !manageable(old) || old.ID == r.clients.unknownClientID || r.clients.mayBeGone(old) || !slices.Equal(old.GrantTypes, registeredGrants(r.config.Grant)) {
 		return nil
 	}
 	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
 	defer cancel()
-	unlock, rec, err := l.records.lockUnless(waiting, store.LockRefresh, func(*record.Record) bool { return false })
+	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefresh, func(*record.Record) bool { return false })
 	if err != nil {
-		l.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
+		r.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
 		return nil
 	}
 	defer unlock()
-	l.rec = rec
+	r.rec = rec
 	switch old = rec.Client(old.Issuer, old.ID); {
 	case old == nil:
 		return nil
-	case l.canReuse(old): // a refresh of another process has replaced it
+	case r.clients.canReuse(old): // a refresh of another process has replaced it
 		return old
 	}
 	changed := map[string]json.RawMessage{}
-	if uri := l.callback.redirectURI; uri != "" {
+	if uri := r.clients.callback.redirectURI; uri != "" {
 		changed["redirect_uris"], _ = json.Marshal(withRedirectURI(old.RedirectURIs, uri))
 	}
-	if l.config.hasOtherKey(old) {
-		changed["jwks"] = l.config.Key.JWKS()
+	if hasOtherKey(old, r.config.Key) {
+		changed["jwks"] = r.config.Key.JWKS()
 	}
-	rec, client, err := l.updateClient(ctx, l.rec, old, changed)
-	l.rec = rec
+	rec, client, err := updateClient(ctx, r.credential, r.rec, old, changed)
+	r.rec = rec
 	if err != nil {
-		l.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
+		r.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
 		return nil
 	}
-	if client == nil || !l.canReuse(client) {
+	if client == nil || !r.clients.canReuse(client) {
 		return nil
 	}
 	return client
@@ -163,6 +165,9 @@ func (r *refreshAttempt) replaceSecret(ctx context.Context, rec *record.Record) 
 	if !r.config.replaceable(client, rec.Grant, time.Now()) {
 		return rec, nil
 	}
-	rec, _, err := r.updateClient(ctx, rec, client, nil)
+	if isCopy(client, r.config) {
+		return copySecret(ctx, r.credential, rec, client)
+	}
+	rec, _, err := updateClient(ctx, r.credential, rec, client, nil)
 	return rec, err
 }

@@ -23,6 +23,7 @@ type credential struct {
 	history   *history
 	secrets   *knownSecrets
 	proofs    *proofs
+	outcomes  *outcomes
 	fetcher   *oauth.Fetcher
 	errs      errorFactory
 	events    *narrator // nil: no application listens
@@ -106,7 +107,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 	if r := c.Registration; r != nil {
 		shared.secrets.configured = append(shared.secrets.configured, r.ClientSecret)
 	}
-	shared.events = config.newNarrator(serverURL, key.Profile, shared.secrets)
+	shared.events = newNarrator(config, serverURL, key.Profile, shared.secrets)
 	shared.server = &mcpServer{config: config, events: shared.events, secrets: shared.secrets, serverURL: serverURL, url: u, target: target}
 	shared.fetcher = &oauth.Fetcher{
 		HTTP: config.authTransport(shared.server.reach), UserAgent: userAgent, Secrets: shared.secrets.all,
@@ -119,6 +120,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 		notice: shared.notice, seen: shared.noteRecord, events: shared.events,
 		schedule: config.schedule,
 	}
+	shared.outcomes = &outcomes{config: config, server: serverURL, profile: key.Profile, events: shared.events}
 	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: shared.events}
 	s = newSession(shared)
 	c.sessions[key], c.spelled[serverURL] = s, s

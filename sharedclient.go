@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -16,36 +15,58 @@ import (
 // names is no longer added.
 const maxSharedScopes = 64
 
-// shared returns the records of the registrations that the Client shares with others, nil if each
-// credential has its own. There is one for each authorization server and redirect URI, so that two
-// versions of an application do not take turns in replacing each other's.
-func (l *loginClients) shared() *records {
-	if l.config.ClientStore == nil || l.config.Grant != nil {
+// sharedRegistration is the registration at the authorization server of a login that the Client
+// shares with others. There is one for each MCP server, authorization server and redirect URI: which
+// scopes a client is registered for is what the MCP server says, and a hostile one must not say it for
+// others; and two versions of an application do not take turns in replacing each other's.
+type sharedRegistration struct {
+	stored  *records
+	clients *loginClients
+}
+
+// shared returns the registration that the Client shares with others, nil if each credential has its
+// own.
+func (l *loginClients) shared() *sharedRegistration {
+	stored := sharedRecords(l.credential, l.plan.server.Issuer, l.callback.redirectURI)
+	if stored == nil {
 		return nil
 	}
-	key, err := store.NewKey(l.plan.server.Issuer, l.callback.redirectURI)
+	return &sharedRegistration{clients: l, stored: stored}
+}
+
+// sharedRecords returns where a shared registration is kept; nil if the credential has its own.
+func sharedRecords(c *credential, issuer, redirectURI string) *records {
+	if c.config.ClientStore == nil || c.config.Grant != nil {
+		return nil
+	}
+	key, err := store.NewKey(issuer, redirectURI+" "+c.records.key.Server)
 	if err != nil {
 		return nil
 	}
 	return &records{
-		store: l.config.ClientStore, key: key, serverURL: l.serverURL, timeout: l.config.LockTimeout,
-		notice: l.notice, seen: func(*record.Record) {}, events: l.events,
+		store: c.config.ClientStore, key: key, serverURL: c.serverURL, timeout: c.config.LockTimeout,
+		notice: c.notice, seen: func(*record.Record) {}, events: c.events,
 	}
 }
 
-// sharedClient returns the shared client, if there is one that can be used for this login.
-func (l *loginClients) sharedClient(ctx context.Context, shared *records) *record.Client {
-	rec, err := shared.load(ctx)
+// client returns the shared client, if there is one that can be used for the login.
+func (s *sharedRegistration) client(ctx context.Context) *record.Client {
+	l := s.clients
+	rec, err := s.stored.load(ctx)
+	if err == nil && secretEnded(rec.NewestClient(l.plan.server.Issuer)) {
+		rec, err = replaceSharedSecret(ctx, l.credential, s.stored, rec.NewestClient(l.plan.server.Issuer))
+	}
 	if err != nil {
-		l.events.fail(StepStore, err, "the shared registration could not be read")
+		l.events.fail(StepStore, err, "the shared registration cannot be used")
 		return nil
 	}
-	return l.fromShared(rec)
+	return s.fitting(rec)
 }
 
-// fromShared returns the user's copy of the client in the shared record; nil if there is none that
+// fitting returns the user's copy of the client in the shared record; nil if there is none that
 // can be used. A client that this user's refresh found to be forgotten is replaced for all.
-func (l *loginClients) fromShared(rec *record.Record) *record.Client {
+func (s *sharedRegistration) fitting(rec *record.Record) *record.Client {
+	l := s.clients
 	issuer := l.plan.server.Issuer
 	c := rec.NewestClient(issuer)
 	if c == nil {
@@ -55,7 +76,7 @@ func (l *loginClients) fromShared(rec *record.Record) *record.Client {
 	if own := l.rec.Client(issuer, c.ID); own != nil && own.Secret == c.Secret {
 		*copied = *own // with what the user's logins have taught
 	}
-	if !l.canReuse(c) || !l.canReuse(copied) || !l.covers(c) {
+	if !l.canReuse(c) || !l.canReuse(copied) || !coversScope(c, l.scope) {
 		return nil
 	}
 	if learned := rec.LearnedOf(issuer); len(learned.OmitScopes) > 0 {
@@ -66,79 +87,48 @@ func (l *loginClients) fromShared(rec *record.Record) *record.Client {
 
 // usersCopy returns a shared client as it is in the record of a user, whose grant is bound to it.
 // It has nothing with which the registration could be changed or deleted: that would be for all
-// users.
+// users. Only where it is stays, if the server lets it be changed.
 func usersCopy(c *record.Client) *record.Client {
 	copied := *c
-	copied.RegistrationAccessToken, copied.RegistrationClientURI, copied.ScopeRequested = "", "", ""
+	if !manageable(c) {
+		copied.RegistrationClientURI = ""
+	}
+	copied.RegistrationAccessToken, copied.ScopeRequested = "", ""
 	return &copied
 }
 
-// covers reports whether a shared client was registered for the scopes of this login, as far as
+// coversScope reports whether a shared client was registered for the scopes of a login, as far as
 // another registration would be: some authorization servers grant no others.
-func (l *loginClients) covers(c *record.Client) bool {
+func coversScope(c *record.Client, scope string) bool {
 	registered := strings.Fields(c.ScopeRequested)
-	missing := oauth.Without(strings.Fields(l.scope), registered)
+	missing := oauth.Without(strings.Fields(scope), registered)
 	return len(missing) == 0 || len(registered) == 0 || len(registered)+len(missing) > maxSharedScopes
 }
 
-// registrationScopes returns the scopes to register for: those of the login, and those that a
-// shared registration had before.
-func (l *loginClients) registrationScopes() []string {
-	scopes := strings.Fields(l.scope)
-	return append(scopes, oauth.Without(l.sharedScopes, scopes)...)
-}
-
-// registerOnce registers a client. Of all processes that share the registration one does, and the
-// others wait and use it.
-func (l *loginClients) registerOnce(ctx context.Context) error {
-	shared := l.shared()
-	if shared == nil {
-		return l.register(ctx)
-	}
-	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
-	defer cancel()
-	found := func(rec *record.Record) bool { return l.fromShared(rec) != nil }
-	unlock, rec, err := shared.lockUnless(waiting, store.LockLogin, found)
-	if err != nil {
-		return err
-	}
-	if unlock != nil {
-		defer unlock()
-	}
-	if l.client = l.fromShared(rec); l.client != nil {
-		return l.chooseMethod()
-	}
-	if old := rec.NewestClient(l.plan.server.Issuer); old != nil {
-		l.sharedScopes = strings.Fields(old.ScopeRequested)
-	}
-	return l.register(ctx)
-}
-
-// share stores the client that was just registered for all, and leaves the login the user's copy.
-func (l *loginClients) share(ctx context.Context, n *negotiation) error {
-	shared := l.shared()
-	c := *l.client
+// put stores the client that was just registered, and returns the user's copy for the login.
+func (s *sharedRegistration) put(
+	ctx context.Context, registered *record.Client, n *negotiation,
+) (*record.Client, error) {
+	c := *registered
 	c.ScopeRequested = strings.Join(n.wish.scopes, " ")
-	rec, err := shared.load(ctx)
+	rec, err := s.stored.load(ctx)
 	if err == nil {
-		_, err = shared.update(ctx, rec, func(rec *record.Record) error {
+		_, err = s.stored.update(ctx, rec, func(rec *record.Record) error {
 			n.keep(rec, &c)
 			return nil
 		})
 	}
-	l.client = usersCopy(&c)
-	return err
+	return usersCopy(&c), err
 }
 
-// shareLearned stores for all how the client authenticates, once that is known.
-func (l *loginClients) shareLearned(ctx context.Context) {
-	shared, client := l.shared(), l.client
-	if shared == nil || client.Source != record.SourceDynamic {
+// learn stores how a client authenticates, once that is known.
+func (s *sharedRegistration) learn(ctx context.Context, client *record.Client) {
+	if s == nil || client.Source != record.SourceDynamic {
 		return
 	}
-	rec, err := shared.load(ctx)
+	rec, err := s.stored.load(ctx)
 	if err == nil {
-		_, err = shared.update(ctx, rec, func(rec *record.Record) error {
+		_, err = s.stored.update(ctx, rec, func(rec *record.Record) error {
 			c := rec.Client(client.Issuer, client.ID)
 			if c == nil || c.Proven {
 				return errNothingLearned
@@ -149,24 +139,25 @@ func (l *loginClients) shareLearned(ctx context.Context) {
 		})
 	}
 	if err != nil && !errors.Is(err, errNothingLearned) {
-		l.events.fail(StepStore, err, "what was learned of the shared client could not be stored")
+		s.clients.events.fail(StepStore, err, "what was learned of the shared client could not be stored")
 	}
 }
 
 // errNothingLearned ends an update that would change nothing.
 var errNothingLearned = errors.New("handstamp: nothing was learned")
 
-// rejectShared marks the shared client as one that the server no longer knows, where this user's
-// is a copy of it.
-func (l *loginClients) rejectShared(ctx context.Context, reject func(*record.Record) error) error {
-	shared := l.shared()
-	if shared == nil {
+// reject marks the client with an ID as one that the server no longer knows, where a user's is a
+// copy of it.
+func (s *sharedRegistration) reject(
+	ctx context.Context, id string, reject func(*record.Record) error,
+) error {
+	if s == nil {
 		return nil
 	}
-	rec, err := shared.load(ctx)
-	known := func(c *record.Client) bool { return c.ID == l.unknownClientID }
+	rec, err := s.stored.load(ctx)
+	known := func(c *record.Client) bool { return c.ID == id }
 	if err == nil && slices.ContainsFunc(rec.Clients, known) {
-		_, err = shared.update(ctx, rec, reject)
+		_, err = s.stored.update(ctx, rec, reject)
 	}
 	return err
 }

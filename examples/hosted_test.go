@@ -1,3 +1,5 @@
+//go:build unix
+
 package examples
 
 import (
@@ -6,15 +8,19 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
 )
 
-// replica starts one process of the application, and returns where it is.
+// replica starts one process of the application, and returns where it is. At the end of the test it
+// gets the signal that platforms end processes with.
 func replica(t *testing.T, cmd *exec.Cmd, database string) string {
 	t.Helper()
 	cmd.Env = append(cmd.Env, "DATABASE_URL="+database, "HOSTED_SECRET="+strings.Repeat("5a", 32))
@@ -24,12 +30,19 @@ func replica(t *testing.T, cmd *exec.Cmd, database string) string {
 	}
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
+	cmd.Cancel = func() error { return os.ErrProcessDone } // it is ended below
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		hang := time.AfterFunc(limit, func() { _ = cmd.Process.Kill() })
+		defer hang.Stop()
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("a replica that is ended: %v\n%s", err, stderr.String())
+		}
 	})
 	var started struct{ URL string }
 	if err := json.NewDecoder(stdout).Decode(&started); err != nil {
@@ -38,12 +51,22 @@ func replica(t *testing.T, cmd *exec.Cmd, database string) string {
 	return started.URL
 }
 
-// A user who begins at one replica comes back to the other, and then both call tools in the user's
-// name; other users cannot.
+// The application works the same with both databases.
 func TestHostedReplicas(t *testing.T) {
+	program := newPlace(t).build("hosted")
+	t.Run("PostgreSQL", func(t *testing.T) {
+		testReplicas(t, program, servicetest.StartPostgres(t).URL())
+	})
+	t.Run("Redis", func(t *testing.T) {
+		testReplicas(t, program, "unix://"+servicetest.StartRedis(t).Socket())
+	})
+}
+
+// testReplicas has a user begin at one replica and come back to the other, and both call tools in
+// the user's name; other users cannot.
+func testReplicas(t *testing.T, program, database string) {
+	t.Helper()
 	p := newPlace(t)
-	database := servicetest.StartPostgres(t).URL()
-	program := p.build("hosted")
 	start := func(flags ...string) string {
 		cmd := p.command(program)
 		cmd.Args = append(append(cmd.Args[:1:1], flags...), p.server.MCPURL())

@@ -21,7 +21,8 @@ type AheadOptions struct {
 	// (pgstore.Options.Refreshes).
 	AtOnce int
 
-	// PerIssuer is how many of them may be at one authorization server. Zero is 4.
+	// PerIssuer is how many of them may be at one authorization server. Zero is three quarters of
+	// AtOnce, and 4 at most: a slow one leaves some to the others.
 	PerIssuer int
 
 	// UsedWithin is for how long a user's logins are refreshed ahead after the App last had a
@@ -35,7 +36,7 @@ type AheadOptions struct {
 
 const (
 	defaultAtOnce     = 4
-	defaultPerIssuer  = 4
+	mostPerIssuer     = 4
 	defaultUsedWithin = 7 * 24 * time.Hour
 
 	// claimTime is how long a claim lasts. It is longer than a refresh takes that is claimed with
@@ -52,7 +53,8 @@ const (
 )
 
 // errNoSchedule is what RefreshAhead returns where the database has no schedule.
-var errNoSchedule = errors.New("hosted: the Database cannot tell what is due (it is no store.Scheduler)")
+var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a store.Scheduler, " +
+	"as pgstore's is; with another one call Client.RefreshAhead for the users at work")
 
 // RefreshAhead refreshes the tokens of users that were at work lately before they expire, so that
 // no request waits for that. It runs until ctx ends, waits for the refreshes under way and returns
@@ -67,7 +69,7 @@ func (a *App) RefreshAhead(ctx context.Context, o AheadOptions) error {
 		return errNoSchedule
 	}
 	o.AtOnce = cmp.Or(max(o.AtOnce, 0), defaultAtOnce)
-	o.PerIssuer = cmp.Or(max(o.PerIssuer, 0), defaultPerIssuer)
+	o.PerIssuer = cmp.Or(max(o.PerIssuer, 0), min(max(o.AtOnce*3/4, 1), mostPerIssuer))
 	o.UsedWithin = cmp.Or(max(o.UsedWithin, 0), defaultUsedWithin)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

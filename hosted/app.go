@@ -46,14 +46,14 @@ type App struct {
 	// all logins. Every replica has to have the same.
 	CallbackURL string
 
-	// Configure sets a new Client up, before its first use: the name of the application, a logger,
+	// Configure sets a new Client up, before its first use, and may be called by several goroutines: the name of the application, a logger,
 	// whatever the users have in common. Nil: the Client's zero value. The App sets Store,
 	// ClientStore, RedirectURI, and LoginPolicy to [handstamp.LoginNever]: a replica has no browser
 	// of the user's. It adds tenant and user to each record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
 
-	// ClientsPerTenant registers a client for each tenant at each authorization server. False: one
-	// for all users of the application.
+	// ClientsPerTenant registers a client of each MCP server for each tenant. False: one for all
+	// users of the application.
 	ClientsPerTenant bool
 
 	// CacheSize is how many users' Clients are kept, with the tokens that were used last. Zero is
@@ -78,6 +78,15 @@ var (
 	errReserved = errors.New(`hosted: a user's name must not begin with "handstamp:"`)
 )
 
+// CheckOwner returns an error for names that no user can have: those that [store.Owner.Check] rejects,
+// and those of the App's own. It is for names that come from outside the application.
+func CheckOwner(o store.Owner) error {
+	if reserved(o) {
+		return errReserved
+	}
+	return o.Check()
+}
+
 // Client returns the Client of a user, the same one as long as it is kept. Do not close it, and do
 // not keep it for longer than a request: what was evicted meanwhile goes on working, but another
 // Client then has the same user.
@@ -85,19 +94,31 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if reserved(o) {
 		return nil, errReserved
 	}
+	c, err := a.keptOr(o, nil)
+	if c != nil || err != nil {
+		return c, err
+	}
+	if c, err = a.newClient(o); err != nil {
+		return nil, err
+	}
+	return a.keptOr(o, c)
+}
+
+// keptOr returns the Client of a user that is kept, and else a new one, which is kept from then on,
+// unless it is nil. It is not a.mu's holder who makes that one: Configure may take its time.
+func (a *App) keptOr(o store.Owner, c *handstamp.Client) (*handstamp.Client, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return nil, errClosed
 	}
 	a.watch()
-	if c := a.cache.get(o); c != nil {
+	if kept := a.cache.get(o); kept != nil {
 		a.noteUse(o)
-		return c, nil
+		return kept, nil
 	}
-	c, err := a.newClient(o)
-	if err != nil {
-		return nil, err
+	if c == nil {
+		return nil, nil
 	}
 	a.noteUse(o)
 	size := a.CacheSize

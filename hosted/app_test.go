@@ -49,6 +49,46 @@ func TestClientsAreKept(t *testing.T) {
 	}
 }
 
+// A Client that is set up slowly keeps no other user waiting, and is one for all that wait for it.
+func TestSlowConfigure(t *testing.T) {
+	app := &hosted.App{Database: new(store.MemoryDatabase)}
+	entered, release := make(chan struct{}, 2), make(chan struct{})
+	app.Configure = func(o store.Owner, _ *handstamp.Client) {
+		if o == ada {
+			entered <- struct{}{}
+			<-release
+		}
+	}
+	clients := make(chan *handstamp.Client, 2)
+	for range 2 {
+		go func() {
+			c, err := app.Client(ada)
+			if err != nil {
+				t.Error(err)
+			}
+			clients <- c
+		}()
+	}
+	<-entered
+	ben := make(chan error, 1)
+	go func() {
+		_, err := app.Client(store.Owner{Tenant: "acme", User: "ben"})
+		ben <- err
+	}()
+	select {
+	case err := <-ben:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("a user waits while another one's Client is set up")
+	}
+	close(release)
+	if first, second := <-clients, <-clients; first != second || first == nil {
+		t.Error("two Clients of one user are in use")
+	}
+}
+
 // Close waits for the refresh of a Client that was evicted meanwhile.
 func TestCloseWaitsForEvictedClients(t *testing.T) {
 	server := newServer(t, lab.Habits{})

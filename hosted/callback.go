@@ -102,14 +102,15 @@ func writeOutcome(w http.ResponseWriter, r *http.Request, o Outcome) {
 		http.Redirect(w, r, o.ReturnTo, http.StatusSeeOther)
 		return
 	}
-	status := http.StatusBadGateway
+	status, reason := http.StatusBadGateway, err.Error()
 	switch {
 	case errors.Is(err, ErrNoPendingLogin), errors.Is(err, ErrOtherSession):
 		status = http.StatusBadRequest
 	case errors.Is(err, handstamp.ErrDenied):
 		status = http.StatusForbidden
 	case errors.Is(err, handstamp.ErrStore), errors.Is(err, store.ErrUnusable):
-		status = http.StatusServiceUnavailable
+		// The text names machines of the application's.
+		status, reason = http.StatusServiceUnavailable, "the application cannot be used now; try again later"
 	}
-	writePage(w, status, o.ReturnTo, err)
+	writePage(w, status, o.ReturnTo, reason)
 }

@@ -47,7 +47,7 @@ func (a *App) Begin(
 	ctx context.Context, o store.Owner, serverURL string, b BeginOptions,
 ) (*Login, error) {
 	if b.Session == "" {
-		return nil, errors.New("hosted: a login needs a value of the user's session")
+		return nil, errors.New("hosted: BeginOptions.Session is empty, and needs a value of the user's session")
 	}
 	returnTo := cmp.Or(b.ReturnTo, "/")
 	if !isPath(returnTo) {

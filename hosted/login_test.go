@@ -2,6 +2,7 @@ package hosted_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -124,6 +125,21 @@ func TestCallbackPages(t *testing.T) {
 			!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("%s: headers %v", name, h)
 		}
+	}
+}
+
+// downDatabase is a Database that cannot be reached.
+type downDatabase struct{ store.Database }
+
+func (downDatabase) Store(store.Owner) (store.Store, error) {
+	return nil, fmt.Errorf("%w: no connection to db-7.internal", store.ErrUnusable)
+}
+
+// The page does not show where the application's database is.
+func TestCallbackPageWithoutDatabase(t *testing.T) {
+	resp := get(newApp(downDatabase{}).Callback(sessionOf, nil), callbackURL+"?code=x&state=y", "s")
+	if resp.StatusCode != http.StatusServiceUnavailable || contains(t, resp, "db-7") {
+		t.Errorf("status %d, or a machine is named", resp.StatusCode)
 	}
 }
 

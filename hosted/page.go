@@ -34,7 +34,7 @@ const pageText = `<!DOCTYPE html>
 `
 
 // writePage shows the user why a login failed.
-func writePage(w http.ResponseWriter, status int, returnTo string, err error) {
+func writePage(w http.ResponseWriter, status int, returnTo, reason string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy",
@@ -45,5 +45,5 @@ func writePage(w http.ResponseWriter, status int, returnTo string, err error) {
 	_ = page().Execute(w, struct {
 		Style        template.CSS
 		Reason, Back string
-	}{template.CSS(pagestyle.Base), err.Error(), cmp.Or(returnTo, "/")})
+	}{template.CSS(pagestyle.Base), reason, cmp.Or(returnTo, "/")})
 }

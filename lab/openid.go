@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -19,13 +20,27 @@ func (s *Server) signs() bool {
 		s.habits.ServerForm == ServerOIDCInsert || s.habits.ServerForm == ServerOIDCAppend
 }
 
-// newSigningKey makes a server's key. It takes a while, so it is made when it is needed.
-func newSigningKey() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err) // rand.Reader does not fail
+// signingKeys are the keys of the servers of this process, which take turns: to make one takes a
+// tenth of a second, and thousands of servers are started in tests.
+var signingKeys struct {
+	sync.Mutex
+	keys [8]*rsa.PrivateKey
+	next int
+}
+
+// nextSigningKey returns a server's key, another one than that of the server before.
+func nextSigningKey() *rsa.PrivateKey {
+	signingKeys.Lock()
+	defer signingKeys.Unlock()
+	key := &signingKeys.keys[signingKeys.next]
+	signingKeys.next = (signingKeys.next + 1) % len(signingKeys.keys)
+	if *key == nil {
+		var err error
+		if *key, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			panic(err) // rand.Reader does not fail
+		}
 	}
-	return key
+	return *key
 }
 
 // JWKS returns the JWK set of the server's key, as at its jwks_uri, for [Server.TrustIssuer].

@@ -91,7 +91,7 @@ func New(h Habits, o Options) (*Server, error) {
 		mcpOrigin: inMemoryMCPOrigin,
 		state:     newState(),
 
-		signingKey: sync.OnceValue(newSigningKey),
+		signingKey: sync.OnceValue(nextSigningKey),
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	if h.OneOrigin {

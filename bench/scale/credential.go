@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -26,8 +27,9 @@ type template struct {
 
 // Markers in a template's text. They are as long as what takes their place.
 const (
-	numberMarker = "0123456789"
-	accessMarker = "access-" + numberMarker + "-0123456789abcdefghijklmnopqrstuvwxyz"
+	numberMarker  = "0123456789"
+	accessMarker  = "access-" + numberMarker + "-0123456789abcdefghijklmnopqrstuvwxyz"
+	refreshMarker = "refresh-" + numberMarker + "-0123456789abcdefghijklmnopqrstuvwxyz"
 )
 
 // signIn signs in at a server and returns the login as a template, whose access token is good until
@@ -61,8 +63,11 @@ func authorize(ctx context.Context, r handstamp.AuthorizationRequest) (url.Value
 // value returns the stored value of a login at the template's own server.
 func (t *template) value(number int) []byte {
 	digits := fmt.Sprintf("%0*d", len(numberMarker), number)
-	return bytes.ReplaceAll(t.text, []byte(accessMarker),
-		bytes.ReplaceAll([]byte(accessMarker), []byte(numberMarker), []byte(digits)))
+	text := t.text
+	for _, marker := range []string{accessMarker, refreshMarker} {
+		text = bytes.ReplaceAll(text, []byte(marker), []byte(strings.Replace(marker, numberMarker, digits, 1)))
+	}
+	return text
 }
 
 // at returns the key and the value of a login at a server of its own.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,8 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
+	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store/pgstore"
 	"github.com/handstamp/handstamp/store/sealed"
 )
@@ -28,6 +31,8 @@ type tokenEndpoint struct {
 	listener net.Listener
 	server   http.Server
 	served   atomic.Int64
+	twice    atomic.Int64 // that came with a refresh token that had been used
+	used     sync.Map     // refresh tokens
 }
 
 func startTokenEndpoint() (*tokenEndpoint, error) {
@@ -36,19 +41,24 @@ func startTokenEndpoint() (*tokenEndpoint, error) {
 		return nil, err
 	}
 	e := &tokenEndpoint{listener: listener}
-	e.server.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case <-time.After(tokenLatency):
-		case <-r.Context().Done():
-			return
-		}
-		e.served.Add(1)
-		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":86400,"refresh_token":%q}`,
-			rand.Text(), rand.Text())
-	})
+	e.server.Handler = e
 	go func() { _ = e.server.Serve(listener) }()
 	return e, nil
+}
+
+func (e *tokenEndpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if _, again := e.used.LoadOrStore(r.PostFormValue("refresh_token"), true); again {
+		e.twice.Add(1)
+	}
+	select {
+	case <-time.After(tokenLatency):
+	case <-r.Context().Done():
+		return
+	}
+	e.served.Add(1)
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"access_token":%q,"token_type":"Bearer","expires_in":86400,"refresh_token":%q}`,
+		rand.Text(), rand.Text())
 }
 
 func (e *tokenEndpoint) url() string { return "http://" + e.listener.Addr().String() + "/token" }
@@ -59,12 +69,13 @@ func (t *template) due(until time.Time, endpoint string) (*template, error) {
 	grant := *rec.Grant
 	rec.Grant = &grant
 	grant.ExpiresAt, grant.TokenEndpoint = until.UTC().Round(time.Second), endpoint
-	grant.RefreshToken = secret.String("refresh-" + rand.Text())
+	grant.RefreshToken = refreshMarker
 	text, err := record.Encode(&rec)
 	return &template{server: t.server, record: &rec, text: text}, err
 }
 
-// measureRefreshes has many logins refreshed that are due at once, and counts for a while.
+// measureRefreshes has many logins due at once, and a replica refresh them ahead of requests for a
+// while.
 func (d *database) measureRefreshes(ctx context.Context, r *report) error {
 	progress("%s refreshes that are due", count(r.due))
 	endpoint, err := startTokenEndpoint()
@@ -72,8 +83,7 @@ func (d *database) measureRefreshes(ctx context.Context, r *report) error {
 		return err
 	}
 	defer endpoint.server.Close()
-	most := min(r.due, int(3*r.refresh.Seconds()*lockPool/tokenLatency.Seconds()))
-	if err := d.expire(ctx, time.Now().Add(-time.Minute), endpoint.url(), most); err != nil {
+	if err := d.expire(ctx, time.Now().Add(time.Minute), endpoint.url(), r.due); err != nil {
 		return err
 	}
 	db, err := pgstore.New(ctx, d.pool, pgstore.Options{Keys: []sealed.Key{d.key}, Refreshes: lockPool})
@@ -81,55 +91,75 @@ func (d *database) measureRefreshes(ctx context.Context, r *report) error {
 		return err
 	}
 	defer db.Close()
-	refreshing := &database{store: db, template: d.template}
-	app := refreshing.app(r.cache)
+	app := (&database{store: db}).app(r.cache)
 	defer app.Close(ctx)
+	working, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
 	began := time.Now()
-	var done atomic.Int64
-	err = each(most, 2*lockPool, func(i int) error {
-		if time.Since(began) > r.refresh {
-			return nil
-		}
-		defer done.Add(1)
-		return refreshing.token(ctx, app, owner(i))
-	})
-	if err != nil {
+	go func() {
+		ended <- app.RefreshAhead(working, hosted.AheadOptions{AtOnce: lockPool, PerIssuer: lockPool})
+	}()
+	for time.Since(began) < r.refresh && endpoint.served.Load() < int64(r.due) && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	served, took := float64(endpoint.served.Load()), time.Since(began).Seconds()
+	stop()
+	if err := errors.Join(<-ended, ctx.Err()); err != nil {
 		return err
 	}
-	took := time.Since(began).Seconds()
-	if served := endpoint.served.Load(); served != done.Load() {
-		return fmt.Errorf("%d refreshes for %d tokens", served, done.Load())
+	if n := endpoint.twice.Load(); n > 0 {
+		return fmt.Errorf("%d refresh tokens were used twice", n)
 	}
-	is, could := float64(done.Load())/took, lockPool/tokenLatency.Seconds()
+	is, could := served/took, lockPool/tokenLatency.Seconds()
 	r.add(result{
-		what: fmt.Sprintf("refreshes of logins that are due at once, of %d connections / %v", lockPool,
+		what: fmt.Sprintf("refreshes while %s are due, of %d connections / %v", count(r.due), lockPool,
 			tokenLatency),
 		ratio: is / could, limit: minRefresh, atLeast: true, ours: is, floor: could, unit: "a second",
 	})
 	return nil
 }
 
-// each calls do for all numbers, from several goroutines, until one fails.
-func each(n, workers int, do func(i int) error) error {
-	var next atomic.Int64
-	var failed atomic.Pointer[error]
-	var all sync.WaitGroup
-	for range workers {
-		all.Go(func() {
-			for failed.Load() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= n {
-					return
-				}
-				if err := do(i); err != nil {
-					failed.Store(&err)
-				}
+// expire has the tokens of the first users expire, and lets them be refreshed from now on.
+func (d *database) expire(ctx context.Context, until time.Time, endpoint string, users int) error {
+	t, err := d.template.due(until, endpoint)
+	if err != nil {
+		return err
+	}
+	tx, err := d.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }()
+	_, err = tx.Exec(ctx, "CREATE TEMPORARY TABLE expired (id bytea, value bytea) ON COMMIT DROP")
+	if err != nil {
+		return err
+	}
+	number := 0
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"expired"}, []string{"id", "value"},
+		pgx.CopyFromFunc(func() ([]any, error) {
+			if number == users {
+				return nil, nil
 			}
-		})
+			o := owner(number)
+			id := rowID(o, t.record.Key)
+			box, err := d.seal(ctx, o, t.record.Key, t.value(number))
+			number++
+			return []any{id, withChecksum(id, box)}, err
+		}))
+	if err == nil {
+		_, err = tx.Exec(ctx, "UPDATE handstamp_credential AS c SET value = expired.value, "+
+			"revision = md5(random()::text) FROM expired WHERE c.id = expired.id")
 	}
-	all.Wait()
-	if err := failed.Load(); err != nil {
-		return *err
+	if err == nil {
+		_, err = tx.Exec(ctx, "INSERT INTO handstamp_due (id, due_group, due_at) "+
+			"SELECT id, $1, now() FROM expired", t.record.Grant.Issuer)
 	}
-	return nil
+	if err == nil {
+		err = tx.Commit(ctx)
+	}
+	if err == nil {
+		_, err = d.pool.Exec(ctx, "VACUUM ANALYZE")
+	}
+	return err
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"time"
 
 	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/store/pgstore"
@@ -134,24 +133,3 @@ func (d *database) measureMemory(ctx context.Context, r *report) error {
 
 // none is the limit of what must not be there at all.
 const none = 0.5
-
-// expire has the tokens of the first users expire at once.
-func (d *database) expire(ctx context.Context, until time.Time, endpoint string, users int) error {
-	t, err := d.template.due(until, endpoint)
-	if err != nil {
-		return err
-	}
-	s := d.store
-	return each(users, connections, func(i int) error {
-		own, err := s.Store(owner(i))
-		if err != nil {
-			return err
-		}
-		_, revision, err := own.Get(ctx, t.record.Key)
-		if err != nil {
-			return err
-		}
-		_, err = own.Put(ctx, t.record.Key, t.value(i), revision)
-		return err
-	})
-}

@@ -127,8 +127,8 @@ Lookups are made at %d a second, and a ratio is the median over %d rounds.
 A lookup that misses the cache makes a Client for the user, reads the row, checks it, opens its seal
 and decodes the record; the floor is a SELECT of value and revision of the same row with pgx, on the
 same pool. A lookup in the cache gets the user's Client from the App, and the token from the Client.
-The replica is a process of its own. Refreshes go to a token endpoint that responds after %v and
-takes any number at once; they are counted for %v, while %s are due. The files are read and shown by
+The replica is a process of its own. RefreshAhead makes the refreshes, at a token endpoint that
+responds after %v and takes any number at once; they are counted for %v, while %s are due. The files are read and shown by
 new processes of the command; the floor is a new process, too, which opens and reads each file.
 `, tokenLatency, r.refresh, count(r.due))
 }

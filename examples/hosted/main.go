@@ -1,7 +1,8 @@
 // Command hosted is a web application whose users connect MCP servers, as any number of replicas
-// that share a PostgreSQL database:
+// that share a database, PostgreSQL or Redis:
 //
-//	hosted -database "$DATABASE_URL" -listen 127.0.0.1:8080 \
+//	export HOSTED_SECRET=… DATABASE_URL=… # the same for all replicas
+//	hosted -listen 127.0.0.1:8080 \
 //	  -callback https://app.example.com/oauth/callback https://mcp.example.com/mcp
 package main
 
@@ -17,19 +18,17 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/store"
-	"github.com/handstamp/handstamp/store/pgstore"
 	"github.com/handstamp/handstamp/store/sealed"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "hosted:", err)
@@ -39,7 +38,8 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("hosted", flag.ContinueOnError)
-	database := flags.String("database", os.Getenv("DATABASE_URL"), "the PostgreSQL `URL`")
+	database := flags.String("database", os.Getenv("DATABASE_URL"),
+		"the `URL` of PostgreSQL (postgres://…) or Redis (redis://…)")
 	listen := flags.String("listen", "127.0.0.1:0", "the `address` to listen at")
 	callback := flags.String("callback", "", "the `URL` of the callback, the same for all replicas")
 	if err := flags.Parse(args); err != nil {
@@ -50,7 +50,11 @@ func run(ctx context.Context, args []string) error {
 		return errors.New("HOSTED_SECRET has to be 64 hexadecimal digits, " +
 			"the same for all replicas: openssl rand -hex 32")
 	}
-	db, closeDatabase, err := open(ctx, *database, derive(secret, "credentials"))
+	key, err := sealed.NewKey(derive(secret, "credentials"))
+	if err != nil {
+		return err
+	}
+	db, closeDatabase, err := open(ctx, *database, key)
 	if err != nil {
 		return err
 	}
@@ -87,28 +91,6 @@ func run(ctx context.Context, args []string) error {
 	defer cancel()
 	// Requests first, then the refreshes that they have begun.
 	return errors.Join(server.Shutdown(ending), app.Close(ending))
-}
-
-// open returns the database, and what closes it.
-func open(ctx context.Context, url string, key []byte) (*pgstore.Database, func(), error) {
-	pool, err := pgxpool.New(ctx, url)
-	if err != nil {
-		return nil, nil, err
-	}
-	seal, err := sealed.NewKey(key)
-	if err != nil {
-		return nil, nil, err
-	}
-	db, err := pgstore.New(ctx, pool, pgstore.Options{
-		Keys: []sealed.Key{seal}, Listen: pool.Config().ConnConfig,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := db.CreateSchema(ctx); err != nil {
-		return nil, nil, err
-	}
-	return db, func() { db.Close(); pool.Close() }, nil
 }
 
 // derive returns a key for one purpose.

@@ -54,8 +54,11 @@ func (s sessions) of(r *http.Request) (_ session, ok bool) {
 	if err != nil {
 		return session{}, false
 	}
-	return session{id: parts[0], owner: store.Owner{Tenant: "example", User: string(name)}}, true
+	return session{id: parts[0], owner: ownerOf(string(name))}, true
 }
+
+// ownerOf returns who has the connections of a user.
+func ownerOf(name string) store.Owner { return store.Owner{Tenant: "example", User: name} }
 
 // id returns what binds a login to the session of a request; "" if there is none.
 func (s sessions) id(r *http.Request) string {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"log"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/hosted"
+	"github.com/handstamp/handstamp/store"
 )
 
 // site is the application's pages.
@@ -32,7 +34,7 @@ func (s *site) handler() http.Handler {
 	})
 	mux.HandleFunc("POST /session", func(w http.ResponseWriter, r *http.Request) {
 		name := r.FormValue("name")
-		if name == "" || len(name) > 100 || strings.HasPrefix(name, "handstamp:") {
+		if name == "" || hosted.CheckOwner(ownerOf(name)) != nil {
 			show(w, http.StatusBadRequest, "start", "Enter another name.")
 			return
 		}
@@ -170,11 +172,16 @@ func (s *site) call(w http.ResponseWriter, r *http.Request, user session) {
 	show(w, http.StatusOK, "result", strings.Join(text, "\n"))
 }
 
-// fail shows an error. Those of Handstamp have no secrets, and say what to do next.
+// fail shows an error. Those of Handstamp have no secrets, and say what to do next; those of the
+// database name its machines, and are for the log.
 func (s *site) fail(w http.ResponseWriter, err error) {
-	status := http.StatusBadGateway
-	if errors.Is(err, hosted.ErrNoPendingLogin) || errors.Is(err, hosted.ErrOtherSession) {
+	status, reason := http.StatusBadGateway, err.Error()
+	switch {
+	case errors.Is(err, hosted.ErrNoPendingLogin), errors.Is(err, hosted.ErrOtherSession):
 		status = http.StatusBadRequest
+	case errors.Is(err, handstamp.ErrStore), errors.Is(err, store.ErrUnusable):
+		log.Print(err)
+		status, reason = http.StatusServiceUnavailable, "the database cannot be used now; try again later"
 	}
-	show(w, status, "failed", err.Error())
+	show(w, status, "failed", reason)
 }

@@ -14,9 +14,11 @@ import (
 type table struct {
 	s       *Sampler
 	proc    *os.File
+	loads   *os.File
 	self    int
 	round   int
 	known   map[int]*process
+	newest  string // the id that was given last, before the last list of all
 	scratch []byte
 }
 
@@ -46,15 +48,30 @@ func (s *Sampler) looker() (look func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &table{s: s, proc: proc, self: os.Getpid(), known: make(map[int]*process), scratch: make([]byte, 64<<10)}
+	loads, err := os.Open("/proc/loadavg")
+	if err != nil {
+		return nil, errors.Join(err, proc.Close())
+	}
+	t := &table{s: s, proc: proc, loads: loads, self: os.Getpid(), known: make(map[int]*process), scratch: make([]byte, 64<<10)}
 	if _, ok := t.status(t.self); !ok {
-		return nil, errors.Join(errors.New("/proc has nothing on this process"), proc.Close())
+		return nil, errors.Join(errors.New("/proc has nothing on this process"), proc.Close(), loads.Close())
 	}
 	return t.look, nil
 }
 
-// look notes what all descendants carry.
+// look notes what all descendants carry. Where no process has begun, the list of all, which costs
+// the most, is the one before.
 func (t *table) look() {
+	newest, err := t.newestID()
+	if err == nil && newest == t.newest {
+		for pid, p := range t.known {
+			if p.kin != stranger {
+				t.visit(pid)
+			}
+		}
+		return
+	}
+	t.newest = newest
 	if _, err := t.proc.Seek(0, 0); err != nil {
 		return
 	}
@@ -73,6 +90,19 @@ func (t *table) look() {
 			delete(t.known, pid)
 		}
 	}
+}
+
+// newestID returns the id that the system gave last to a process or a thread (proc(5), loadavg).
+func (t *table) newestID() (string, error) {
+	if _, err := t.loads.Seek(0, 0); err != nil {
+		return "", err
+	}
+	n, err := t.loads.Read(t.scratch)
+	if err != nil {
+		return "", err
+	}
+	line := strings.TrimSpace(string(t.scratch[:n]))
+	return line[strings.LastIndexByte(line, ' ')+1:], nil
 }
 
 // visit finds out whether the process is a descendant and notes what it carries.

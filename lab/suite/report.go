@@ -41,7 +41,11 @@ func (r *Report) WriteJSON(w io.Writer) error {
 // sentence is the result in a line.
 func (r *Report) sentence() string {
 	passed, failed, void := r.Summary()
-	return fmt.Sprintf("%d cells passed, %d failed, %d cannot come about; %v", passed, failed,
+	cells := "cells"
+	if passed == 1 {
+		cells = "cell"
+	}
+	return fmt.Sprintf("%d %s passed, %d failed, %d cannot come about; %v", passed, cells, failed,
 		void, r.Duration.Round(time.Second))
 }
 

@@ -212,6 +212,36 @@ func TestRefreshAheadLeavesBusyServersAlone(t *testing.T) {
 	u.WantCounts(map[string]int{"token:refresh": 0})
 }
 
+// A server that is slow, and has had many users due for longest, takes neither all refreshes that
+// are under way nor all that are claimed: the users of another one do not wait for it.
+func TestRefreshAheadGoesOnBesideASlowServer(t *testing.T) {
+	const n = 3
+	slow := newUsers(t, testenv.Personality(t, "rotates-strictly"))
+	slow.add(0, 80, time.Minute)
+	quick := &users{Env: testenv.New(t, testenv.Personality(t, "rotates-strictly")), server: slow.server, db: slow.db, pool: slow.pool}
+	quick.MustLogin(quick.Session())
+	quick.rec = quick.Record()
+	quick.add(0, n, 2*time.Minute)
+	gate := slow.Lab.Hold("token:refresh:received")
+	defer gate.Release()
+	ended := make(chan handstamp.RefreshEvent, 100)
+	app := quick.app(ended)
+	ctx, cancel := context.WithTimeout(t.Context(), aheadTimeout)
+	defer cancel()
+	worker := make(chan error, 1)
+	go func() { worker <- app.RefreshAhead(ctx, hosted.AheadOptions{}) }()
+	for i := range n { // those of the slow server end by a timeout
+		if e := <-ended; e.Server != quick.Lab.MCPURL() {
+			t.Fatalf("%d of %d refreshes have ended before one of the slow server: %v", i, n, e.Err)
+		}
+	}
+	gate.Release()
+	cancel()
+	if err := <-worker; err != nil {
+		t.Error(err)
+	}
+}
+
 // notices is a handler of a log that receives what it says.
 type notices chan string
 

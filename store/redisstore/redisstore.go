@@ -76,7 +76,7 @@ func New(ctx context.Context, client redis.UniversalClient, o Options) (*Databas
 		db.prefix = "handstamp"
 	}
 	if strings.ContainsAny(db.prefix, "{}") {
-		return nil, errors.New("redisstore: a prefix has no braces, which are Redis Cluster's")
+		return nil, errors.New("redisstore: Options.Prefix must not have braces, which mark hash tags")
 	}
 	if err := checkClient(client); err != nil {
 		return nil, err

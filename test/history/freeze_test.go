@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -128,9 +129,7 @@ func freezeHolder(t *testing.T, b *backend) *frozenHolder {
 	if _, err := gate.Wait(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	proctest.Stop(t, f.cmd.Process)
 	gate.Release()
 	return f
 }

@@ -27,11 +27,8 @@ var scenarios []byte
 // printJumps prints for each scenario how many files of the root package it runs through, and
 // how many calls in the code that it runs lead into another file; and for all of the package,
 // how many calls between two files run against the direction of most calls between them.
-func printJumps(w io.Writer, folder string) error {
-	calls, err := rootCalls(folder)
-	if err != nil {
-		return err
-	}
+func printJumps(w io.Writer, folder string, root *checked) error {
+	calls := root.calls()
 	temp, err := os.MkdirTemp("", "house-")
 	if err != nil {
 		return err
@@ -74,8 +71,16 @@ type call struct {
 	to   string // the file of the function
 }
 
-// rootCalls type-checks the root package and returns its calls of its own functions.
-func rootCalls(folder string) ([]call, error) {
+// checked is the root package, type-checked.
+type checked struct {
+	set    *token.FileSet
+	syntax []*ast.File
+	info   *types.Info
+	pkg    *types.Package
+}
+
+// checkRoot type-checks the root package.
+func checkRoot(folder string) (*checked, error) {
 	pkg, exports, err := list(folder)
 	if err != nil {
 		return nil, err
@@ -98,25 +103,26 @@ func rootCalls(folder string) ([]call, error) {
 	}
 	info := &types.Info{Uses: make(map[*ast.Ident]types.Object)}
 	config := types.Config{Importer: importer.ForCompiler(set, "gc", lookup)}
-	checked, err := config.Check(pkg.ImportPath, set, syntax, info)
-	if err != nil {
-		return nil, err
-	}
-	var calls []call
-	for _, f := range syntax {
+	found, err := config.Check(pkg.ImportPath, set, syntax, info)
+	return &checked{set, syntax, info, found}, err
+}
+
+// calls returns the calls of the root package of its own functions.
+func (r *checked) calls() (calls []call) {
+	for _, f := range r.syntax {
 		ast.Inspect(f, func(node ast.Node) bool {
 			c, ok := node.(*ast.CallExpr)
 			if !ok {
 				return true
 			}
-			if fn := callee(info, c); fn != nil && fn.Pkg() == checked {
-				to := set.Position(fn.Pos()).Filename
-				calls = append(calls, call{position(set, c.Lparen), filepath.Base(to)})
+			if fn := callee(r.info, c); fn != nil && fn.Pkg() == r.pkg {
+				to := r.set.Position(fn.Pos()).Filename
+				calls = append(calls, call{position(r.set, c.Lparen), filepath.Base(to)})
 			}
 			return true
 		})
 	}
-	return calls, nil
+	return calls
 }
 
 func position(set *token.FileSet, pos token.Pos) token.Position {

@@ -3,15 +3,14 @@
 //
 //	go run ./tools/house [FOLDER]
 //
-// It prints the methods and fields of the type session, functions by cyclomatic complexity,
-// lines of code, exported names, links in doc comments, long lines, and how often two
-// scenarios jump between files of the root package: one call whose token the server no longer
-// accepts, and one first login.
+// It prints the methods and fields of the type session, the method sets of the root package that
+// have more than 30 methods, functions by cyclomatic complexity, lines of code, exported names,
+// links in doc comments, long lines, and how often two scenarios jump between files of the root
+// package: one call whose token the server no longer accepts, and one first login.
 package main
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -40,7 +39,12 @@ func run(w io.Writer, folder string) error {
 	if err != nil {
 		return err
 	}
+	root, err := checkRoot(folder)
+	if err != nil {
+		return err
+	}
 	printSession(w, files)
+	printMethodSets(w, methodSets(root.pkg))
 	printComplexity(w, files)
 	for _, pkg := range []string{".", "store"} {
 		names := exported(files, pkg)
@@ -49,34 +53,24 @@ func run(w io.Writer, folder string) error {
 	fmt.Fprintf(w, "doc links:           %d\n", docLinks(files))
 	production, tests := longLines(files)
 	fmt.Fprintf(w, "lines over %d:      %d, in tests %d\n", columns, production, tests)
-	if err := printJumps(w, folder); err != nil {
+	if err := printJumps(w, folder, root); err != nil {
 		return err
 	}
 	printLines(w, files)
 	return nil
 }
 
-// printSession prints what hangs on the type session, and the largest set of methods.
+// printSession prints what hangs on the type session.
 func printSession(w io.Writer, files []file) {
-	methods := make(map[string]int)
-	fields, embedded := 0, 0
+	methods, fields, embedded := 0, 0, 0
 	for _, f := range files {
-		if f.pkg != "." || f.test {
-			continue
+		if f.pkg == "." && !f.test {
+			methods += f.methods()["session"]
+			fields += f.fields("session")
+			embedded += f.embedding("session")
 		}
-		for receiver, n := range f.methods() {
-			methods[receiver] += n
-		}
-		fields += f.fields("session")
-		embedded += f.embedding("session")
 	}
-	fmt.Fprintf(w, "session:             %d methods, %d fields, embedded in %d types\n", methods["session"], fields, embedded)
-	if len(methods) > 0 {
-		largest := slices.MaxFunc(slices.Sorted(maps.Keys(methods)), func(a, b string) int {
-			return cmp.Compare(methods[a], methods[b])
-		})
-		fmt.Fprintf(w, "most methods:        %s, %d\n", largest, methods[largest])
-	}
+	fmt.Fprintf(w, "session:             %d methods, %d fields, embedded in %d types\n", methods, fields, embedded)
 }
 
 func printComplexity(w io.Writer, files []file) {

@@ -136,7 +136,7 @@ func everything() []suite {
 		},
 		{
 			name: "modules", about: "the modules that need more than the library, and how they install",
-			steps: []step{goTest("-count=1", "-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./otel/...", "./test/telemetry/...", "./tools/modules", "./tools/pages", "./tools/recordings", "./tools/suites")},
+			steps: []step{goTest("-count=1", "-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./otel/...", "./test/telemetry/...", "./tools/house", "./tools/modules", "./tools/pages", "./tools/recordings", "./tools/suites")},
 		},
 		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
 	}

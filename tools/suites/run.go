@@ -20,6 +20,7 @@ type result struct {
 	name   string
 	counts counts
 	took   time.Duration
+	cpu    time.Duration // that its processes computed
 	failed bool
 	output []byte // what to show of a failure
 }
@@ -134,6 +135,13 @@ func (r *result) fail(err error) {
 	r.output = fmt.Appendf(r.output, "%v\n", err)
 }
 
+// computed adds what a command computed, with the processes that it waited for.
+func (r *result) computed(cmd *exec.Cmd) {
+	if s := cmd.ProcessState; s != nil {
+		r.cpu += s.UserTime() + s.SystemTime()
+	}
+}
+
 // runStep runs one command, and counts its tests.
 func runStep(ctx context.Context, s suite, st step, log io.Writer, r *result) error {
 	cmd := exec.CommandContext(ctx, st.args[0], st.args[1:]...)
@@ -145,6 +153,7 @@ func runStep(ctx context.Context, s suite, st step, log io.Writer, r *result) er
 		c := newCounter(log)
 		cmd.Stdout, cmd.Stderr = c, c.plain()
 		err := cmd.Run()
+		r.computed(cmd)
 		c.finish()
 		r.counts.add(c.counts)
 		r.output = append(r.output, c.failures()...)
@@ -154,6 +163,7 @@ func runStep(ctx context.Context, s suite, st step, log io.Writer, r *result) er
 	cmd.Stdout = io.MultiWriter(log, &out)
 	cmd.Stderr = cmd.Stdout
 	err := cmd.Run()
+	r.computed(cmd)
 	if err != nil {
 		r.output = append(r.output, out.Bytes()...)
 	}

@@ -9,22 +9,25 @@ import (
 )
 
 // printTable prints a row for each suite and under it why tests were skipped, and returns how
-// many tests failed.
+// many tests failed. CPU is in seconds too.
 func printTable(w io.Writer, results []result, took time.Duration) int {
-	fmt.Fprintf(w, "\n%-14s %8s %8s %8s %8s\n", "suite", "passed", "failed", "skipped", "seconds")
-	var all counts
+	fmt.Fprintf(w, "\n%-14s %8s %8s %8s %8s %8s\n", "suite", "passed", "failed", "skipped", "seconds", "CPU")
+	all := result{name: "all", took: took}
 	for _, r := range results {
-		row(w, r.name, r.counts, r.took)
+		row(w, r)
 		for _, reason := range slices.Sorted(maps.Keys(r.counts.skipped)) {
 			fmt.Fprintf(w, "    %d skipped: %s\n", r.counts.skipped[reason], reason)
 		}
-		all.add(r.counts)
+		all.counts.add(r.counts)
+		all.cpu += r.cpu
 	}
-	row(w, "all", all, took)
-	fmt.Fprintf(w, "\n%d passed, %d failed, %d skipped\n", all.passed, all.failed, all.skips())
-	return all.failed
+	row(w, all)
+	c := all.counts
+	fmt.Fprintf(w, "\n%d passed, %d failed, %d skipped\n", c.passed, c.failed, c.skips())
+	return c.failed
 }
 
-func row(w io.Writer, name string, c counts, took time.Duration) {
-	fmt.Fprintf(w, "%-14s %8d %8d %8d %8.0f\n", name, c.passed, c.failed, c.skips(), took.Seconds())
+func row(w io.Writer, r result) {
+	fmt.Fprintf(w, "%-14s %8d %8d %8d %8.0f %8.0f\n", r.name, r.counts.passed, r.counts.failed,
+		r.counts.skips(), r.took.Seconds(), r.cpu.Seconds())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/service"
 )
 
@@ -27,10 +28,11 @@ func (a *app) newCaller() *cobra.Command {
 	c := &callerCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "caller",
-		Short: "Say which programs handstamp serve --store postgres://… gives tokens to",
-		Long: `Say which programs may make requests to handstamp serve --store postgres://…, and for
-whom. Each caller is confined to one tenant and, with --user, to one user of it.
-They are in a file; a service that runs knows at once what is changed in it.`,
+		Short: "Set which programs get tokens from handstamp serve --store postgres://…",
+		Long: `Set which programs, the callers, may make requests to handstamp serve --store
+postgres://…, and for whom: each is confined to one tenant (--tenant) and, with --user,
+to one user of it. The callers are in a file. A service that is running uses each change
+of it with the next request.`,
 		Args: subcommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -44,11 +46,12 @@ func (c *callerCommand) newAdd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "add <name>",
 		Short: "Add a caller, and print its key",
-		Long: `Add a caller, and print its key to standard output: this once, for only a hash of it
-is kept. The caller sends it as Authorization: Bearer KEY.
+		Long: `Add a caller for the tenant --tenant, and print its key to standard output. The key is
+printed only now, because only a hash of it is stored. The caller sends it in the header
+Authorization: Bearer KEY.
 
-With --uid or --certificate there is no key: the caller is any process of that user of
-this machine, at the Unix socket, or whoever presents a certificate with that name.`,
+With --uid or --certificate there is no key. The caller is then any process of that user
+at the Unix socket (on Linux), or any client with a certificate that has that name.`,
 		Example: `  handstamp caller add indexer --tenant acme
   handstamp caller add ada-notebook --tenant acme --user ada
   handstamp caller add sidecar --tenant acme --uid 1000
@@ -56,12 +59,17 @@ this machine, at the Unix socket, or whoever presents a certificate with that na
 		Args: exactly(1, "a name for the caller"),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.uid, "uid", "", "it is known by the `number` of the user that it runs as")
+	flags.StringVar(&c.uid, "uid", "", "recognize it by the `number` of the user that it runs as")
 	flags.StringVar(&c.certificate, "certificate", "",
-		"it is known by this DNS `name` or URI in its certificate (subjectAltName)")
+		"recognize it by this DNS `name` or URI in its certificate (subjectAltName)")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !cmd.Flags().Changed("tenant") {
-			return usage("say whose logins it may use: --tenant NAME")
+			return usage("name the tenant whose logins it may use: --tenant NAME")
+		}
+		for _, name := range []string{"uid", "certificate"} { // of a variable that is not set, perhaps
+			if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() == "" {
+				return usage("--%s is empty", name)
+			}
 		}
 		caller := service.Caller{Name: args[0], Tenant: c.global.Tenant, Certificate: c.certificate}
 		if cmd.Flags().Changed("user") {
@@ -80,13 +88,13 @@ type callerAdded struct {
 
 func (c *callerCommand) runAdd(ctx context.Context, caller service.Caller) error {
 	if clean(caller.Name) != caller.Name || caller.Name == "" {
-		return usage("the name of a caller is a word without control characters")
+		return usage("the name of a caller has no control characters, and is not empty")
 	}
 	caller.CreatedAt = time.Now().UTC().Truncate(time.Second)
 	var out callerAdded
 	switch {
 	case c.uid != "" && c.certificate != "":
-		return usage("a caller is known by --uid or --certificate, not both")
+		return usage("give --uid or --certificate, not both")
 	case c.uid != "":
 		uid, err := strconv.ParseUint(c.uid, 10, 32)
 		if err != nil {
@@ -142,13 +150,23 @@ func (c *callerCommand) edit(
 	if err != nil {
 		return usage("%w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return callersFailure(err)
+	err = os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		err = publish(path, text, 0o600, replaceAsItWas)
 	}
-	if err := writeWhole(path, text, 0o600); err != nil {
-		return callersFailure(err)
+	if err != nil {
+		return &failure{kind: kindOther, message: "the file of callers cannot be written", err: err}
 	}
 	return nil
+}
+
+// replaceAsItWas has a file take the place of another, with its owner, group and mode: the service
+// that reads it may be another user's.
+func replaceAsItWas(temp, path string) error {
+	if err := mcphost.KeepOwner(temp, path); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
 }
 
 // callersPath returns the path of the file of callers.
@@ -164,7 +182,7 @@ func (c *callerCommand) newList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ls",
 		Short: "List the callers",
-		Args:  cobra.NoArgs,
+		Args:  exactly(0, "no arguments"),
 		RunE: func(*cobra.Command, []string) error {
 			path, err := c.callersPath(c.file)
 			if err != nil {
@@ -190,7 +208,7 @@ func (c *callerCommand) newList() *cobra.Command {
 func (c *callerCommand) newRemove() *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove <name>",
-		Short: "Remove a caller, whose key then works no more",
+		Short: "Remove a caller; its key stops working",
 		Args:  exactly(1, "the name of a caller"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := c.edit(cmd.Context(), func(all []service.Caller) ([]service.Caller, error) {
@@ -205,7 +223,7 @@ func (c *callerCommand) newRemove() *cobra.Command {
 				return err
 			}
 			return c.print(map[string]string{"name": args[0], "outcome": "removed"}, func() {
-				c.err.ok("", "%s is no caller any more", args[0])
+				c.err.ok("", "Removed the caller %s", args[0])
 			})
 		},
 	}

@@ -42,7 +42,7 @@ type databaseAddress struct {
 	hosts string
 }
 
-// parseAddress reports false for what cannot be told from a password.
+// parseAddress reports false where a part of the address may be a password.
 func parseAddress(word string) (u databaseAddress, ok bool) {
 	scheme, rest, _ := strings.Cut(word, "://")
 	end := strings.IndexAny(rest, "/?#")

@@ -21,6 +21,7 @@ var notRun = map[string]string{
 	" lab run":                   "it takes minutes: lab.txtar",
 	" search ":                   "the lab's server has no such tool: call.txtar",
 	" serve":                     "it serves until it is interrupted",
+	"store reseal":               "it needs a database: storereseal_unix_test.go",
 	"completion zsh":             "it writes a file of the user's zsh: misc.txtar",
 	"completion fish":            "it needs fish: misc.txtar",
 	"completion powershell":      "it needs PowerShell: misc.txtar",

@@ -41,8 +41,8 @@ func (g *globalOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&g.Store, "store", "",
 		"where credentials are kept: auto, keyring, file, encrypted, memory, a folder's path, or\n"+
 			"postgres://… (HANDSTAMP_STORE)")
-	flags.StringVar(&g.Tenant, "tenant", "", "whose logins: the `name` of a tenant, with --store postgres://…")
-	flags.StringVar(&g.User, "user", "", "whose logins: the `name` of a user, with --store postgres://…")
+	flags.StringVar(&g.Tenant, "tenant", "", "use the logins of this tenant, with --store postgres://…")
+	flags.StringVar(&g.User, "user", "", "use the logins of this user of the tenant, with --store postgres://…")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
 	flags.BoolVarP(&g.verbose, "verbose", "v", false, "narrate each step on standard error (never a secret)")
 	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")

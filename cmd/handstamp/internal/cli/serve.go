@@ -40,10 +40,10 @@ a button.
 
 If the page is served already, a second handstamp serve opens it, and ends.
 
-With --store postgres://… there is no page: GET /v1/token and /v1/logins give programs
-in any language what the users of the database have signed in to. It listens on
-loopback (--listen), at a Unix socket (--socket), or with --tls-cert and client
-certificates anywhere. handstamp caller add says who may make requests, and for whom.`,
+With --store postgres://… there is no page. It serves access tokens of the users in the
+database to programs in any language: GET /v1/token and /v1/logins, on loopback
+(--listen), at a Unix socket (--socket), or to other machines over mTLS (--tls-cert,
+--tls-key, --tls-client-ca). handstamp caller add adds a program that may make requests.`,
 		Example: `  handstamp serve
   handstamp serve linear --port 8400
   handstamp serve --json
@@ -97,7 +97,7 @@ func (s *serveCommand) run(ctx context.Context, args []string) error {
 	case isDatabase(choice.word):
 		return s.runService(ctx, choice.word, args)
 	case s.service != (serviceOptions{}):
-		return usage("--listen, --socket and what belongs to them are for --store postgres://…")
+		return usage("--listen, --socket and the other flags of the token service need --store postgres://…")
 	}
 	b, err := s.newServeBackend(args)
 	if err != nil {

@@ -41,9 +41,9 @@ func (o *serviceOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.key, "tls-key", "", "PEM file of its key")
 	flags.StringVar(&o.ca, "tls-client-ca", "",
 		"PEM file of the authorities that issue the callers' certificates")
-	flags.StringVar(&o.callers, "callers", "", "file of the callers (as handstamp caller)")
+	flags.StringVar(&o.callers, "callers", "", "file of the callers (that of handstamp caller)")
 	flags.UintVar(&o.requestsASecond, "rate", 0,
-		"requests a second that each caller may make, over time (100)")
+		"requests a second that each caller may make on average (100)")
 }
 
 // check finds flags that cannot work.
@@ -53,16 +53,16 @@ func (o *serviceOptions) check() error {
 	host, _, err := net.SplitHostPort(o.listen)
 	switch {
 	case o.listen == "" && o.socket == "":
-		return usage("say where to serve tokens: --listen 127.0.0.1:8700, or --socket PATH")
+		return usage("name the address to serve tokens at: --listen 127.0.0.1:8700, or --socket PATH")
 	case o.listen != "" && err != nil:
 		return usage("--listen is an address such as 127.0.0.1:8700")
 	case !withTLS && o.cert+o.key+o.ca != "":
 		return usage("--tls-cert, --tls-key and --tls-client-ca go together")
 	case withTLS && o.listen == "":
-		return usage("--tls-cert is for --listen")
+		return usage("--tls-cert needs --listen")
 	case o.listen != "" && !withTLS && !oauth.IsLoopback(host):
-		return usage("%s is not this machine alone: beyond it, tokens go over mTLS "+
-			"(--tls-cert, --tls-key, --tls-client-ca)", o.listen)
+		return usage("%s can be reached from other machines, which needs mTLS: give --tls-cert, "+
+			"--tls-key and --tls-client-ca, or listen at 127.0.0.1", o.listen)
 	}
 	return nil
 }
@@ -86,7 +86,7 @@ func (s *serveCommand) runService(ctx context.Context, word string, args []strin
 		return usage("with a database there is no page: leave servers, --port, --open and " +
 			"--no-browser out")
 	case s.global.Tenant+s.global.User != "":
-		return usage("the callers say whose logins are served, and not --tenant and --user")
+		return usage("handstamp caller add sets whose logins are served: leave --tenant and --user out")
 	}
 	if err := s.service.check(); err != nil {
 		return err
@@ -154,7 +154,8 @@ func (s *serveCommand) serveTokens(ctx context.Context, h http.Handler) error {
 	}
 	defer release()
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout: 15 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		ReadTimeout: 15 * time.Second, WriteTimeout: max(2*time.Minute, s.global.Timeout+time.Minute),
+		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnContext: service.WithPeer, ErrorLog: webpage.NoLog}
 	failed := make(chan error, len(listeners))
 	for _, l := range listeners {
@@ -244,7 +245,7 @@ func (o *serviceOptions) openTCP(ctx context.Context) (net.Listener, error) {
 func callersFailure(err error) error {
 	f := &failure{kind: kindUsage, message: "the file of callers cannot be used", err: err}
 	if errors.Is(err, os.ErrNotExist) {
-		f.message, f.err = "there are no callers yet, so no program could make a request", nil
+		f.message, f.err = "there are no callers yet, so no program could get a token", nil
 		f.hint = "run handstamp caller add NAME --tenant TENANT"
 	}
 	return f

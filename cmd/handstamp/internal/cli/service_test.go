@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -365,14 +367,21 @@ func TestServiceClientsOfThePage(t *testing.T) {
 	}
 	c, _ := newDatabase(t, lab.NoneFirst())
 	c.signIn("acme", "ada")
-	s := c.loopback()
-	want := s.want(s.token(http.DefaultClient, s.key, "ada"), 200, "").Token
+	key := c.must("caller", "add", "by key", "--tenant", "acme")
+	c.must("caller", "add", "by uid", "--tenant", "acme", "--uid", strconv.Itoa(os.Getuid()))
+	socket := filepath.Join(t.TempDir(), "s")
+	s := c.serveTokens("--listen", "127.0.0.1:0", "--socket", socket)
+	want := s.want(s.token(http.DefaultClient, key, "ada"), 200, "").Token
 	clients := codeBlock.FindAllStringSubmatch(string(page), -1)
-	if len(clients) != 2 {
+	if len(clients) != 4 {
 		t.Fatalf("the page has %d clients", len(clients))
 	}
 	for _, client := range clients {
-		t.Run(client[1], func(t *testing.T) {
+		atSocket := strings.Contains(client[2], "HANDSTAMP_SOCKET")
+		t.Run(fmt.Sprintf("%s, socket %t", client[1], atSocket), func(t *testing.T) {
+			if atSocket && runtime.GOOS != "linux" {
+				t.Skip("the user of the other process is known on Linux alone")
+			}
 			dir, name, code := t.TempDir(), "client.ts", client[2]
 			run := []string{"python3", "-c", "import sys, client; print(client.token(*sys.argv[1:]))"}
 			if client[1] == "python" {
@@ -390,7 +399,8 @@ func TestServiceClientsOfThePage(t *testing.T) {
 			for user, in := range map[string]string{"ada": want, "bob": "no_login"} {
 				cmd := exec.CommandContext(t.Context(), run[0], append(run[1:], c.server.MCPURL(), user)...)
 				cmd.Dir = dir
-				cmd.Env = append(os.Environ(), "HANDSTAMP_SERVICE="+s.URL, "HANDSTAMP_SERVICE_KEY="+s.key)
+				cmd.Env = append(os.Environ(), "HANDSTAMP_SERVICE="+s.URL,
+					"HANDSTAMP_SERVICE_KEY="+key, "HANDSTAMP_SOCKET="+socket)
 				out, err := cmd.CombinedOutput()
 				if (err == nil) != (user == "ada") || !strings.Contains(string(out), in) {
 					t.Errorf("%s: %v\n%s", user, err, out)

@@ -9,11 +9,11 @@ import (
 func (a *app) newStore() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "store",
-		Short: "Show where credentials are kept, and move them",
+		Short: "Show where credentials are kept, move them, and change their key",
 		Args:  subcommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.newStoreInfo(), a.newStoreMigrate())
+	cmd.AddCommand(a.newStoreInfo(), a.newStoreMigrate(), a.newStoreReseal())
 	return cmd
 }
 

@@ -108,9 +108,15 @@ func (m *storeMigrate) plan(to string) error {
 		}
 	}
 	for _, word := range []string{m.to, current.word} {
-		if word == storeAuto || word == storeMemory || isDatabase(word) {
-			return usage("credentials move between keyring, encrypted, file and folders, not %s",
-				storeName(word))
+		switch {
+		case isDatabase(word):
+			f := usage("credentials move between keyring, encrypted, file and folders; a database " +
+				"has those of many users")
+			f.hint = "handstamp export SERVER writes one login, and handstamp import FILE --store " +
+				"postgres://… --tenant NAME --user NAME stores it in the database"
+			return f
+		case word == storeAuto || word == storeMemory:
+			return usage("credentials move between keyring, encrypted, file and folders, not %s", word)
 		}
 	}
 	m.report = migrateOutput{From: []string{}, To: m.to, DryRun: m.dryRun,

@@ -92,7 +92,7 @@ func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) erro
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(keepOwner(temp, path), unchanged(path, before)); err != nil {
+	if err := errors.Join(KeepOwner(temp, path), unchanged(path, before)); err != nil {
 		os.Remove(temp)
 		return err
 	}

@@ -2,5 +2,5 @@
 
 package mcphost
 
-// keepOwner does nothing: a file in a folder of the user's is the user's.
-func keepOwner(_, _ string) error { return nil }
+// KeepOwner does nothing: a file in a folder of the user's is the user's.
+func KeepOwner(_, _ string) error { return nil }

@@ -9,10 +9,10 @@ import (
 	"syscall"
 )
 
-// keepOwner gives a file the owner, group and mode of another, if that is there: with sudo, a
+// KeepOwner gives a file the owner, group and mode of another, if that is there: with sudo, a
 // user's file stays the user's. Where only the content may be given, which its writer owns then,
 // a group that cannot be kept is not replaced by one with the same rights.
-func keepOwner(file, of string) error {
+func KeepOwner(file, of string) error {
 	was, err := os.Stat(of)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
@@ -57,7 +58,7 @@ func (c *Caller) check() error {
 		}
 	}
 	switch {
-	case c.Name == "" || o.Check() != nil:
+	case c.Name == "" || hosted.CheckOwner(o) != nil:
 		return errors.New("a caller has no name, or a tenant or user that is none")
 	case ways != 1:
 		return errors.New("a caller has either a key, a uid or a certificate")
@@ -96,7 +97,7 @@ func (c *Callers) of(r *http.Request) (*Caller, error) {
 			found = index.keys[hashOf(key)]
 		}
 	} else if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		found = index.ofCertificate(r.TLS.PeerCertificates[0])
+		found = index.ofCertificate(r.TLS.PeerCertificates[0], time.Now())
 	} else if uid, ok := r.Context().Value(peerKey{}).(uint32); ok {
 		found = index.uids[uid]
 	}
@@ -107,8 +108,11 @@ func (c *Callers) of(r *http.Request) (*Caller, error) {
 }
 
 // ofCertificate returns the caller with a certificate that was verified. One whose names belong to
-// several callers is none of them.
-func (i *callerIndex) ofCertificate(c *x509.Certificate) *Caller {
+// several callers is none of them; nor is one that has expired since: connections may last.
+func (i *callerIndex) ofCertificate(c *x509.Certificate, now time.Time) *Caller {
+	if now.After(c.NotAfter) {
+		return nil
+	}
 	names := slices.Clone(c.DNSNames)
 	for _, u := range c.URIs {
 		names = append(names, u.String())

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,7 +100,13 @@ func ReadCallers(path string) ([]Caller, error) {
 		return nil, err
 	}
 	var f callersFile
-	if err := json.Unmarshal(text, &f); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields() // without a misspelled user a caller would be confined to none
+	err = decoder.Decode(&f)
+	if err == nil && len(bytes.TrimSpace(text[decoder.InputOffset():])) > 0 {
+		err = errors.New("something follows the callers")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s is damaged: %w", path, err)
 	}
 	if f.Version != callersVersion {
@@ -122,7 +129,7 @@ func checkAll(all []Caller) error {
 		}
 		for _, name := range []string{"name " + c.Name, "identity " + identity} {
 			if same[name] {
-				return fmt.Errorf("two callers have the name %q or what it is known by", c.Name)
+				return fmt.Errorf("two callers have the name %q, or the same key, user or certificate", c.Name)
 			}
 			same[name] = true
 		}

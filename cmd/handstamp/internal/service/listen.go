@@ -56,6 +56,8 @@ func ListenSocket(path string) (l net.Listener, release func(), err error) {
 		return nil, nil, err
 	case info.Mode().Type() != os.ModeSocket:
 		return nil, nil, fmt.Errorf("%s is there, and is no socket", path)
+	case !abandoned(path): // and not a service's, which has the lock
+		return nil, nil, fmt.Errorf("another program uses the socket %s", path)
 	default:
 		if err := os.Remove(path); err != nil {
 			return nil, nil, err

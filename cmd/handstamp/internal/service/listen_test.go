@@ -9,11 +9,13 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -181,4 +183,57 @@ func issuedFor(a *authority) (*x509.Certificate, *ecdsa.PrivateKey) {
 	cert, key, _ := a.issue(&x509.Certificate{DNSNames: []string{"service.example"},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	return cert, key
+}
+
+// A certificate that expires while its connection lasts is that of a caller no more.
+func TestCertificateThatExpires(t *testing.T) {
+	cert, _, _ := newAuthority(t).issue(&x509.Certificate{DNSNames: []string{"web.acme.test"}})
+	index := indexOf([]Caller{{Name: "web", Certificate: "web.acme.test"}})
+	if index.ofCertificate(cert, cert.NotAfter) == nil {
+		t.Error("it is not known while it is valid")
+	}
+	if index.ofCertificate(cert, cert.NotAfter.Add(time.Second)) != nil {
+		t.Error("it is known after its end")
+	}
+}
+
+// A socket is replaced if the program that made it has ended, and only then, whatever the program
+// and the type of its socket are.
+func TestSocketInUse(t *testing.T) {
+	dir, err := os.MkdirTemp("", "hs") // the path of a socket has at most 107 bytes
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "s")
+	other, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.(*net.UnixListener).SetUnlinkOnClose(false)
+	if l, _, err := ListenSocket(path); err == nil {
+		l.Close()
+		t.Error("another program's socket was taken from it")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	other.Close()
+	l, release, err := ListenSocket(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	release()
+	if runtime.GOOS == "windows" {
+		return // it has no others
+	}
+	datagrams, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer datagrams.Close()
+	if _, _, err := ListenSocket(path); err == nil {
+		t.Error("a socket of another type was taken")
+	}
 }

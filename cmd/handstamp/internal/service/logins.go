@@ -30,6 +30,15 @@ type loginBody struct {
 
 // logins is GET /v1/logins.
 func (s *service) logins(ctx context.Context, r *request) (any, error) {
+	body := &loginsBody{Logins: []loginBody{}}
+	// A user whom a caller makes up must not take the place of another's Client.
+	values, err := s.Database.Store(r.owner)
+	if err != nil {
+		return nil, err
+	}
+	if keys, err := values.List(ctx); err != nil || len(keys) == 0 {
+		return body, err
+	}
 	client, err := s.App.Client(r.owner)
 	if err != nil {
 		return nil, err
@@ -38,7 +47,6 @@ func (s *service) logins(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	body := &loginsBody{Logins: []loginBody{}}
 	for _, l := range all {
 		if l.Profile != cmp.Or(s.Profile, store.DefaultProfile) || l.State == handstamp.StateNone {
 			continue

@@ -10,6 +10,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/sealed"
 )
 
 // problem is the body of a response without what was requested (RFC 9457). Its type is about:blank:
@@ -84,7 +85,7 @@ func (s *service) problemOf(ctx context.Context, err error, req *request) *probl
 		s.addServer(p, req)
 		return p
 	}
-	p = rejection(http.StatusInternalServerError, codeError, "the service cannot do it")
+	p = rejection(http.StatusInternalServerError, codeError, "the request failed in the service")
 	for _, k := range kinds {
 		if errors.Is(err, k.sentinel) {
 			p = rejection(k.status, k.code, p.Detail)
@@ -119,7 +120,10 @@ func (s *service) addServer(p *problem, req *request) {
 // concern no caller: it is in the log.
 func (s *service) describe(ctx context.Context, p *problem, err error) {
 	var e *handstamp.Error
+	var noKey *sealed.KeyError
 	switch {
+	case errors.As(err, &noKey):
+		p.Detail = "the login is sealed with a key that the service does not have; nothing is lost"
 	case p.Code == codeStore:
 		p.Detail = "the database cannot be used now; nothing is lost"
 	case errors.As(err, &e):
@@ -130,6 +134,6 @@ func (s *service) describe(ctx context.Context, p *problem, err error) {
 			p.RetryAt = &at
 		}
 	case ctx.Err() != nil:
-		p.Detail = "it took too long; a refresh under way goes on"
+		p.Detail = "the request took too long; a refresh that has begun goes on"
 	}
 }

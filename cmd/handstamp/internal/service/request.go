@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -19,9 +20,9 @@ func newRequest(r *http.Request, c *Caller, parameters []string) (*request, erro
 	for name, values := range query {
 		switch {
 		case name != "tenant" && name != "user" && !slices.Contains(parameters, name):
-			return nil, badRequest("there is no such parameter; there are: " + listed(parameters))
+			return nil, badRequest("there is no such parameter; those of this path are: " + listed(parameters))
 		case len(values) != 1:
-			return nil, badRequest("a parameter is there twice")
+			return nil, badRequest("a parameter is given twice")
 		}
 	}
 	owner, err := c.owner(query)
@@ -57,8 +58,8 @@ func (c *Caller) owner(query url.Values) (store.Owner, error) {
 	case !query.Has("user"):
 		return o, badRequest("the parameter user is missing")
 	}
-	if err := o.Check(); err != nil {
-		return o, badRequest("user is a name of at most 255 bytes")
+	if hosted.CheckOwner(o) != nil {
+		return o, badRequest("user is a name of at most 255 bytes, none that begins with handstamp:")
 	}
 	return o, nil
 }

@@ -105,6 +105,19 @@ func TestRemovedKeyWorksNoMore(t *testing.T) {
 	if strings.Contains(r.text, f.path) || !strings.Contains(f.log.String(), f.path) {
 		t.Errorf("the path is in %s, or not in the log", r.text)
 	}
+	// One without a user is not confined: a misspelled one must not count as none.
+	f.save()
+	if text, err = os.ReadFile(f.path); err != nil {
+		t.Fatal(err)
+	}
+	for _, wrong := range []string{
+		strings.Replace(string(text), `"tenant"`, `"users": "ada", "tenant"`, 1), string(text) + string(text),
+	} {
+		if err := os.WriteFile(f.path, []byte(wrong), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f.want(f.token(second, "ada"), http.StatusServiceUnavailable, "store")
+	}
 	f.save()
 	_ = os.Chmod(f.path, 0o600)
 	f.want(f.token(second, "ada"), http.StatusOK, "")
@@ -148,6 +161,25 @@ func TestServersThatAreMadeUp(t *testing.T) {
 	f.WantCounts(map[string]int{"mcp": 0})
 	if s := f.options.App; s != nil && len(f.db.stores) != 1 {
 		t.Errorf("%d stores", len(f.db.stores))
+	}
+}
+
+// Users that a caller makes up do not take the places of those who are there.
+func TestUsersThatAreMadeUp(t *testing.T) {
+	f := newFixture(t, lab.NoneFirst(), nil)
+	key := f.caller("acme", nil)
+	f.signIn("acme", "ada")
+	f.options.App.CacheSize = 1
+	ada := store.Owner{Tenant: "acme", User: "ada"}
+	client, err := f.app.Client(ada)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		f.want(f.do(key, "GET", "/v1/logins", url.Values{"user": {fmt.Sprint(i)}}), http.StatusOK, "")
+	}
+	if again, err := f.app.Client(ada); again != client {
+		t.Errorf("users that are made up have taken the place of one who is there: %v", err)
 	}
 }
 
@@ -225,6 +257,7 @@ func sendRequests(t *testing.T, c *contract) {
 	for _, wrong := range [][2]string{
 		{"min_ttl", "-1"}, {"min_ttl", "1m"}, {"refresh", "yes"}, {"url", f.Lab.MCPURL()}, {"nonce", "n"},
 		{"method", "GE T"}, {"server", "ftp://example.com"}, {"user", strings.Repeat("x", 256)},
+		{"user", "handstamp:clients"},
 	} {
 		f.want(f.token(key, "ada", wrong[0], wrong[1]), http.StatusBadRequest, "usage")
 	}

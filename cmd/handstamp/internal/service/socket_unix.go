@@ -3,6 +3,7 @@
 package service
 
 import (
+	"errors"
 	"net"
 	"syscall"
 )
@@ -12,4 +13,14 @@ import (
 func listenPrivately(path string) (net.Listener, error) {
 	defer syscall.Umask(syscall.Umask(0o177))
 	return net.Listen("unix", path)
+}
+
+// abandoned reports whether the program that made a socket has ended. One of another type, and one
+// that this user may not connect to, may be in use.
+func abandoned(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
 }

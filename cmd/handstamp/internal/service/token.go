@@ -86,7 +86,7 @@ func provedRequest(ctx context.Context, r *request) (*http.Request, error) {
 	method := r.query.Get("method")
 	if method == "" {
 		if r.query.Has("url") || r.query.Has("nonce") {
-			return nil, badRequest("url and nonce are of a request with a method")
+			return nil, badRequest("url and nonce need method")
 		}
 		return nil, nil
 	}
