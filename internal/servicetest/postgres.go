@@ -138,7 +138,13 @@ func (p *Postgres) Kill() {
 	if p.server == nil {
 		return
 	}
-	_ = syscall.Kill(-p.server.Process.Pid, syscall.SIGKILL)
+	pid := p.server.Process.Pid
+	// Each of its processes has a group of its own, and would complete what it is about.
+	_ = syscall.Kill(pid, syscall.SIGSTOP) // so that it makes no others
+	others, _ := children(pid)             // elsewhere than on Linux they end soon after
+	for _, other := range append(others, pid) {
+		_ = syscall.Kill(other, syscall.SIGKILL)
+	}
 	_ = p.server.Wait()
 	p.server = nil
 }
@@ -147,38 +153,37 @@ func (p *Postgres) Kill() {
 // there and does not respond. The test is skipped on systems other than Linux.
 func (p *Postgres) Pause() {
 	p.t.Helper()
-	pid := p.server.Process.Pid
-	// The one that makes others first, so that none is missed.
-	_ = syscall.Kill(pid, syscall.SIGSTOP)
-	for _, child := range children(p.t, pid) {
-		_ = syscall.Kill(child, syscall.SIGSTOP)
-	}
+	p.signalAll(syscall.SIGSTOP)
 }
 
 // Resume ends [Postgres.Pause].
 func (p *Postgres) Resume() {
 	p.t.Helper()
-	for _, child := range children(p.t, p.server.Process.Pid) {
-		_ = syscall.Kill(child, syscall.SIGCONT)
+	p.signalAll(syscall.SIGCONT)
+}
+
+func (p *Postgres) signalAll(signal syscall.Signal) {
+	p.t.Helper()
+	pid := p.server.Process.Pid
+	_ = syscall.Kill(pid, signal) // first the one that makes the others, so that none is missed
+	others, err := children(pid)
+	if err != nil {
+		p.t.Skip("the processes of a server are known on Linux only:", err)
 	}
-	_ = p.server.Process.Signal(syscall.SIGCONT)
+	for _, other := range others {
+		_ = syscall.Kill(other, signal)
+	}
 }
 
 // children returns the processes that a process has started.
-func children(t testing.TB, pid int) (pids []int) {
-	t.Helper()
+func children(pid int) (pids []int, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		t.Skip("the processes of a server are known on Linux only:", err)
-	}
 	for _, word := range strings.Fields(string(text)) {
-		child, err := strconv.Atoi(word)
-		if err != nil {
-			t.Fatal(err)
+		if child, err := strconv.Atoi(word); err == nil {
+			pids = append(pids, child)
 		}
-		pids = append(pids, child)
 	}
-	return pids
+	return pids, err
 }
 
 // Dump returns what pg_dump prints.

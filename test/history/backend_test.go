@@ -20,7 +20,8 @@ type backend struct {
 	direct   place
 	network  string // the target of proxies; empty: there is no server
 	socket   string // the name of a proxy's socket
-	lossy    bool   // a connection that ends takes locks with it
+	lossy    bool   // a connection that ends takes locks with it,
+	kept     bool   // but for those under which something was written
 	stop     func(immediate bool)
 	start    func()
 	expire   func(ctx context.Context) error // ends all leases
@@ -48,7 +49,7 @@ func (b *backend) usePostgres(t *testing.T) {
 	b.direct = place{postgres, server.URL()}
 	_, rest, _ := strings.Cut(server.URL(), "host=")
 	dir, rest, _ := strings.Cut(rest, " ")
-	b.socket, b.lossy = ".s.PGSQL.5432", true
+	b.socket, b.lossy, b.kept = ".s.PGSQL.5432", true, true
 	b.network = filepath.Join(dir, b.socket)
 	b.describe = func(proxy string) string { return "host=" + proxy + " " + rest }
 	b.start = server.Start

@@ -240,6 +240,16 @@ func TestCheck(t *testing.T) {
 			s.send(1, "t", OK)
 			s.send(2, "t", OK)
 		}, FlawTwoRefreshes},
+		"a token of two after the lock was lost": {func(s *script) {
+			s.send(1, "t", OK)
+			s.fault(Loss, 1)
+			s.send(2, "t", OK)
+		}, ""},
+		"a token of two after a loss that the lock outlasts": {func(s *script) {
+			s.send(1, "t", OK)
+			s.event(Event{Kind: Loss, Process: 1, Kept: true, Until: s.at + 1})
+			s.send(2, "t", OK)
+		}, FlawTwoRefreshes},
 		"a token of one, and another one": {func(s *script) {
 			s.send(1, "t", OK)
 			s.send(2, "u", OK)

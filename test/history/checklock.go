@@ -105,7 +105,8 @@ func (c *checker) explains(first, second span) bool {
 		}
 	}
 	return slices.ContainsFunc(c.losses, func(e Event) bool {
-		return e.of(first.Process, "refresh") && e.At <= second.At && e.Until >= begin
+		// The refresh was written before its token was sent.
+		return !e.Kept && e.of(first.Process, "refresh") && e.At <= second.At && e.Until >= begin
 	})
 }
 

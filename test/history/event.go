@@ -71,6 +71,9 @@ type Event struct {
 	Expected string `json:"expected,omitempty"`
 	Revision string `json:"revision,omitempty"`
 
+	// Kept with Loss is that a lock outlasts it under which something was written.
+	Kept bool `json:"kept,omitempty"`
+
 	Text string `json:"text,omitempty"` // an error, for whoever reads the history
 }
 

@@ -52,7 +52,7 @@ func (r *run) cutOne() {
 
 // losing does what may end locks.
 func (r *run) losing(e Event, lossy bool, do func()) {
-	e.Kind, e.At = Loss, now()
+	e.Kind, e.At, e.Kept = Loss, now(), r.backend.kept
 	do()
 	e.Until = now()
 	if lossy {
