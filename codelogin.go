@@ -31,7 +31,7 @@ func (l codeLogin) attempt(ctx context.Context) error {
 	case errors.Is(err, ErrRegisterAnew):
 		return l.clients.onUnknown(ctx, &oauth.Error{Endpoint: "authorization"})
 	case ctx.Err() == nil:
-		pendingLogin{l.loginFlow}.end(ctx)
+		pendingLogin(l).end(ctx)
 	}
 	return l.received(ctx, request, code, err)
 }
@@ -76,7 +76,7 @@ func (l codeLogin) prepareRequest(ctx context.Context) (*codeRequest, error) {
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI,
 		State: state.Reveal(), Scope: l.scope, CanRegisterAnew: l.clients.canRegisterAnew(),
 	}}
-	pendingLogin{l.loginFlow}.record(ctx, request.AuthorizationRequest)
+	pendingLogin(l).record(ctx, request.AuthorizationRequest)
 	return request, nil
 }
 

@@ -269,7 +269,7 @@ func (l codeLogin) responded(ctx context.Context, r *codeRequest, response url.V
 		return &Error{Kind: ErrClientRejected, Server: l.serverURL, Code: rejected.Code, Err: err,
 			Message: "the authorization server rejected the client", Hint: "start the login again"}
 	case ctx.Err() == nil:
-		pendingLogin{l.loginFlow}.end(ctx)
+		pendingLogin(l).end(ctx)
 	}
 	return l.received(ctx, r, code, err)
 }

@@ -90,8 +90,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	if o.Refreshes <= 0 {
 		config.MaxConns = defaultRefreshes
 	}
-	// A pool goes on connecting to a server that is there and does not respond, although no caller waits
-	// for it any more; another one that takes over would find no connection left.
+	// A pool goes on connecting to a server that is there and does not respond, although no caller
+	// waits for it any more; another one that takes over would find no connection left.
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, connectTimeout)
 	refresh, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
