@@ -250,6 +250,12 @@ func TestCheck(t *testing.T) {
 			s.event(Event{Kind: Loss, Process: 1, Kept: true, Until: s.at + 1})
 			s.send(2, "t", OK)
 		}, FlawTwoRefreshes},
+		"a token of two after a loss, and longer than the lock outlasts that": {func(s *script) {
+			s.send(1, "t", OK)
+			s.event(Event{Kind: Loss, Process: 1, Kept: true, Until: s.at + 1})
+			s.at += int64(silence)
+			s.send(2, "t", OK)
+		}, ""},
 		"a token of one, and another one": {func(s *script) {
 			s.send(1, "t", OK)
 			s.send(2, "u", OK)
