@@ -40,7 +40,7 @@ func Decode(data []byte) (*Record, error) {
 // decode decodes into a zero record. That the data is JSON is found out once for all of it.
 func (r *Record) decode(data []byte) error {
 	bad := &misfit{problem: "is no JSON object"}
-	if json.Valid(data) {
+	if valid(data) {
 		bad = decodeStruct(data, reflect.ValueOf(r).Elem())
 	}
 	if bad == nil {
@@ -135,6 +135,11 @@ func decode(raw json.RawMessage, v reflect.Value) *misfit {
 			v.SetString(text)
 			return nil
 		}
+	case reflect.Bool:
+		if text := string(raw); text == "true" || text == "false" {
+			v.SetBool(text == "true")
+			return nil
+		}
 	default:
 		if json.Unmarshal(raw, v.Addr().Interface()) == nil {
 			return nil
@@ -190,7 +195,16 @@ func decodeSecret(raw json.RawMessage) (text string, ok bool) {
 
 // compact returns a copy of valid JSON without insignificant space.
 func compact(raw json.RawMessage) json.RawMessage {
-	var b bytes.Buffer
-	json.Compact(&b, raw) // raw comes from the JSON decoder
-	return b.Bytes()
+	compacted := make(json.RawMessage, 0, len(raw))
+	for len(raw) > 0 {
+		n := 1
+		if raw[0] == '"' {
+			n = stringLength(raw)
+		}
+		if !isSpace(raw[0]) {
+			compacted = append(compacted, raw[:n]...)
+		}
+		raw = raw[n:]
+	}
+	return compacted
 }

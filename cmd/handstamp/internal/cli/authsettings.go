@@ -108,7 +108,10 @@ func (s authSettings) absolute() authSettings {
 }
 
 func absolutePath(path string) string {
-	if abs, err := filepath.Abs(path); err == nil && path != "" {
+	if path == "" {
+		return ""
+	}
+	if abs, err := filepath.Abs(path); err == nil {
 		return abs
 	}
 	return path
