@@ -78,8 +78,8 @@ func Seal(header any, value []byte) ([]byte, error) {
 	return append(sealed, body.Bytes()...), nil
 }
 
-// Open returns the value that [Seal] wrapped in data, byte for byte, and decodes the header. It
-// fails with [ErrNone], [ErrChanged] or [ErrNewer].
+// Open returns the value that [Seal] wrapped in data, byte for byte, and decodes the header, unless
+// that is nil. It fails with [ErrNone], [ErrChanged] or [ErrNewer].
 func Open(data []byte, header any) (value []byte, err error) {
 	rest, ok := bytes.CutPrefix(data, []byte(head))
 	if !ok {
@@ -97,7 +97,7 @@ func Open(data []byte, header any) (value []byte, err error) {
 	if !bytes.Equal(written, hex.AppendEncode(nil, sum[:])) {
 		return nil, ErrChanged
 	}
-	if !Peek(data, header) {
+	if header != nil && !Peek(data, header) {
 		return nil, ErrNewer
 	}
 	_, rest, _ = bytes.Cut(body, []byte(",\n"))

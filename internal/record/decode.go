@@ -173,10 +173,31 @@ func decodeString(raw json.RawMessage) (text string, ok bool) {
 	if raw[0] != '"' {
 		return "", false
 	}
-	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 && utf8.Valid(inner) {
-		return string(inner), true
+	if inner := raw[1 : len(raw)-1]; utf8.Valid(inner) {
+		if text, ok := unescape(inner); ok {
+			return text, true
+		}
 	}
 	return text, json.Unmarshal(raw, &text) == nil
+}
+
+// unescape returns the text of a string whose escapes are those of JSON within a string; others are
+// rare.
+func unescape(inner []byte) (text string, ok bool) {
+	at := bytes.IndexByte(inner, '\\')
+	if at < 0 {
+		return string(inner), true
+	}
+	unescaped := make([]byte, 0, len(inner))
+	for ; at >= 0; at = bytes.IndexByte(inner, '\\') {
+		c := inner[at+1]
+		if c != '"' && c != '\\' && c != '/' {
+			return "", false
+		}
+		unescaped = append(append(unescaped, inner[:at]...), c)
+		inner = inner[at+2:]
+	}
+	return string(append(unescaped, inner...)), true
 }
 
 // decodeSecret reads a string, or the object with the base64 of one that is not valid UTF-8.

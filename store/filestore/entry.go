@@ -77,10 +77,9 @@ func decode(data []byte, key store.Key) (*entry, error) {
 	return &e, nil
 }
 
-// keyOf returns the key in a file, damaged or not. The file's name, which is derived from the
+// headerOf returns the header of a file, damaged or not. The file's name, which is derived from the
 // key, proves that the key itself is not damaged.
-func keyOf(data []byte) (store.Key, bool) {
-	var h header
-	ok := envelope.Peek(data, &h)
-	return h.Key, ok
+func headerOf(data []byte) (h header, ok bool) {
+	ok = envelope.Peek(data, &h)
+	return h, ok
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -19,7 +20,7 @@ func (s *Store) List(context.Context) ([]store.Key, error) {
 	found := s.keptKeys()
 	for _, dir := range s.dirs() {
 		err := lookThrough(dir, "", func(f *foundFile) error {
-			found[f.key] = true
+			found[f.Key] = true
 			return nil
 		})
 		if err != nil {
@@ -43,13 +44,13 @@ func (s *Store) Scan(
 	later := s.keptKeys()
 	for _, dir := range slices.Backward(s.dirs()) {
 		err := lookThrough(dir, host, func(f *foundFile) error {
-			if e := f.entry(); e != nil && dir == s.options.Dir && !later[f.key] {
-				if server == "" || f.key.Server == server {
-					visit(f.key, e.value, e.Revision)
+			if e := f.entry(); e != nil && dir == s.options.Dir && !later[f.Key] {
+				if server == "" || f.Key.Server == server {
+					visit(f.Key, e.value, e.Revision)
 				}
 				return ctx.Err()
 			}
-			later[f.key] = true
+			later[f.Key] = true
 			return ctx.Err()
 		})
 		if err != nil {
@@ -79,17 +80,17 @@ func (s *Store) keptKeys() map[store.Key]bool {
 
 // foundFile is the file of a credential, or the one of the record before it.
 type foundFile struct {
-	key  store.Key
+	header
 	data []byte // nil where the file itself does not tell whose it is, or must not be used
 }
 
 // entry returns what is in the file, nil if that cannot be used.
 func (f *foundFile) entry() *entry {
-	e, err := decode(f.data, f.key)
-	if err != nil {
+	value, err := envelope.Open(f.data, nil) // whose header is read
+	if err != nil || f.Revision == "" {
 		return nil
 	}
-	return e
+	return &entry{header: f.header, value: value}
 }
 
 // hostOf returns the part of a file's name that all credentials at a host have in common.
@@ -130,14 +131,14 @@ func lookAt(root *os.Root, list []string, host string, visit func(f *foundFile) 
 			if err != nil {
 				continue
 			}
-			key, ok := keyOf(data)
-			if !ok || fileName(key) != name {
+			h, ok := headerOf(data)
+			if !ok || fileName(h.Key) != name {
 				continue
 			}
 			if rejected != nil || file != name {
 				data = nil
 			}
-			if err := visit(&foundFile{key, data}); err != nil {
+			if err := visit(&foundFile{h, data}); err != nil {
 				return err
 			}
 			break
