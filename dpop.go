@@ -121,13 +121,20 @@ func (p *proofs) thumbprint() string {
 
 // Proof implements oauth.Prover.
 func (p *proofs) Proof(method, rawURL string, accessToken secret.String) (string, error) {
+	return p.proofWith("", method, rawURL, accessToken)
+}
+
+// proofWith is Proof with a nonce, or with the last one that was kept if it is empty.
+func (p *proofs) proofWith(nonce, method, rawURL string, accessToken secret.String) (string, error) {
 	key, err := p.ready(nil)
 	if err != nil {
 		return "", err
 	}
-	p.mu.Lock()
-	nonce := p.nonces[originOf(rawURL)]
-	p.mu.Unlock()
+	if nonce == "" {
+		p.mu.Lock()
+		nonce = p.nonces[originOf(rawURL)]
+		p.mu.Unlock()
+	}
 	return key.Proof(method, rawURL, jose.ProofOptions{AccessToken: accessToken, Nonce: nonce, Now: time.Now()})
 }
 
@@ -237,8 +244,24 @@ func (s *cachedToken) wantsNonce(resp *http.Response) bool {
 // forNonce returns the token to send a request with again that was rejected for want of a nonce: the
 // same, with the nonce that the rejection names; nil if that would not help.
 func (r *retryState) forNonce(used *cachedToken, resp *http.Response) *cachedToken {
-	if r.nonces++; r.nonces > maxNonceRetries || len(resp.Header["Dpop-Nonce"]) != 1 {
+	values := resp.Header["Dpop-Nonce"]
+	if r.nonces++; r.nonces > maxNonceRetries || len(values) != 1 || len(values[0]) > maxNonce {
 		return nil
 	}
+	r.nonce = values[0]
 	return used
+}
+
+// proveAgain makes the proof of a request that is sent again for a nonce. It has the nonce that the
+// rejection named: the last one that was kept may be of a slower response to another request.
+func (r *retryState) proveAgain(req *http.Request, token *cachedToken) error {
+	nonce := r.nonce
+	if r.nonce = ""; nonce == "" || !token.bound() {
+		return nil
+	}
+	proof, err := token.proofs.proofWith(nonce, cmp.Or(req.Method, http.MethodGet), provedURL(req), token.token)
+	if err == nil {
+		req.Header["Dpop"] = []string{proof}
+	}
+	return err
 }

@@ -95,7 +95,7 @@ func TestDPoPReplacesBearer(t *testing.T) {
 
 // A thousand requests, side by side and at nonces that change, reuse no proof.
 func TestDPoPThousandRequests(t *testing.T) {
-	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ResourceNonce: 50}})
+	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ResourceNonce: 200}})
 	c := w.Session()
 	w.MustLogin(c)
 	var running sync.WaitGroup

@@ -30,9 +30,10 @@ const (
 type retryState struct {
 	refreshes    int
 	logins       int
-	sharedTokens int // logins that came to a token which another process had stored
-	nonces       int // sent again for the nonce of a proof
-	waits        int // before a token that was just issued was sent again
+	sharedTokens int    // logins that came to a token which another process had stored
+	nonces       int    // sent again for the nonce of a proof
+	nonce        string // with which it is sent again next; empty: with the last one that was kept
+	waits        int    // before a token that was just issued was sent again
 
 	signedInFor string // how a server wanted the user to sign in for the request (RFC 9470)
 }

@@ -162,6 +162,9 @@ func (t *transport) retry(req *http.Request, body replayBody, token *cachedToken
 		drainAndClose(resp)
 		token = next
 		sent, err := withAuthorization(req, again, token)
+		if err == nil {
+			err = state.proveAgain(sent, token)
+		}
 		if err != nil {
 			return nil, err
 		}
