@@ -1,6 +1,7 @@
 package record
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 )
@@ -35,4 +36,25 @@ func TestScannerCutsWhereJSONDoes(t *testing.T) {
 			t.Errorf("%q has an element", empty)
 		}
 	}
+}
+
+// FuzzDecodeString compares with encoding/json.
+func FuzzDecodeString(f *testing.F) {
+	for _, text := range []string{
+		`""`, `"a"`, `"\""`, `"\\"`, `"\/"`, `"\\\""`, `"\n\t\u0041"`, `"a\"b\\c\u00e9"`, `"\ud83d\ude00"`, `"\ud83d"`, `"\\u0041"`,
+		"\"\xff\"", "\"\\\"\xff\"", `"é\"ü"`, `{}`, `1`, `null`,
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if !valid(data) || isSpace(data[0]) || isSpace(data[len(data)-1]) {
+			t.Skip("no value as the scanner cuts it")
+		}
+		got, ok := decodeString(data)
+		var want *string
+		err := json.Unmarshal(data, &want)
+		if is := err == nil && want != nil; ok != is || ok && got != *want {
+			t.Errorf("%q: %q, %t", data, got, ok)
+		}
+	})
 }
