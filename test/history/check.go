@@ -3,7 +3,6 @@ package history
 import (
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -166,62 +165,4 @@ func (c *checker) forks(key string, operations []span, v *values) {
 		}
 		successor[s.Expected] = s.Value
 	}
-}
-
-// step is an operation of the register, with values in place of revisions.
-type step struct {
-	kind     Kind
-	result   Result
-	expected string // a value, or "" where nothing is to be stored
-	value    string
-}
-
-// history returns the operations whose results the register has to explain. A Put whose result is
-// not known took place if its value was ever seen. Otherwise it did not: nothing can replace a
-// value whose revision was never read, and the history ends with a Get.
-func (v *values) history(operations []span) []porcupine.Operation {
-	var all []porcupine.Operation
-	for _, s := range operations {
-		p := step{kind: s.Kind, result: s.Result, expected: v.of[s.Expected], value: s.Value}
-		end := s.end
-		unknown := s.Result == Failed || s.Result == ""
-		switch seen, stored := v.seen[s.Value]; {
-		case unknown && s.Kind == Put && stored:
-			p.result, end = OK, seen
-		case unknown && s.Kind == Delete:
-			end = math.MaxInt64 // at any time, or never
-		case unknown:
-			continue
-		}
-		if s.Expected != "" && p.expected == "" {
-			p.expected = "unread " + s.Expected // which no value has
-		}
-		all = append(all, porcupine.Operation{Input: p, Call: s.At, Return: end})
-	}
-	return all
-}
-
-// register is a value that is compared and swapped.
-var register = porcupine.Model{
-	Init: func() any { return "" },
-	Step: func(state, input, _ any) (bool, any) {
-		stored, s := state.(string), input.(step)
-		equal := stored == s.expected
-		switch {
-		case s.kind == Get && s.result == Absent:
-			return stored == "", stored
-		case s.kind == Get:
-			return stored == s.value, stored
-		case s.kind == Put && s.result == OK:
-			return equal, s.value
-		case s.kind == Delete && s.result == OK:
-			return equal || stored == "", ""
-		case s.kind == Delete && s.result != Conflict: // it may have failed
-			if equal {
-				return true, ""
-			}
-			return true, stored
-		}
-		return !equal && (s.kind == Put || stored != ""), stored // a conflict
-	},
 }

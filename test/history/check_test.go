@@ -165,6 +165,36 @@ func TestCheck(t *testing.T) {
 			s.remove(1, "ra", Failed)
 			s.absent(2)
 		}, FlawOrder},
+		"a failed Delete that took place, and another one that found nothing": {func(s *script) {
+			s.put(1, "", "a", OK)
+			s.remove(1, "ra", Failed)
+			s.absent(3)
+			s.remove(2, "ra", OK)
+			s.put(2, "", "b", OK)
+			s.get(1, "b")
+		}, ""},
+		"a value that is read after it was gone": {func(s *script) {
+			s.put(1, "", "a", OK)
+			s.remove(1, "ra", Failed)
+			s.absent(2)
+			s.get(2, "a")
+		}, FlawOrder},
+		"a value gone, though nobody deleted it": {func(s *script) {
+			s.put(1, "", "a", OK)
+			s.put(2, "", "b", Failed)
+			s.get(2, "b")
+		}, FlawOrder},
+		"a Delete that finds what it says is gone": {func(s *script) {
+			s.put(1, "", "a", OK)
+			s.put(1, "ra", "b", OK)
+			s.remove(1, "ra", OK)
+			s.get(2, "b")
+		}, FlawOrder},
+		"a conflict of a Delete where nothing is": {func(s *script) {
+			s.put(1, "", "a", OK)
+			s.remove(1, "ra", OK)
+			s.remove(2, "ra", Conflict)
+		}, FlawOrder},
 		"a torn read": {func(s *script) {
 			s.put(1, "", "a", OK)
 			s.do(Event{Client: 2, Kind: Get, Key: "k", Result: Torn})
@@ -320,6 +350,30 @@ func TestCheckLongHistory(t *testing.T) {
 		t.Fatalf("flaws %v", report.Flaws[:1])
 	}
 	s.get(3, "0")
+	if report := Check(s.events); len(report.Flaws) != 1 || report.Flaws[0].Kind != FlawOrder {
+		t.Errorf("flaws %v, want %s", report.Flaws, FlawOrder)
+	}
+}
+
+// Deletes whose result is not known do not keep the search from its end, although each of them
+// may have happened at any time after it began.
+func TestCheckUnknownDeletes(t *testing.T) {
+	var s script
+	for i := range 400 {
+		value := strconv.Itoa(i)
+		s.put(1, "", value, OK)
+		for client := range 10 {
+			s.remove(10*i+client+2, "r"+value, Failed)
+		}
+		if i%2 == 0 {
+			s.get(1, value)
+		}
+		s.absent(1)
+	}
+	if report := Check(s.events); len(report.Flaws) > 0 {
+		t.Fatalf("flaws %v", report.Flaws[:1])
+	}
+	s.get(1, "7")
 	if report := Check(s.events); len(report.Flaws) != 1 || report.Flaws[0].Kind != FlawOrder {
 		t.Errorf("flaws %v, want %s", report.Flaws, FlawOrder)
 	}
