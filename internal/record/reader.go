@@ -138,29 +138,43 @@ func (r *jsonReader) literal(text string) {
 
 // text steps over a string, whose UTF-8 need not be valid.
 func (r *jsonReader) text() {
-	for r.at++; r.at < len(r.data); r.at++ {
-		switch c := r.data[r.at]; {
-		case c == '"':
+	for r.at++; r.at < len(r.data); {
+		rest := r.data[r.at:]
+		n := 0
+		for n < len(rest) && plainInText[rest[n]] {
+			n++
+		}
+		r.at += n
+		switch {
+		case n == len(rest) || rest[n] < ' ':
+			r.fail()
+		case rest[n] == '"':
 			r.at++
 			return
-		case c < ' ':
-			r.fail()
-			return
-		case c == '\\':
+		default:
 			r.escape()
 		}
 	}
 	r.fail()
 }
 
-// escape steps to the last byte of an escape.
+// plainInText has the bytes that are only themselves in a string: all but the control characters,
+// the quote and the backslash.
+var plainInText = func() (plain [256]bool) {
+	for c := range plain {
+		plain[c] = c >= ' ' && c != '"' && c != '\\'
+	}
+	return plain
+}()
+
+// escape steps over a backslash and what it stands before.
 func (r *jsonReader) escape() {
 	rest := r.data[r.at+1:]
 	switch {
 	case len(rest) > 4 && rest[0] == 'u' && isHex(rest[1]) && isHex(rest[2]) && isHex(rest[3]) && isHex(rest[4]):
-		r.at += 5
+		r.at += len(`\u1234`)
 	case len(rest) > 0 && bytes.IndexByte([]byte(`"\/bfnrt`), rest[0]) >= 0:
-		r.at++
+		r.at += len(`\n`)
 	default:
 		r.fail()
 	}
