@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/pgstore"
 )
@@ -139,7 +141,15 @@ func TestWriteWhoseResponseIsLost(t *testing.T) {
 	if _, _, err := other.Get(t.Context(), lockedKey); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("after Delete: %v", err)
 	}
-	if n := cut.cuts.Load(); n != 4 {
+	arm("INSERT INTO handstamp_lease")
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	unlockLogin, err := s.Lock(ctx, lockedKey, store.LockLogin)
+	if err != nil {
+		t.Fatalf("Lock of a login: %v", err)
+	}
+	unlockLogin()
+	if n := cut.cuts.Load(); n != 5 {
 		t.Errorf("%d responses were cut", n)
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 )
 
 const (
@@ -19,19 +17,18 @@ const (
 // tryLease takes a lock that is a row; unlock is nil if another holds it.
 func (db *Database) tryLease(ctx context.Context, lock lockName) (unlock func(), err error) {
 	l := &lease{db: db, lock: lock, holder: rand.Text(), lasts: leaseTime, each: leaseExtend}
-	var taken bool
-	err = db.pool.QueryRow(ctx, "INSERT INTO handstamp_lease (id, name, holder, expires_at) "+
+	taken, err := db.write(ctx, "INSERT INTO handstamp_lease (id, name, holder, expires_at) "+
 		"VALUES ($1, $2, $3, now() + $4) ON CONFLICT (id, name) DO UPDATE "+
 		"SET holder = excluded.holder, expires_at = excluded.expires_at "+
-		"WHERE handstamp_lease.expires_at < now() RETURNING true",
-		[]byte(lock.id), string(lock.name), l.holder, l.lasts).Scan(&taken)
-	if errors.Is(err, pgx.ErrNoRows) {
+		"WHERE handstamp_lease.expires_at < now() OR handstamp_lease.holder = $3",
+		[]byte(lock.id), string(lock.name), l.holder, l.lasts)
+	switch {
+	case err == nil && taken == 0, errors.Is(err, errUnclear): // another's: its own it would find
 		return nil, nil
-	}
-	if err != nil {
+	case err != nil:
 		// It may be taken all the same, and would be in the way until it expires.
 		l.release()
-		return nil, unusable(ctx, err)
+		return nil, err
 	}
 	stop := l.keep()
 	return func() {

@@ -199,25 +199,34 @@ func (s *ownedStore) Scan(
 	if !isText(server) {
 		return nil, nil
 	}
-	rows, err := s.db.pool.Query(ctx, "SELECT server, profile, value, revision "+
-		"FROM handstamp_credential WHERE tenant = $1 AND user_name = $2 AND $3 IN ('', server)",
-		s.owner.Tenant, s.owner.User, server)
-	if err != nil {
-		return nil, unusable(ctx, err)
-	}
-	var key store.Key
-	var row []byte
-	var revision store.Revision
-	_, err = pgx.ForEachRow(rows, []any{&key.Server, &key.Profile, &row, &revision}, func() error {
-		if value, err := withoutChecksum(s.id(key), row); err != nil {
-			rest = append(rest, key)
-		} else {
-			visit(key, value, revision)
+	scanned := make(map[store.Key]bool) // also by a query whose connection broke
+	err = s.db.read(ctx, func(conn *pgxpool.Conn) error {
+		rows, err := conn.Query(ctx, "SELECT server, profile, value, revision "+
+			"FROM handstamp_credential WHERE tenant = $1 AND user_name = $2 AND $3 IN ('', server)",
+			s.owner.Tenant, s.owner.User, server)
+		if err != nil {
+			return err
 		}
-		return nil
+		var key store.Key
+		var row []byte
+		var revision store.Revision
+		_, err = pgx.ForEachRow(rows, []any{&key.Server, &key.Profile, &row, &revision}, func() error {
+			value, damaged := withoutChecksum(s.id(key), row)
+			switch {
+			case scanned[key]:
+				return nil
+			case damaged != nil:
+				rest = append(rest, key)
+			default:
+				visit(key, value, revision)
+			}
+			scanned[key] = true
+			return nil
+		})
+		return err
 	})
 	if err != nil {
-		return nil, unusable(ctx, err)
+		return nil, err
 	}
 	return rest, nil
 }

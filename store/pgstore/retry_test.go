@@ -1,0 +1,67 @@
+package pgstore_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/handstamp/handstamp/internal/servicetest"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/pgstore"
+)
+
+// Whatever is done first after a restart of the server, which has broken every connection of the
+// pool, is done in another one.
+func TestEachOperationAfterARestart(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	db, pool := open(t, server, pgstore.Options{})
+	_, others := open(t, server, pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	revision := mustPut(t, s, lockedKey, []byte("value"))
+	lock := func(ctx context.Context, name store.LockName) error {
+		unlock, err := s.Lock(ctx, lockedKey, name)
+		if err == nil {
+			unlock()
+		}
+		return err
+	}
+	for _, operation := range []struct {
+		name string
+		do   func(ctx context.Context) error
+	}{
+		{"Get", func(ctx context.Context) error { _, _, err := s.Get(ctx, lockedKey); return err }},
+		{"List", func(ctx context.Context) error { _, err := s.List(ctx); return err }},
+		{"Scan", func(ctx context.Context) error {
+			visited := 0
+			rest, err := store.Scan(ctx, s, "", func(store.Key, []byte, store.Revision) { visited++ })
+			if err == nil && (visited != 1 || len(rest) > 0) {
+				t.Errorf("Scan has %d values and leaves %d", visited, len(rest))
+			}
+			return err
+		}},
+		{"Put", func(ctx context.Context) (err error) {
+			revision, err = s.Put(ctx, lockedKey, []byte("new"), revision)
+			return err
+		}},
+		{"Lock of a login", func(ctx context.Context) error { return lock(ctx, store.LockLogin) }},
+		{"Lock of a refresh", func(ctx context.Context) error { return lock(ctx, store.LockRefresh) }},
+		{"Delete", func(ctx context.Context) error { return s.Delete(ctx, lockedKey, revision) }},
+	} {
+		t.Run(operation.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+			defer cancel()
+			pool.Reset() // one connection, which was used lately: the pool does not test it
+			if err := pool.Ping(ctx); err != nil {
+				t.Fatal(err)
+			}
+			_, err := others.Exec(ctx, "SELECT pg_terminate_backend(pid, 10000) "+
+				"FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := operation.do(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
