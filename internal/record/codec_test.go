@@ -147,6 +147,7 @@ func TestDecodeRejects(t *testing.T) {
 		{"a newer shape, the version last", `{"grant":["secret-token"],"version":2}`, ErrNewer},
 		{"a newer shape, cut off", `{"version":2,"grant":["secret-token"]`, store.ErrCorrupt},
 		{"number for a name", start + `,12345678:1}`, store.ErrCorrupt},
+		{"a member twice, one wrong", start + `,"server_url":1,"server_url":"s"}`, store.ErrCorrupt},
 		{"no value", start + `,"server_url":}`, store.ErrCorrupt},
 		{"cut off in a string", start + `,"server_url":"secret-token`, store.ErrCorrupt},
 		{"cut off in an array", start + `,"omit_resource":["secret-token"`, store.ErrCorrupt},

@@ -72,7 +72,8 @@ func (r *Record) unreadable(reason error) error {
 }
 
 // decodeStruct decodes an object into a zero struct: all of it, since the version may come after a
-// part that is not what it has to be. Of two members of a name the last counts.
+// part that is not what it has to be. Of two members of a name, which both have to fit, the last
+// counts.
 func decodeStruct(values *jsonReader, v reflect.Value) (bad *misfit) {
 	if !values.enter('{') {
 		values.value()
