@@ -33,17 +33,24 @@ func wantHeld(t *testing.T, s store.Store, key store.Key, name store.LockName) {
 	wantError(t, "Lock", err, context.DeadlineExceeded)
 }
 
+// lockNames are all names: a store may have a lock of another kind for each.
+var lockNames = []store.LockName{
+	store.LockRefresh, store.LockLogin, store.LockRefreshHelper, store.LockLoginHelper,
+}
+
 func testLockExcludes(t *testing.T, suite Suite) {
 	handles := suite.handles(t)
 	key := keyOf(t, "https://a.example", "")
 	for _, holder := range handles {
-		unlock := mustLock(t, holder, key, store.LockRefresh)
-		for _, s := range handles {
-			wantHeld(t, s, key, store.LockRefresh)
-		}
-		unlock()
-		for _, s := range handles {
-			mustLock(t, s, key, store.LockRefresh)()
+		for _, name := range lockNames {
+			unlock := mustLock(t, holder, key, name)
+			for _, s := range handles {
+				wantHeld(t, s, key, name)
+			}
+			unlock()
+			for _, s := range handles {
+				mustLock(t, s, key, name)()
+			}
 		}
 	}
 }
@@ -73,10 +80,11 @@ func testLocksIndependent(t *testing.T, suite Suite) {
 	handles := suite.handles(t)
 	s := handles[0]
 	a, b := keyOf(t, "https://a.example", ""), keyOf(t, "https://a.example", "work")
-	defer mustLock(t, s, a, store.LockRefresh)()
-	defer mustLock(t, s, a, store.LockLogin)()
-	defer mustLock(t, s, b, store.LockRefresh)()
-	defer mustLock(t, s, b, store.LockLogin)()
+	for _, key := range []store.Key{a, b, keyOf(t, "https://b.example", "")} {
+		for _, name := range lockNames {
+			defer mustLock(t, s, key, name)()
+		}
+	}
 	// Nor do they stand in the way of values, whoever holds them.
 	for _, s := range handles {
 		i := newItem(a)

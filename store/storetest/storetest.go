@@ -48,8 +48,10 @@ func (s Suite) Run(t *testing.T) {
 		{"GetAbsent", testGetAbsent},
 		{"PutThenGet", testPutThenGet},
 		{"PutAnyBytes", testPutAnyBytes},
+		{"PutLarge", testPutLarge},
 		{"PutConflict", testPutConflict},
 		{"PutCancelled", testPutCancelled},
+		{"PutScheduled", testPutScheduled},
 		{"Ownership", testOwnership},
 		{"Revisions", testRevisions},
 		{"Delete", testDelete},
@@ -57,6 +59,7 @@ func (s Suite) Run(t *testing.T) {
 		{"Keys", testKeys},
 		{"CreateStorm", testCreateStorm},
 		{"CompareAndSwapStorm", testSwapStorm},
+		{"DeleteStorm", testDeleteStorm},
 		{"LockExcludes", testLockExcludes},
 		{"LockOutlivesItsContext", testLockOutlivesContext},
 		{"LocksAreIndependent", testLocksIndependent},
@@ -146,9 +149,21 @@ func wantAbsent(t *testing.T, s store.Store, key store.Key) {
 // wantStored checks that the item is what is stored.
 func wantStored(t *testing.T, s store.Store, want *item) {
 	t.Helper()
-	got := mustGet(t, s, want.key)
+	wantItem(t, "stored", mustGet(t, s, want.key), want)
+	if p, ok := s.(store.Peeker); ok {
+		value, revision, err := p.Peek(soon(t), want.key)
+		if err != nil {
+			t.Fatalf("Peek: %v", err)
+		}
+		wantItem(t, "what Peek finds", &item{want.key, value, revision}, want)
+	}
+}
+
+func wantItem(t *testing.T, what string, got, want *item) {
+	t.Helper()
 	if !bytes.Equal(got.value, want.value) || got.revision != want.revision {
-		t.Errorf("stored is %q as %q, want %q as %q", shown(got.value), got.revision, shown(want.value), want.revision)
+		t.Errorf("%s is %q as %q, want %q as %q", what, shown(got.value), got.revision,
+			shown(want.value), want.revision)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/store"
 )
@@ -49,8 +50,44 @@ func testPutAnyBytes(t *testing.T, suite Suite) {
 	}
 }
 
-func testPutConflict(t *testing.T, suite Suite) {
+// A value that a store does not take changes nothing, and none is cut.
+func testPutLarge(t *testing.T, suite Suite) {
 	s := suite.Open(t)
+	i := newItem(keyOf(t, "https://a.example", ""))
+	mustPut(t, s, i)
+	for _, size := range []int{5 << 20, 17 << 20} {
+		large := &item{i.key, bytes.Repeat([]byte("large"), size/5), i.revision}
+		if err := large.put(soon(t), s); err != nil {
+			wantError(t, "Put", err, store.ErrUnusable)
+			large = i
+		}
+		wantStored(t, s, large)
+		i = large
+	}
+}
+
+func testPutConflict(t *testing.T, suite Suite) { wantConflicts(t, suite.Open(t)) }
+
+// A Put with a schedule is a Put.
+func testPutScheduled(t *testing.T, suite Suite) {
+	s := suite.Open(t)
+	if _, ok := s.(store.SchedulePutter); !ok {
+		t.Skip("the store takes no schedule")
+	}
+	wantConflicts(t, &schedulingStore{s})
+}
+
+// schedulingStore has a schedule for each value.
+type schedulingStore struct{ store.Store }
+
+func (s *schedulingStore) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	schedule := store.Schedule{Due: time.Now().Add(time.Hour), Group: key.Server}
+	return store.Put(ctx, s.Store, key, value, revision, schedule)
+}
+
+func wantConflicts(t *testing.T, s store.Store) {
 	key := keyOf(t, "https://a.example", "")
 	wantConflict := func(what string, revision store.Revision) {
 		t.Helper()
@@ -236,6 +273,42 @@ func testSwapStorm(t *testing.T, suite Suite) {
 			}
 		}
 	})
+}
+
+// Of a Put and a Delete of one revision at once, one succeeds.
+func testDeleteStorm(t *testing.T, suite Suite) {
+	const rounds = 25
+	handles := suite.handles(t)
+	ctx := soon(t)
+	for round := range rounds {
+		key := keyOf(t, "https://a.example/"+strconv.Itoa(round), "")
+		first := newItem(key)
+		mustPut(t, handles[0], first)
+		put := &item{key, []byte("new"), first.revision}
+		var putErr, deleteErr error
+		begin := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			<-begin
+			putErr = put.put(ctx, handles[len(handles)-1])
+		})
+		wg.Go(func() {
+			<-begin
+			deleteErr = handles[0].Delete(ctx, key, first.revision)
+		})
+		close(begin)
+		wg.Wait()
+		switch {
+		case putErr == nil:
+			wantError(t, "Delete beside a Put", deleteErr, store.ErrConflict)
+			wantStored(t, handles[0], put)
+		case deleteErr == nil:
+			wantError(t, "Put beside a Delete", putErr, store.ErrConflict)
+			wantAbsent(t, handles[0], key)
+		default:
+			t.Fatalf("both failed: Put %v, Delete %v", putErr, deleteErr)
+		}
+	}
 }
 
 // storm has workers increment a number, and checks that none of the increments is lost.

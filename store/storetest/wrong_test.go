@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -16,8 +17,13 @@ var wrongStores = map[string]func() store.Store{
 	"PutConflict":            func() store.Store { return &putsAlways{} },
 	"Delete":                 func() store.Store { return &deletesAlways{} },
 	"List":                   func() store.Store { return &listsBackwards{} },
-	"LockExcludes":           func() store.Store { return &locksNothing{} },
+	"LockExcludes":           func() store.Store { return &locksRefreshesOnly{} },
+	"UnlockTwice":            func() store.Store { return &locksNothing{} },
 	"LockOutlivesItsContext": func() store.Store { return &locksWithContext{} },
+	"PutLarge":               func() store.Store { return &cutsLargeValues{} },
+	"PutScheduled":           func() store.Store { return &schedulesAlways{} },
+	"PutThenGet":             func() store.Store { return &peeksAtNothing{} },
+	"DeleteStorm":            func() store.Store { return &comparesThenDeletes{} },
 }
 
 type putsAlways struct{ store.Memory }
@@ -61,6 +67,60 @@ func (s *locksWithContext) Lock(
 		context.AfterFunc(ctx, unlock)
 	}
 	return unlock, err
+}
+
+// locksRefreshesOnly lets two browsers be opened.
+type locksRefreshesOnly struct{ store.Memory }
+
+func (s *locksRefreshesOnly) Lock(
+	ctx context.Context, key store.Key, name store.LockName,
+) (func(), error) {
+	if name != store.LockRefresh {
+		return func() {}, ctx.Err()
+	}
+	return s.Memory.Lock(ctx, key, name)
+}
+
+type cutsLargeValues struct{ store.Memory }
+
+func (s *cutsLargeValues) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	return s.Memory.Put(ctx, key, value[:min(len(value), 1<<20)], revision)
+}
+
+// schedulesAlways compares in Put alone.
+type schedulesAlways struct{ putsAlways }
+
+func (s *schedulesAlways) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	return s.Memory.Put(ctx, key, value, revision)
+}
+
+func (s *schedulesAlways) PutScheduled(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision, _ store.Schedule,
+) (store.Revision, error) {
+	return s.putsAlways.Put(ctx, key, value, revision)
+}
+
+type peeksAtNothing struct{ store.Memory }
+
+func (s *peeksAtNothing) Peek(context.Context, store.Key) ([]byte, store.Revision, error) {
+	return nil, "", store.ErrNotFound
+}
+
+// comparesThenDeletes deletes what was put in between.
+type comparesThenDeletes struct{ deletesAlways }
+
+func (s *comparesThenDeletes) Delete(
+	ctx context.Context, key store.Key, revision store.Revision,
+) error {
+	if _, now, err := s.Get(ctx, key); err == nil && now != revision {
+		return store.ErrConflict
+	}
+	runtime.Gosched()
+	return s.deletesAlways.Delete(ctx, key, revision)
 }
 
 const wrongStoreVariable = "STORETEST_WRONG_STORE"
