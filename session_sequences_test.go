@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -476,6 +477,9 @@ func (w *walker) walk(t *testing.T, prefix []string) {
 }
 
 func TestNoSequenceContradictsItself(t *testing.T) {
+	// Each world is small and soon garbage, so that the heap would be collected all the time.
+	percent := debug.SetGCPercent(800)
+	t.Cleanup(func() { debug.SetGCPercent(percent) })
 	for state := range modelStates {
 		for _, oneProcess := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/one process %t", state, oneProcess), func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -150,10 +151,41 @@ func TestBoundTokenIsNotHandedOver(t *testing.T) {
 	}
 }
 
+// programs is the folder of what build has built, which TestMain removes.
+var programs string
+
+func TestMain(m *testing.M) {
+	var err error
+	if programs, err = os.MkdirTemp("", "conformance"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(programs); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}
+
+// The programs of the ways are built once for all tests.
+var (
+	client = sync.OnceValues(func() (string, error) { return build("./client") })
+	host   = sync.OnceValues(func() (string, error) { return build("./host") })
+	bridge = sync.OnceValues(func() (string, error) { return build("../cmd/handstamp") })
+)
+
 // ways returns the ways into the product.
 func ways(t *testing.T) []way {
 	t.Helper()
-	client, host, bridge := build(t, "./client"), build(t, "./host"), build(t, "../cmd/handstamp")
+	built := func(program func() (string, error)) string {
+		t.Helper()
+		path, err := program()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	client, host, bridge := built(client), built(host), built(bridge)
 	return []way{
 		{name: "transport", command: client},
 		{name: "handler", command: client + " --handler", bearer: true},
@@ -162,13 +194,12 @@ func ways(t *testing.T) []way {
 }
 
 // build returns the program of a package.
-func build(t *testing.T, pkg string) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), filepath.Base(pkg))
+func build(pkg string) (string, error) {
+	program := filepath.Join(programs, filepath.Base(pkg))
 	if out, err := exec.Command("go", "build", "-o", program, pkg).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		return "", fmt.Errorf("%w\n%s", err, out)
 	}
-	return program
+	return program, nil
 }
 
 // nodeProgram returns the node to run the suite with. Without the suite the test

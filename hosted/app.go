@@ -114,18 +114,19 @@ func (a *App) keptOr(o store.Owner, c *handstamp.Client) (*handstamp.Client, err
 	}
 	a.watch()
 	if kept := a.cache.get(o); kept != nil {
-		a.noteUse(o)
-		return kept, nil
+		a.noteUse(kept)
+		return kept.client, nil
 	}
 	if c == nil {
 		return nil, nil
 	}
-	a.noteUse(o)
 	size := a.CacheSize
 	if size <= 0 {
 		size = defaultCacheSize
 	}
-	for _, evicted := range a.cache.add(o, c, size) {
+	added, evicted := a.cache.add(o, c, size)
+	a.noteUse(added)
+	if evicted != nil {
 		// What still uses it keeps it alive, a refresh under way as well: Close waits for that.
 		runtime.AddCleanup(evicted, a.forget, weak.Make(evicted))
 	}

@@ -1,18 +1,20 @@
 package hosted
 
 import (
-	"container/list"
 	"weak"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store"
 )
 
-// cache has the Clients that were used last.
+// cache has the Clients that were used lately. What it does at a use is little, since that comes
+// with each request: it keeps no order. Whom it evicts has not been used since it was looked at
+// before, in a circle.
 type cache struct {
-	entries map[store.Owner]*list.Element
-	ids     map[string]*list.Element // the same, by the owner's ID
-	recent  list.List                // of *entry, the one used last first
+	entries map[store.Owner]*entry
+	ids     map[string]*entry // the same, by the owner's ID
+	circle  []*entry          // the same
+	next    int               // the index of the entry that is looked at next
 
 	// evicted are the Clients that are no longer kept and still in use.
 	evicted map[weak.Pointer[handstamp.Client]]struct{}
@@ -22,51 +24,57 @@ type cache struct {
 type entry struct {
 	owner  store.Owner
 	client *handstamp.Client
+	used   bool   // since it was looked at
+	noted  uint64 // the round of usage that has it
 }
 
-// get returns the Client of a user, or nil.
-func (c *cache) get(o store.Owner) *handstamp.Client {
+// get returns the entry of a user, or nil.
+func (c *cache) get(o store.Owner) *entry {
 	e := c.entries[o]
-	if e == nil {
-		return nil
+	if e != nil {
+		e.used = true
 	}
-	c.recent.MoveToFront(e)
-	return e.Value.(*entry).client
+	return e
 }
 
 // getID returns the Client of the user with an ID, or nil, and does not count that as a use.
 func (c *cache) getID(id string) *handstamp.Client {
-	e := c.ids[id]
-	if e == nil {
-		return nil
+	if e := c.ids[id]; e != nil {
+		return e.client
 	}
-	return e.Value.(*entry).client
+	return nil
 }
 
-// add keeps a Client, and size of them at most. It returns those that it evicted.
-func (c *cache) add(o store.Owner, client *handstamp.Client, size int) (evicted []*handstamp.Client) {
+// add keeps a Client, and size of them at most. It returns the one that it evicted, or nil.
+func (c *cache) add(o store.Owner, client *handstamp.Client, size int) (e *entry, evicted *handstamp.Client) {
 	if c.entries == nil {
-		c.entries = make(map[store.Owner]*list.Element)
-		c.ids = make(map[string]*list.Element)
+		c.entries, c.ids = make(map[store.Owner]*entry), make(map[string]*entry)
 		c.evicted = make(map[weak.Pointer[handstamp.Client]]struct{})
 	}
-	e := c.recent.PushFront(&entry{o, client})
+	e = &entry{owner: o, client: client}
 	c.entries[o], c.ids[o.ID()] = e, e
-	for c.recent.Len() > size {
-		last := c.recent.Remove(c.recent.Back()).(*entry)
-		delete(c.entries, last.owner)
-		delete(c.ids, last.owner.ID())
-		c.evicted[weak.Make(last.client)] = struct{}{}
-		evicted = append(evicted, last.client)
+	if len(c.circle) < size {
+		c.circle = append(c.circle, e)
+		return e, nil
 	}
-	return evicted
+	for c.circle[c.next].used {
+		c.circle[c.next].used = false
+		c.next = (c.next + 1) % size
+	}
+	last := c.circle[c.next]
+	c.circle[c.next] = e
+	c.next = (c.next + 1) % size
+	delete(c.entries, last.owner)
+	delete(c.ids, last.owner.ID())
+	c.evicted[weak.Make(last.client)] = struct{}{}
+	return e, last.client
 }
 
 // all returns the Clients, those that were evicted and are in use as well.
 func (c *cache) all() []*handstamp.Client {
 	var clients []*handstamp.Client
-	for e := c.recent.Front(); e != nil; e = e.Next() {
-		clients = append(clients, e.Value.(*entry).client)
+	for _, e := range c.circle {
+		clients = append(clients, e.client)
 	}
 	for p := range c.evicted {
 		if client := p.Value(); client != nil {
@@ -76,10 +84,10 @@ func (c *cache) all() []*handstamp.Client {
 	return clients
 }
 
-// peek is get that counts as no use.
+// peek returns the Client of a user, or nil, and does not count that as a use.
 func (c *cache) peek(o store.Owner) *handstamp.Client {
 	if e := c.entries[o]; e != nil {
-		return e.Value.(*entry).client
+		return e.client
 	}
 	return nil
 }

@@ -18,12 +18,17 @@ const (
 
 // usage is who was at work since the database noted it last.
 type usage struct {
+	round  uint64 // how often the database has noted it
 	owners map[store.Owner]struct{}
 	timer  *time.Timer // runs while there are owners
 }
 
 // noteUse notes that a user is at work, for [App.RefreshAhead] of any replica. a.mu is held.
-func (a *App) noteUse(o store.Owner) {
+func (a *App) noteUse(e *entry) {
+	if e.noted > a.usage.round {
+		return
+	}
+	e.noted = a.usage.round + 1
 	if _, ok := a.database().(store.Scheduler); !ok {
 		return
 	}
@@ -35,14 +40,14 @@ func (a *App) noteUse(o store.Owner) {
 			a.flushUse(ctx)
 		})
 	}
-	a.usage.owners[o] = struct{}{}
+	a.usage.owners[e.owner] = struct{}{}
 }
 
 // flushUse has the database note who was at work. Where that fails, users who go on working are noted again.
 func (a *App) flushUse(ctx context.Context) {
 	a.mu.Lock()
 	last := a.usage
-	a.usage = usage{}
+	a.usage = usage{round: last.round + 1}
 	a.mu.Unlock()
 	if last.owners == nil {
 		return

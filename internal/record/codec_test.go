@@ -144,6 +144,12 @@ func TestDecodeRejects(t *testing.T) {
 		{"time after the last", start + `,"updated_at":"9999-12-31T23:59:59-01:00"}`, store.ErrCorrupt},
 		{"no base64", start + `,"intent":{"response":{"body":{"base64":"secret-token!"}}}}`, store.ErrCorrupt},
 		{"a newer shape", `{"version":2,"key":{"server":"s"},"grant":["secret-token"]}`, ErrNewer},
+		{"a newer shape, the version last", `{"grant":["secret-token"],"version":2}`, ErrNewer},
+		{"a newer shape, cut off", `{"version":2,"grant":["secret-token"]`, store.ErrCorrupt},
+		{"number for a name", start + `,12345678:1}`, store.ErrCorrupt},
+		{"no value", start + `,"server_url":}`, store.ErrCorrupt},
+		{"cut off in a string", start + `,"server_url":"secret-token`, store.ErrCorrupt},
+		{"cut off in an array", start + `,"omit_resource":["secret-token"`, store.ErrCorrupt},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

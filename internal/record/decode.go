@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -37,11 +38,13 @@ func Decode(data []byte) (*Record, error) {
 	return nil, r.unreadable(err)
 }
 
-// decode decodes into a zero record. That the data is JSON is found out once for all of it.
+// decode decodes into a zero record.
 func (r *Record) decode(data []byte) error {
-	bad := &misfit{problem: "is no JSON object"}
-	if valid(data) {
-		bad = decodeStruct(data, reflect.ValueOf(r).Elem())
+	values := &jsonReader{data: data}
+	bad := decodeStruct(values, reflect.ValueOf(r).Elem())
+	if !values.ended() {
+		*r = Record{} // whose version means nothing
+		bad = &misfit{problem: "is no JSON object"}
 	}
 	if bad == nil {
 		return nil
@@ -68,104 +71,117 @@ func (r *Record) unreadable(reason error) error {
 	return fmt.Errorf("%w: %w", store.ErrCorrupt, reason)
 }
 
-// decodeStruct decodes an object into a zero struct, in the order of the struct's fields: the
-// version comes first.
-func decodeStruct(data []byte, v reflect.Value) *misfit {
-	values := jsonScanner{data}
+// decodeStruct decodes an object into a zero struct: all of it, since the version may come after a
+// part that is not what it has to be. Of two members of a name the last counts.
+func decodeStruct(values *jsonReader, v reflect.Value) (bad *misfit) {
 	if !values.enter('{') {
+		values.value()
 		return &misfit{problem: "is no JSON object"}
 	}
 	l := layoutOf(v.Type())
-	known := make([][]byte, len(l.members))
-	var others Unknown
-	for values.more('}') {
-		name, raw := values.member()
-		if i, ok := l.places[name]; ok {
-			known[i] = raw
-		} else if l.unknown >= 0 {
-			if others == nil {
-				others = make(Unknown)
+	for first := true; values.more('}', first); first = false {
+		name := values.name()
+		i, known := l.places[string(name[1:len(name)-1])]
+		if !known { // or with escapes
+			unescaped, _ := decodeString(name)
+			if i, known = l.places[unescaped]; !known {
+				l.keepUnknown(v, unescaped, values.value())
+				continue
 			}
-			others[name] = compact(raw)
 		}
-	}
-	for i, m := range l.members {
-		if known[i] == nil || string(known[i]) == "null" {
+		field := v.Field(l.members[i].index)
+		field.SetZero()
+		if values.null() {
 			continue
 		}
-		if bad := decode(known[i], v.Field(m.index)); bad != nil {
-			return bad.in("." + m.name)
+		if wrong := decode(values, field); wrong != nil && bad == nil {
+			bad = wrong.in("." + l.members[i].name)
 		}
 	}
-	if others != nil {
-		v.Field(l.unknown).Set(reflect.ValueOf(others))
+	return bad
+}
+
+// keepUnknown keeps a member that the struct does not know.
+func (l *layout) keepUnknown(v reflect.Value, name string, value []byte) {
+	if l.unknown < 0 {
+		return
 	}
-	return nil
+	unknown := v.Field(l.unknown).Addr().Interface().(*Unknown)
+	if *unknown == nil {
+		*unknown = make(Unknown)
+	}
+	(*unknown)[name] = compact(value)
 }
 
 // decode decodes into a zero value.
-func decode(raw json.RawMessage, v reflect.Value) *misfit {
+func decode(values *jsonReader, v reflect.Value) *misfit {
 	switch x := v.Addr().Interface().(type) {
 	case *time.Time:
-		if x.UnmarshalJSON(raw) != nil || !x.Equal(inYearsOfJSON(x.UTC())) {
+		if x.UnmarshalJSON(values.value()) != nil || !x.Equal(inYearsOfJSON(x.UTC())) {
 			return &misfit{problem: "is no time"}
 		}
 		*x = x.UTC()
 		return nil
 	case *secret.String:
-		s, ok := decodeSecret(raw)
+		s, ok := decodeSecret(values.value())
 		if *x = secret.String(s); !ok || x.IsPlaceholder() {
 			return &misfit{problem: "is no secret"}
 		}
 		return nil
 	case *json.RawMessage:
-		*x = compact(raw)
+		*x = compact(values.value())
 		return nil
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		return decodeStruct(raw, v)
+		return decodeStruct(values, v)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		return decodeStruct(raw, v.Elem())
+		return decodeStruct(values, v.Elem())
 	case reflect.Slice:
-		return decodeSlice(raw, v)
-	case reflect.String:
-		if text, ok := decodeString(raw); ok {
-			v.SetString(text)
-			return nil
-		}
-	case reflect.Bool:
-		if text := string(raw); text == "true" || text == "false" {
-			v.SetBool(text == "true")
-			return nil
-		}
-	default:
-		if json.Unmarshal(raw, v.Addr().Interface()) == nil {
-			return nil
-		}
+		return decodeSlice(values, v)
 	}
-	return &misfit{problem: "is no " + v.Kind().String()}
-}
-
-func decodeSlice(raw json.RawMessage, v reflect.Value) *misfit {
-	values := jsonScanner{raw}
-	if !values.enter('[') {
-		return &misfit{problem: "is no array"}
-	}
-	for i := 0; values.more(']'); i++ {
-		element := values.value()
-		place := func() string { return fmt.Sprintf("[%d]", i) }
-		if string(element) == "null" {
-			return &misfit{place(), "is null"}
-		}
-		decoded := reflect.New(v.Type().Elem()).Elem()
-		if bad := decode(element, decoded); bad != nil {
-			return bad.in(place())
-		}
-		v.Set(reflect.Append(v, decoded))
+	if !decodeLeaf(values.value(), v) {
+		return &misfit{problem: "is no " + v.Kind().String()}
 	}
 	return nil
+}
+
+// decodeLeaf decodes a value that is neither an object nor an array.
+func decodeLeaf(raw []byte, v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.String:
+		text, ok := decodeString(raw)
+		v.SetString(text)
+		return ok
+	case reflect.Bool:
+		v.SetBool(string(raw) == "true")
+		return v.Bool() || string(raw) == "false"
+	case reflect.Int:
+		n, err := strconv.ParseInt(string(raw), 10, strconv.IntSize)
+		v.SetInt(n)
+		return err == nil
+	}
+	return json.Unmarshal(raw, v.Addr().Interface()) == nil
+}
+
+func decodeSlice(values *jsonReader, v reflect.Value) (bad *misfit) {
+	if !values.enter('[') {
+		values.value()
+		return &misfit{problem: "is no array"}
+	}
+	for i := 0; values.more(']', i == 0); i++ {
+		v.Grow(1)
+		v.SetLen(i + 1)
+		wrong := &misfit{problem: "is null"}
+		if !values.null() {
+			wrong = decode(values, v.Index(i))
+		}
+		if wrong != nil && bad == nil {
+			bad = wrong.in(fmt.Sprintf("[%d]", i))
+		}
+	}
+	return bad
 }
 
 // decodeString reads a string as encoding/json does.
@@ -217,15 +233,17 @@ func decodeSecret(raw json.RawMessage) (text string, ok bool) {
 // compact returns a copy of valid JSON without insignificant space.
 func compact(raw json.RawMessage) json.RawMessage {
 	compacted := make(json.RawMessage, 0, len(raw))
-	for len(raw) > 0 {
-		n := 1
-		if raw[0] == '"' {
-			n = stringLength(raw)
+	begin := 0
+	for i := 0; i < len(raw); i++ {
+		switch c := raw[i]; {
+		case c == '"':
+			inString := jsonReader{data: raw, at: i}
+			inString.text()
+			i = inString.at - 1
+		case isSpace(c):
+			compacted = append(compacted, raw[begin:i]...)
+			begin = i + 1
 		}
-		if !isSpace(raw[0]) {
-			compacted = append(compacted, raw[:n]...)
-		}
-		raw = raw[n:]
 	}
-	return compacted
+	return append(compacted, raw[begin:]...)
 }
