@@ -179,7 +179,7 @@ func TestCheck(t *testing.T) {
 			s.absent(2)
 			s.get(2, "a")
 		}, FlawOrder},
-		"a value gone, though nobody deleted it": {func(s *script) {
+		"a value gone, though no client deleted it": {func(s *script) {
 			s.put(1, "", "a", OK)
 			s.put(2, "", "b", Failed)
 			s.get(2, "b")
