@@ -49,9 +49,9 @@ func Text(text string, secrets ...string) string {
 			continue // no piece is as short as that
 		}
 		all := encodings(secret)
-		exact.mark(all, marked)
-		words.mark(all, marked)
-		numbers.mark(numberEncodings(secret), marked)
+		exact.mark(all, false, marked)
+		words.mark(all, false, marked)
+		numbers.mark(numberEncodings(secret), len(secret) >= leastPiece, marked)
 	}
 	for _, secret := range secrets {
 		if len(secret) >= leastSecret && len(secret) < leastPiece {
@@ -156,12 +156,16 @@ func isLetterOrDigit(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c
 // neither a prefix such as "0x" or "&#x" nor a leading zero.
 func isNumberByte(c byte) bool { return c >= 'a' && c <= 'f' || c >= '1' && c <= '9' }
 
-// mark marks the pieces of a secret in its encodings.
-func (v *textView) mark(encodings []string, marked []bool) {
+// mark marks the pieces of a secret in its encodings. Twice means two pieces in a row: a number has
+// two digits or more for each byte, and where a text has eight digits of a secret's numbers, which is
+// as little as three bytes of it, they may be those of a time.
+func (v *textView) mark(encodings []string, twice bool, marked []bool) {
 	if len(v.pieces) == 0 {
 		return
 	}
+	var pieces []piece
 	for _, encoded := range encodings {
+		pieces = pieces[:0]
 		var p piece
 		kept := 0
 		for i := range len(encoded) {
@@ -171,34 +175,75 @@ func (v *textView) mark(encodings []string, marked []bool) {
 			}
 			p, kept = p.next(c), kept+1
 			if kept >= leastPiece {
-				v.markPiece(p, marked)
+				pieces = append(pieces, p)
+			}
+		}
+		if twice {
+			v.markTwice(pieces, marked)
+		} else {
+			v.markEach(pieces, marked)
+		}
+	}
+}
+
+// markEach marks where the pieces are in the text.
+func (v *textView) markEach(pieces []piece, marked []bool) {
+	for _, p := range pieces {
+		if starts := v.starts(p); starts != nil {
+			for _, start := range starts {
+				v.markAt(start, leastPiece, marked)
+			}
+			delete(v.pieces, p) // they are marked once and for all
+		}
+	}
+}
+
+// markTwice marks where two pieces, one behind the other, are in the text likewise.
+func (v *textView) markTwice(pieces []piece, marked []bool) {
+	done := make(map[[2]piece]bool) // a server may make both a text and a secret of one character
+	for i := leastPiece; i < len(pieces); i++ {
+		pair := [2]piece{pieces[i-leastPiece], pieces[i]}
+		firsts, seconds := v.starts(pair[0]), v.starts(pair[1])
+		if firsts == nil || seconds == nil || done[pair] {
+			continue
+		}
+		done[pair] = true
+		for _, first := range firsts {
+			if _, found := slices.BinarySearch(seconds, first+leastPiece); found {
+				v.markAt(first, 2*leastPiece, marked)
 			}
 		}
 	}
 }
 
-// markPiece marks where a piece is in the text.
-func (v *textView) markPiece(p piece, marked []bool) {
+// markAt marks a number of the bytes that are kept, and all between them.
+func (v *textView) markAt(start, n int, marked []bool) {
+	for i := v.at[start]; i <= v.at[start+n-1]; i++ {
+		marked[i] = true
+	}
+}
+
+// starts returns where a piece begins in the text.
+func (v *textView) starts(p piece) []int {
 	if word, mask := p.bit(); v.filter[word]&mask == 0 {
-		return
+		return nil
 	}
-	for _, start := range v.pieces[p] {
-		for j := v.at[start]; j <= v.at[start+leastPiece-1]; j++ {
-			marked[j] = true
-		}
-	}
-	delete(v.pieces, p) // they are marked once and for all
+	return v.pieces[p]
 }
 
 // encodings returns what a secret looks like in the encodings that servers and
 // their logs use, and in two of the usual ones at once: the secret of a Basic
-// header is form-encoded, and then in base64.
+// header is form-encoded, and then in base64. See also numberEncodings.
 func encodings(secret string) []string {
 	all := append([]string{secret}, usualEncodings(secret)...)
 	if len(secret) <= maxTwiceEncoded {
 		for _, once := range all[1:] {
 			all = append(all, usualEncodings(once)...)
 		}
+		all = append(all, base64Encodings(hex.EncodeToString([]byte(secret)))...)
+	}
+	if len(secret) < leastPiece { // else its numbers are found by two pieces in a row
+		all = append(all, hex.EncodeToString([]byte(secret)))
 	}
 	// In base32 five bytes are eight characters.
 	for before, own := range []int{0, 2, 4, 5, 7} {
@@ -209,21 +254,30 @@ func encodings(secret string) []string {
 }
 
 // numberEncodings returns the bytes of a secret as hexadecimal and decimal numbers, as
-// in "%6b", "&#x6b;", "\u006b" and "&#107;".
+// in "6b39", "%6b", "&#x6b;", "\u006b" and "&#107;", and those of its usual encodings as hexadecimal
+// ones.
 func numberEncodings(secret string) []string {
-	var hexadecimal, decimal strings.Builder
+	all := []string{hex.EncodeToString([]byte(secret))}
+	if len(secret) <= maxTwiceEncoded {
+		for _, once := range usualEncodings(secret) {
+			all = append(all, hex.EncodeToString([]byte(once)))
+		}
+	}
+	var decimal strings.Builder
 	for i := range len(secret) {
-		fmt.Fprintf(&hexadecimal, "%x ", secret[i])
 		fmt.Fprintf(&decimal, "%d ", secret[i])
 	}
-	return []string{hexadecimal.String(), decimal.String()}
+	return append(all, decimal.String())
 }
 
 func usualEncodings(s string) []string {
 	quoted, _ := json.Marshal(s) // of a string: never fails
-	all := []string{url.QueryEscape(s), hex.EncodeToString([]byte(s)), string(quoted[1 : len(quoted)-1])}
-	// In base64 three bytes are four characters: which they are depends on how many
-	// bytes come before.
+	return append(base64Encodings(s), url.QueryEscape(s), string(quoted[1:len(quoted)-1]))
+}
+
+// base64Encodings returns what a text looks like within a longer one in base64, where three bytes are
+// four characters: which they are depends on how many bytes come before.
+func base64Encodings(s string) (all []string) {
 	for before, own := range []int{0, 2, 3} {
 		encoded := base64.RawStdEncoding.EncodeToString(append(make([]byte, before), s...))
 		all = append(all, encoded[min(own, len(encoded)):])

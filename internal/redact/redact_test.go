@@ -53,6 +53,35 @@ func TestNumbersOfAnErrorAreNotRedacted(t *testing.T) {
 	}
 }
 
+// A long secret has the digits of many times in its bytes, as numbers: "abcq" is 97 98 99 113, and
+// "abcd" 61626364.
+func TestTimesAreNotRedacted(t *testing.T) {
+	const secret = "kW9x-abcq-Hj9K-abcd-Zx5C-YWJj-v8b"
+	for _, text := range []string{
+		"2026-11-29T05:10:24.979899113Z", "2026-11-29T09:07:09.899113004Z", "at 97989911.3, then",
+		"2026-11-29T05:10:24.616263640Z", "2026-11-29T06:16:26.364000001Z", "port 61626, 3640 ms", "61626364",
+	} {
+		if shown := Text(text, secret); shown != text {
+			t.Errorf("%q is shown as %q", text, shown)
+		}
+	}
+}
+
+// Eight bytes of a secret are removed as numbers, too, and all of a shorter one.
+func TestNumbersOfASecretAreRedacted(t *testing.T) {
+	for secret, text := range map[string]string{
+		"kW9x-abcq-Hj9K-abcd-Zx5C": "6162637 12d486a394b",
+		"kW9x-abcq-Hj9K~abcd~Zx5C": "97 98 99 113 45 72 106 57",
+		"pass":                     "70617373",
+		"passw":                    "112 97 115 115 119",
+		"p\x00\x01\x02s":           "7000010273",
+	} {
+		if shown := Text("it is "+text, secret); shown != "it is "+redacted {
+			t.Errorf("%q is shown as %q", text, shown)
+		}
+	}
+}
+
 // A piece of a secret may be a piece of a word that the protocol has, too.
 func TestWordsOfTheProtocolStay(t *testing.T) {
 	for secret, text := range map[string]string{
