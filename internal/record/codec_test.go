@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -167,6 +168,20 @@ func TestDecodeRejects(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Of two members of a name the last counts, and nothing of the first is left.
+func TestDecodeTakesTheLastOfTwoMembers(t *testing.T) {
+	r, err := Decode([]byte(`{"version":1,"key":{"server":"s"},"omit_resource":["a","b"],"omit_resource":["c"],` +
+		`"server_url":"first","server_url":null,` +
+		`"grant":{"access_token":"first","refresh_token":"r"},"grant":{"access_token":"last"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ServerURL != "" || r.Grant.AccessToken != "last" || r.Grant.RefreshToken != "" ||
+		!slices.Equal(r.OmitResource, []string{"c"}) {
+		t.Errorf("decoded as %+v with %+v", r, r.Grant)
 	}
 }
 

@@ -1,0 +1,92 @@
+package hosted
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
+)
+
+func userOf(n int) store.Owner { return store.Owner{Tenant: "acme", User: fmt.Sprint(n)} }
+
+// Whoever is used in each round stays, however many others come, and nothing is left of those that
+// were evicted but what is still in use.
+func TestCacheIsBounded(t *testing.T) {
+	const size = 4
+	var c cache
+	var clients []*handstamp.Client
+	for n := range 100 {
+		client := new(handstamp.Client)
+		clients = append(clients, client)
+		_, evicted := c.add(userOf(n), client, size)
+		if want := n >= size; (evicted != nil) != want {
+			t.Fatalf("the Client number %d evicts %v", n, evicted)
+		}
+		for _, used := range []int{0, min(1, n)} {
+			if e := c.get(userOf(used)); e == nil || e.client != clients[used] {
+				t.Fatalf("Client %d is no longer there after %d", used, n)
+			}
+		}
+	}
+	for _, e := range c.circle {
+		if c.entries[e.owner] != e || c.getID(e.owner.ID()) != e.client || c.peek(e.owner) != e.client {
+			t.Errorf("%v is found in part", e.owner)
+		}
+	}
+	if len(c.circle) != size || len(c.entries) != size || len(c.ids) != size {
+		t.Errorf("%d Clients are kept, %d by owner, %d by ID", len(c.circle), len(c.entries), len(c.ids))
+	}
+	if all := c.all(); len(all) != len(clients) { // they are in use here
+		t.Errorf("%d Clients are known of %d in use", len(all), len(clients))
+	}
+}
+
+// notedDatabase counts how often each user was noted.
+type notedDatabase struct {
+	store.MemoryDatabase
+	store.Scheduler // the rest of it is not called
+	noted           map[store.Owner]int
+}
+
+func (d *notedDatabase) NoteUse(_ context.Context, owners []store.Owner) error {
+	for _, o := range owners {
+		d.noted[o]++
+	}
+	return nil
+}
+
+// Who is at work is noted once a minute, and who is not is not.
+func TestUseIsNotedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := &notedDatabase{noted: make(map[store.Owner]int)}
+		app := &App{Database: db, CacheSize: 2}
+		use := func(users ...int) {
+			t.Helper()
+			for range 3 {
+				for _, n := range users {
+					if _, err := app.Client(userOf(n)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			time.Sleep(useInterval + time.Second)
+			synctest.Wait()
+		}
+		use(1, 2)
+		use(1)
+		use()
+		use(1, 2, 3, 4) // who takes turns in the cache is one all the same
+		if err := app.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		want := map[store.Owner]int{userOf(1): 3, userOf(2): 2, userOf(3): 1, userOf(4): 1}
+		if !maps.Equal(db.noted, want) {
+			t.Errorf("noted are %v, want %v", db.noted, want)
+		}
+	})
+}
