@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,6 +24,7 @@ type cutter struct {
 	dir  string
 	next atomic.Pointer[string] // is in the statement whose response to cut; nil: none
 	cuts atomic.Int32
+	pass atomic.Int32 // how many parts of the response arrive before the cut
 
 	between func() // is called after a cut, before the client knows
 }
@@ -87,7 +90,7 @@ func (c *cutter) respond(client, upstream net.Conn, cut *atomic.Bool) {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := upstream.Read(buf)
-		if cut.Load() {
+		if cut.Load() && c.pass.Add(-1) < 0 {
 			c.cuts.Add(1)
 			if c.between != nil {
 				c.between()
@@ -196,5 +199,40 @@ func TestWriteWhoseResponseIsLostIsReplaced(t *testing.T) {
 	}
 	if n := cut.cuts.Load(); n != 2 {
 		t.Errorf("%d responses were cut", n)
+	}
+}
+
+// A scan whose connection breaks in the middle goes on in another one, and has each value once.
+func TestScanThatIsCut(t *testing.T) {
+	const values = 40
+	server := servicetest.StartPostgres(t)
+	cut := startCutter(t, server)
+	db, _ := openURL(t, cut.URL(), pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	want := make(map[store.Key]int)
+	for n := range values {
+		key := store.Key{Server: fmt.Sprintf("https://mcp-%d.example", n), Profile: store.DefaultProfile}
+		want[key] = 1
+		mustPut(t, s, key, bytes.Repeat([]byte{'v'}, 64<<10))
+	}
+	_, direct := open(t, server, pgstore.Options{})
+	_, err := direct.Exec(t.Context(), "UPDATE handstamp_credential SET value = 'damaged' WHERE server LIKE '%-3.%'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := "SELECT server, profile, value"
+	cut.pass.Store(values / 2)
+	cut.next.Store(&query)
+	visited := make(map[store.Key]int)
+	rest, err := store.Scan(t.Context(), s, "", func(key store.Key, _ []byte, _ store.Revision) { visited[key]++ })
+	if err != nil || len(rest) != 1 || len(visited) != values-1 {
+		t.Fatalf("Scan has %d values and leaves %v: %v", len(visited), rest, err)
+	}
+	visited[rest[0]]++
+	if !maps.Equal(visited, want) {
+		t.Errorf("visited and left are %v", visited)
+	}
+	if cut.cuts.Load() != 1 {
+		t.Errorf("%d cuts, want 1", cut.cuts.Load())
 	}
 }
