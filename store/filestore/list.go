@@ -1,13 +1,17 @@
 package filestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/envelope"
 	"github.com/handstamp/handstamp/store"
@@ -18,8 +22,11 @@ import (
 // read; Get then tells about it.
 func (s *Store) List(context.Context) ([]store.Key, error) {
 	found := s.keptKeys()
+	var mu sync.Mutex // guards found
 	for _, dir := range s.dirs() {
 		err := lookThrough(dir, "", func(f *foundFile) error {
+			mu.Lock()
+			defer mu.Unlock()
 			found[f.Key] = true
 			return nil
 		})
@@ -42,9 +49,13 @@ func (s *Store) Scan(
 	}
 	// As in newest, what is in several places is looked for in this order, and Get decides.
 	later := s.keptKeys()
+	var mu sync.Mutex // guards later, and makes one call of visit follow the other
 	for _, dir := range slices.Backward(s.dirs()) {
 		err := lookThrough(dir, host, func(f *foundFile) error {
-			if e := f.entry(); e != nil && dir == s.options.Dir && !later[f.Key] {
+			e := f.entry()
+			mu.Lock()
+			defer mu.Unlock()
+			if e != nil && dir == s.options.Dir && !later[f.Key] {
 				if server == "" || f.Key.Server == server {
 					visit(f.Key, e.value, e.Revision)
 				}
@@ -96,7 +107,8 @@ func (f *foundFile) entry() *entry {
 // hostOf returns the part of a file's name that all credentials at a host have in common.
 func hostOf(name string) string { return name[:strings.LastIndexByte(name, '-')+1] }
 
-// lookThrough reads the credentials in a folder, those of a host or all. An error of visit ends it.
+// lookThrough reads the credentials in a folder, those of a host or all. Several goroutines call visit
+// at once; an error of it ends them.
 func lookThrough(dir, host string, visit func(f *foundFile) error) error {
 	root, err := openFolder(dir, false)
 	if err == nil {
@@ -117,32 +129,49 @@ func lookThrough(dir, host string, visit func(f *foundFile) error) error {
 
 // lookAt is lookThrough of the files in list.
 func lookAt(root *os.Root, list []string, host string, visit func(f *foundFile) error) error {
-	for _, name := range list {
-		if !strings.HasSuffix(name, extension) || host != "" && hostOf(name) != host {
+	list = slices.DeleteFunc(list, func(name string) bool {
+		return !strings.HasSuffix(name, extension) || host != "" && hostOf(name) != host
+	})
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	failed := make([]error, min(len(list), runtime.GOMAXPROCS(0)))
+	for n := range failed {
+		workers.Go(func() {
+			for i := next.Add(1); i <= int64(len(list)); i = next.Add(1) {
+				f := findAt(root, list[i-1])
+				if f == nil {
+					continue
+				}
+				if failed[n] = visit(f); failed[n] != nil {
+					next.Store(int64(len(list)))
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return cmp.Or(failed...)
+}
+
+// findAt returns the credential whose file has a name, or nil.
+func findAt(root *os.Root, name string) *foundFile {
+	// A file that cannot be read concerns its own key only.
+	for _, file := range []string{name, name + previousExt} {
+		var rejected error
+		data, err := readFile(root, file, func(path string, info fs.FileInfo) error {
+			rejected = checkPrivate(path, info) // but its key is no secret
+			return nil
+		})
+		if err != nil {
 			continue
 		}
-		// A file that cannot be read concerns its own key only.
-		for _, file := range []string{name, name + previousExt} {
-			var rejected error
-			data, err := readFile(root, file, func(path string, info fs.FileInfo) error {
-				rejected = checkPrivate(path, info) // but its key is no secret
-				return nil
-			})
-			if err != nil {
-				continue
-			}
-			h, ok := headerOf(data)
-			if !ok || fileName(h.Key) != name {
-				continue
-			}
-			if rejected != nil || file != name {
-				data = nil
-			}
-			if err := visit(&foundFile{h, data}); err != nil {
-				return err
-			}
-			break
+		h, ok := headerOf(data)
+		if !ok || fileName(h.Key) != name {
+			continue
 		}
+		if rejected != nil || file != name {
+			data = nil
+		}
+		return &foundFile{h, data}
 	}
 	return nil
 }
