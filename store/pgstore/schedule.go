@@ -102,7 +102,7 @@ func (db *Database) claim(
 	for group, n := range taken {
 		groups, counts = append(groups, group), append(counts, int32(n))
 	}
-	rows, err := db.pool.Query(ctx, claimQuery,
+	rows, err := db.pool.Query(ctx, claimQuery, db.unprepared,
 		groups, counts, o.PerGroup, o.UsedWithin, o.For, max)
 	if err != nil {
 		return nil, 0, err
