@@ -14,7 +14,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -40,11 +39,8 @@ type report struct {
 
 func TestPairs(t *testing.T) {
 	node := nodeProgram(t)
-	handstamp := filepath.Join(t.TempDir(), "handstamp")
-	if out, err := exec.Command("go", "build", "-o", handstamp, "../../cmd/handstamp").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	hosts, servers := hosts(node), servers(node)
+	handstamp := command(t)
+	hosts, servers := hosts(node), servers(t, node)
 	seen := make([][]report, len(hosts))
 	slots := make(chan struct{}, max(2, runtime.NumCPU()))
 	t.Run("pair", func(t *testing.T) {
@@ -157,31 +153,31 @@ func environment(t *testing.T) []string {
 	return append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+t.TempDir(), "HANDSTAMP_LOGIN=never")
 }
 
-// startNode starts a server of the TypeScript SDK and returns its URL.
-func startNode(t *testing.T, node, kind string) string {
-	t.Helper()
+// startNode starts a server of the TypeScript SDK, which ends with the test, and returns
+// its URL.
+func startNode(t *testing.T, node, kind string) (string, error) {
 	cmd := exec.Command(node, "server.mjs", kind)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("the server's log:\n%s", stderr.String())
+			t.Logf("the log of the server %s:\n%s", kind, stderr.String())
 		}
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("the server does not start: %v", err)
+		return "", fmt.Errorf("the server does not start: %w", err)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), nil
 }
 
 // useNode lets a host of the TypeScript SDK use a server.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -22,19 +23,51 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 {
 		switch os.Args[1] {
 		case asBridge:
-			os.Exit(playBridge(os.Args[2], os.Args[3], os.Args[4]))
+			os.Exit(playBridge(os.Args[2], os.Args[3], os.Args[4], os.Args[5]))
 		case asBrowser:
 			os.Exit(playBrowser(os.Args[2]))
 		}
 	}
-	os.Exit(m.Run())
+	var err error
+	if programs, err = os.MkdirTemp("", "handstamp-interop-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := os.RemoveAll(programs); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
 }
 
-// playBridge runs handstamp bridge on its own standard input and output, and writes
+// programs is the folder of what the tests build.
+var programs string
+
+// built builds the command once for all tests.
+var built = sync.OnceValues(func() (string, error) {
+	handstamp := filepath.Join(programs, "handstamp")
+	build := exec.Command("go", "build", "-o", handstamp, "../../cmd/handstamp")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return handstamp, nil
+})
+
+// command returns the command, built from this tree.
+func command(t *testing.T) string {
+	t.Helper()
+	handstamp, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return handstamp
+}
+
+// playBridge runs the command's bridge on its own standard input and output, and writes
 // into dir what the bridge logs and how it ended. The MCP hosts start it in place of
 // the command: most of them keep a server's exit code and log to themselves, and hand
 // a server few variables of the environment.
-func playBridge(dir, home, url string) int {
+func playBridge(handstamp, dir, home, url string) int {
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -43,7 +76,7 @@ func playBridge(dir, home, url string) int {
 	defer log.Close()
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	cmd := exec.Command(filepath.Join(home, "..", "handstamp"), "bridge", url)
+	cmd := exec.Command(handstamp, "bridge", url)
 	cmd.Env = append(os.Environ(), bridgeEnvironment(home)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, log
 	if err := cmd.Start(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -115,10 +114,7 @@ func TestPeers(t *testing.T) {
 		t.Skip("the servers are npm packages, which go test cannot install: run make interop-sdk")
 	}
 	dir := t.TempDir()
-	handstamp := filepath.Join(dir, "handstamp")
-	if out, err := exec.Command("go", "build", "-o", handstamp, "../../cmd/handstamp").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	handstamp := command(t)
 	hosts, servers := applications(t, node), peers(node)
 	var ran atomic.Int32 // of the servers, when the test is run with a filter
 	t.Run("server", func(t *testing.T) {
@@ -132,7 +128,8 @@ func TestPeers(t *testing.T) {
 				slots <- struct{}{}
 				defer func() { <-slots }()
 				ran.Add(1)
-				m := &meeting{t: t, running: p.run(t), home: filepath.Join(dir, "home"+strconv.Itoa(i))}
+				m := &meeting{t: t, running: p.run(t), handstamp: handstamp,
+					home: filepath.Join(dir, "home"+strconv.Itoa(i))}
 				if p.login {
 					m.signIn(handstamp, m.home)
 				}
@@ -163,8 +160,9 @@ func TestPeers(t *testing.T) {
 // meeting is some applications at one server.
 type meeting struct {
 	*running
-	t    *testing.T
-	home string // of the logins
+	t         *testing.T
+	handstamp string // the command
+	home      string // of the logins
 
 	mu   sync.Mutex
 	dirs []string // one for each bridge
@@ -262,7 +260,7 @@ func (m *meeting) bridge() []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.dirs = append(m.dirs, dir)
-	return []string{os.Args[0], asBridge, dir, m.home, m.url}
+	return []string{os.Args[0], asBridge, m.handstamp, dir, m.home, m.url}
 }
 
 func (m *meeting) try(

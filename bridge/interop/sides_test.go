@@ -54,7 +54,9 @@ func hosts(node string) []host {
 	}
 }
 
-func servers(node string) []server {
+// servers returns the servers. Each of the TypeScript SDK is started once, and ends with
+// the test; a pair has a proxy of its own before it, which shows its requests.
+func servers(t *testing.T, node string) []server {
 	inGo := func(handler func() http.Handler) func(*testing.T, func(*http.Request)) string {
 		return func(t *testing.T, see func(*http.Request)) string {
 			inner := handler()
@@ -67,7 +69,14 @@ func servers(node string) []server {
 		}
 	}
 	inTypeScript := func(kind string) func(*testing.T, func(*http.Request)) string {
-		return func(t *testing.T, see func(*http.Request)) string { return watch(t, startNode(t, node, kind), see) }
+		started := sync.OnceValues(func() (string, error) { return startNode(t, node, kind) })
+		return func(t *testing.T, see func(*http.Request)) string {
+			url, err := started()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return watch(t, url, see)
+		}
 	}
 	always := func(bool) bool { return true }
 	onlyModern := func(modern bool) bool { return modern }
