@@ -212,7 +212,8 @@ func (s *Server) pause(d time.Duration) bool {
 // test that measures what the response costs the client does not measure the making of it.
 var gzipBomb = sync.OnceValue(func() []byte {
 	var bomb bytes.Buffer
-	compressed := gzip.NewWriter(&bomb)
+	// 82 KB instead of 65, in a sixth of the time.
+	compressed, _ := gzip.NewWriterLevel(&bomb, gzip.BestSpeed)
 	_ = padding(compressed, 64<<20)
 	_, _ = io.WriteString(compressed, `"}`)
 	_ = compressed.Close()

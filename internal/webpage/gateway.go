@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,7 +83,11 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer context.AfterFunc(upstream.Life, cancel)() // the user has signed out
 	ctx = context.WithValue(ctx, gatewayKey{}, &forwarded{name, upstream, target, ctx})
 	r = r.WithContext(ctx)
-	if err := keepBody(w, r); err != nil {
+	switch err := keepBody(w, r); {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		reject(w, http.StatusRequestTimeout, "the message took too long")
+		return
+	case err != nil:
 		reject(w, http.StatusRequestEntityTooLarge, "the message is larger than "+
 			strconv.Itoa(maxMessage>>20)+" MiB")
 		return

@@ -117,14 +117,15 @@ type Options struct {
 
 // Page serves the page and the re-exposed servers.
 type Page struct {
-	backend Backend
-	host    string
-	control string
-	proof   string
-	access  access
-	log     eventLog
-	gateway http.Handler
-	poll    time.Duration // how often the store is read for a page that is open
+	backend  Backend
+	host     string
+	control  string
+	proof    string
+	access   access
+	log      eventLog
+	gateway  http.Handler
+	poll     time.Duration // how often the store is read for a page that is open
+	bodyTime time.Duration // that a request may take to send its body
 
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -135,6 +136,7 @@ func New(o Options) *Page {
 	p := &Page{
 		backend: o.Backend, host: o.Host, control: o.Control, proof: o.Proof,
 		access: newAccess(), closing: make(chan struct{}), poll: 2 * time.Second,
+		bodyTime: bodyTime,
 	}
 	p.log.news = make(chan struct{})
 	p.gateway = newGateway(o.Backend, p.Log)
@@ -153,6 +155,7 @@ const mcpPrefix = "/mcp/"
 // ServeHTTP implements http.Handler.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	protect(w.Header())
+	p.boundBody(w, r)
 	if !p.isHost(r) || !p.isOurs(r) {
 		p.fail(w, r, http.StatusForbidden, "This request is not allowed.",
 			"It names another address, or comes from a page of another site.")

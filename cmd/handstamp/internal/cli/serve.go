@@ -128,7 +128,7 @@ func (s *serveCommand) run(ctx context.Context, args []string) error {
 		Control: place.Control, Proof: place.Proof})
 	b.page.Store(page)
 	server := &http.Server{Handler: page, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
-		ErrorLog: webpage.NoLog}
+		IdleTimeout: 2 * time.Minute, ErrorLog: webpage.NoLog}
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()
 	defer func() {
