@@ -31,6 +31,7 @@ type records struct {
 
 	mu        sync.Mutex
 	unsaved   *unsavedLogin   // guarded by mu; what the store did not take
+	saved     *unsavedLogin   // guarded by mu; what a refresh of this process has stored last
 	reported  store.Revision  // guarded by mu; the damage that was reported last
 	announced *store.Revision // guarded by mu; what an event was about last
 }
@@ -95,7 +96,7 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 		rec.Changes = changes
 		return rec, nil, nil
 	}
-	rec, err = getRecord(ctx, r.store, r.key, r.timeout)
+	rec, err = r.get(ctx)
 	if rec != nil {
 		rec.Changes = changes
 	}
@@ -112,6 +113,18 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 	rec.ServerURL = r.serverURL
 	r.stored(rec)
 	return rec, damage, nil
+}
+
+// get is getRecord, and stores again what this process has stored and the store has lost.
+func (r *records) get(ctx context.Context) (*record.Record, error) {
+	rec, err := getRecord(ctx, r.store, r.key, r.timeout)
+	if !r.noteLoss(rec, err) {
+		return rec, err
+	}
+	if rec := r.flushUnsaved(ctx); rec != nil {
+		return rec, nil
+	}
+	return getRecord(ctx, r.store, r.key, r.timeout)
 }
 
 // getRecord is [record.Get], whose wait for the store is bounded.

@@ -93,6 +93,8 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 			return nil, err
 		}
 		r.notice("the refreshed login could not be stored and lives in this process only, which goes on trying: %v", err)
+	case r.rotated:
+		r.records.keepSaved(rec, r.grant)
 	}
 	if r.need.rejected != "" {
 		r.history.recordReplacement(t.AccessToken)

@@ -125,3 +125,62 @@ func TestStoreHangsWhenATokenArrives(t *testing.T) {
 	}
 	hanging.hangs.Store(false)
 }
+
+// A store that has lost its last writes, as after a failover, gets the refreshed login back from the
+// process that refreshed it, which does not send the refresh token a second time.
+func TestStoreGoesBack(t *testing.T) {
+	for _, until := range []string{"before the refresh", "before its response"} {
+		t.Run(until, func(t *testing.T) {
+			w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+			first, second := w.Session(), w.Session()
+			w.MustLogin(w.Session())
+			w.Expire()
+			w.Lab.Reset()
+			ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+			defer cancel()
+			old := w.Record()
+			gate := w.Lab.Hold("token:refresh:committed")
+			defer gate.Release()
+			got := make(chan *handstamp.Token, 1)
+			go func() {
+				token, err := first.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
+				if err != nil {
+					t.Error(err)
+				}
+				got <- token
+			}()
+			if _, err := gate.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if until == "before its response" {
+				old = w.Record()
+			}
+			gate.Release()
+			issued := <-got
+			if issued == nil {
+				return
+			}
+			old.Revision = w.Record().Revision
+			w.Put(old)
+			for _, c := range []*handstamp.Client{first, second} {
+				c.StoreChanged("")
+				token, err := c.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
+				if err != nil || token.Value != issued.Value {
+					t.Errorf("the token is not the one that was issued (%v)", err)
+				}
+			}
+			w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
+
+			// What others have put in its place stays.
+			w.MustLogin(w.Session())
+			login := w.Record().Grant.RefreshToken
+			first.StoreChanged("")
+			if _, err := first.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{}); err != nil {
+				t.Error(err)
+			}
+			if w.Record().Grant.RefreshToken != login {
+				t.Error("a later login was replaced")
+			}
+		})
+	}
+}
