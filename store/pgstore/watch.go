@@ -60,7 +60,7 @@ func (db *Database) follow(ctx context.Context, changed func(store.Change)) (lis
 		_ = conn.Close(closing)
 	}()
 	_, err = conn.Exec(connecting, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol)
-	if err != nil {
+	if err != nil || pooled(connecting, conn) {
 		return false
 	}
 	changed(store.Change{}) // before it listened
@@ -77,6 +77,14 @@ func (db *Database) follow(ctx context.Context, changed func(store.Change)) (lis
 			return true
 		}
 	}
+}
+
+// pooled reports whether a connection ends at a pooler such as PgBouncer, which would take LISTEN and
+// pass no notification on: its process is not the server's.
+func pooled(ctx context.Context, conn *pgx.Conn) bool {
+	var pid uint32
+	err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid)
+	return err != nil || pid != conn.PgConn().PID()
 }
 
 // ping finds out whether a connection that says nothing is still there.
