@@ -261,7 +261,12 @@ type program struct {
 // start starts a server and waits for its port.
 func start(t *testing.T, cmd *exec.Cmd) *program {
 	t.Helper()
-	p := launch(t, cmd)
+	return launch(t, cmd).listening()
+}
+
+// listening waits for the port of a server that has been started.
+func (p *program) listening() *program {
+	p.t.Helper()
 	port := 0
 	p.hear("port %d", &port)
 	p.url = "http://" + net.JoinHostPort("127.0.0.1", fmt.Sprint(port))

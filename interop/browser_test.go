@@ -27,7 +27,12 @@ const userVariable = "INTEROP_USER"
 func TestMain(m *testing.M) {
 	text, ok := os.LookupEnv(userVariable)
 	if !ok {
-		os.Exit(m.Run())
+		code := m.Run()
+		if err := endForks(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
 	}
 	lines := strings.Split(text, "\n")
 	a := account{username: lines[0], password: lines[1], pages: lines[2:]}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -71,7 +70,7 @@ func pythonServer(environment, kind, transport string, kept []string) func(*test
 		if kind == "proxy" && environment == pythonSDK2 {
 			s.method = "none"
 		}
-		args := []string{"server.py", kind, transport, s.issuer, filepath.Join(t.TempDir(), "state")}
+		args := []string{kind, transport, s.issuer, filepath.Join(t.TempDir(), "state")}
 		if kind == "proxy" {
 			up := upstream(t, s.issuer, s.path)
 			s.pages, s.username, s.password = []string{up.issuer}, up.username, up.password
@@ -83,7 +82,7 @@ func pythonServer(environment, kind, transport string, kept []string) func(*test
 			if p != nil {
 				p.end()
 			}
-			p = start(t, exec.Command(python(environment), args...))
+			p = forked(t, environment, args)
 			connect(p.url)
 		}
 		s.restart()

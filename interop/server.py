@@ -15,6 +15,7 @@ lines that it reads until the input ends.
 import asyncio
 import json
 import os
+import pathlib
 import secrets
 import socket
 import sys
@@ -22,8 +23,7 @@ import threading
 import time
 
 kind, transport, base, state_file, *more = sys.argv[1:]
-os.environ["FASTMCP_HOME"] = state_file + ".d"  # before FastMCP reads it
-os.environ["FASTMCP_LOG_LEVEL"] = "ERROR"
+os.environ["FASTMCP_LOG_LEVEL"] = "ERROR"  # before FastMCP reads it
 os.environ["FASTMCP_CHECK_FOR_UPDATES"] = "off"
 
 import uvicorn  # noqa: E402
@@ -183,13 +183,14 @@ def memory():
 
 def proxy():
     """FastMCP with its OAuth proxy, which keeps what it knows in a folder."""
-    from fastmcp import FastMCP
+    from fastmcp import FastMCP, settings
     from fastmcp.server.auth import OAuthProxy
     from fastmcp.server.auth.providers.introspection import IntrospectionTokenVerifier
 
     class Forgetting(Forgetful, OAuthProxy):
         pass
 
+    settings.home = pathlib.Path(state_file + ".d")  # where the proxy has its folder
     upstream, secret = more
     verifier = IntrospectionTokenVerifier(
         introspection_url=upstream + "/token/introspection", required_scopes=["tools"],

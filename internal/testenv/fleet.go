@@ -103,11 +103,12 @@ func (j *fleetJob) token(ctx context.Context, clients Clients, user int) error {
 
 // Fleet is many users whose credentials expire together, and many replicas that need all of them:
 // each is refreshed once, at a server that ends a login whose refresh token is used twice. The test
-// binary has [RunReplica] in its TestMain. place and clients are the same credentials.
+// binary has [RunReplica] in its TestMain. place and clients are the same credentials. With the race
+// detector there are few: more replicas share no more memory.
 func (w *Env) Fleet(place string, clients Clients) {
 	w.T.Helper()
 	replicas, users := 4, 20
-	if Long() {
+	if Long() && !RaceDetector {
 		replicas, users = 50, 200
 	}
 	for user := range users {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
@@ -112,6 +113,50 @@ func TestLockLastsAsLongAsItsHolder(t *testing.T) {
 	}
 	if err := lockWithin(t, s, testenv.Timeout); err != nil {
 		t.Errorf("after the holder was killed: %v", err)
+	}
+}
+
+// farAway delays each batch of statements, as a server does that is far away.
+type farAway struct{}
+
+func (farAway) TraceBatchStart(
+	ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData,
+) context.Context {
+	time.Sleep(50 * time.Millisecond) // the distance itself
+	return ctx
+}
+
+func (farAway) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+func (farAway) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData)     {}
+
+func (farAway) TraceQueryStart(
+	ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData,
+) context.Context {
+	return ctx
+}
+func (farAway) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// A server that ends idle transactions sooner than the next statement reaches it does not keep the
+// lock from being had.
+func TestLockOfAServerThatIsFarAway(t *testing.T) {
+	server := servicetest.StartPostgres(t, "idle_in_transaction_session_timeout=5ms")
+	c := config(t, server.URL())
+	c.ConnConfig.Tracer = farAway{}
+	pool, err := pgxpool.NewWithConfig(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	db, err := pgstore.New(t.Context(), pool, pgstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(db.Close)
+	if err := db.CreateSchema(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := lockWithin(t, storeOf(t, db, ownerOf(0)), testenv.Timeout); err != nil {
+		t.Error(err)
 	}
 }
 

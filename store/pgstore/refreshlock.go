@@ -97,12 +97,17 @@ func (w *refreshWait) isFree(found orphan) bool {
 	return time.Since(w.since) >= orphanTime
 }
 
+// begin has the setting at once: the server may be far away, and the next statement come later
+// than a short timeout allows.
+var begin = pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " +
+	"SET LOCAL idle_in_transaction_session_timeout = 0"}
+
 // begin begins the transaction, and reports whether it has the lock, and which lease there is. A
 // server that ends idle transactions does not end this one, and one whose client's machine has
 // vanished ends it within half a minute. It is not begun with ctx, which may end while the lock is
 // held.
 func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err error) {
-	l.tx, err = l.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+	l.tx, err = l.conn.BeginTx(ctx, begin)
 	if err != nil {
 		return false, found, err
 	}
@@ -121,8 +126,8 @@ func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err e
 		})
 	// Last, since a query keeps its snapshot until the next statement: VACUUM removes nothing newer.
 	for _, setting := range []string{
-		"idle_in_transaction_session_timeout = 0", "tcp_keepalives_idle = 10",
-		"tcp_keepalives_interval = 5", "tcp_keepalives_count = 3", "synchronous_commit = off",
+		"tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3",
+		"synchronous_commit = off",
 	} {
 		batch.Queue("SET LOCAL " + setting)
 	}
@@ -182,7 +187,7 @@ func (l *refreshLock) put(ctx context.Context, w *put, row []byte) error {
 // lostOr returns errLockLost if another replica has the lock now, and else the given error.
 func (l *refreshLock) lostOr(ctx context.Context, otherwise error) error {
 	var lost bool
-	err := l.db.read(ctx, func(conn *pgxpool.Conn) error {
+	err := l.db.read(ctx, func(conn session) error {
 		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_lease WHERE id = $1 "+
 			"AND name = $2 AND holder NOT IN ($3, $4) AND expires_at > now())",
 			[]byte(l.lock.id), string(l.lock.name), l.holder, l.replaces).Scan(&lost)

@@ -20,9 +20,9 @@ var Schema string
 // CreateSchema runs [Schema]. Any number of replicas may do it at once. A role that may not create
 // tables finds out whether they are there, and whether it may do with them what a Database does.
 func (db *Database) CreateSchema(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, db.pool, begin, func(tx pgx.Tx) error {
 		// CREATE TABLE IF NOT EXISTS fails when two do it at once.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", schemaLock); err != nil {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", db.unprepared, schemaLock); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, Schema, pgx.QueryExecModeSimpleProtocol)

@@ -73,6 +73,7 @@ var rotations = []struct {
 // taken for a reason to give up, a saved response that is not used, and a lock that
 // outlives its process.
 func TestKilledAtEachPoint(t *testing.T) {
+	testenv.WithoutRaceDetector(t, "TestKilledWithUnexpiredToken has each point with it")
 	for _, rotation := range rotations {
 		for _, point := range crashPoints {
 			t.Run(rotation.name+"/"+point.name, func(t *testing.T) {

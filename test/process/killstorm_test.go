@@ -27,8 +27,9 @@ import (
 //
 // runs the 2,000 refreshes at each server instead of 150, and prints the figures.
 func TestKilledAtRandom(t *testing.T) {
+	testenv.WithoutRaceDetector(t, "its processes share files alone")
 	refreshes := 150
-	if testenv.Long() && !testenv.RaceDetector {
+	if testenv.Long() {
 		refreshes = 2000
 	}
 	for _, rotation := range []string{lab.RotateGrace, lab.RotateStrict} {

@@ -147,7 +147,8 @@ func everything() []suite {
 // heavy are the tests that compute too much for the race detector: testenv.Heavy skips them there.
 const heavy = "^(TestNoSequenceContradictsItself|TestNestedMessagesCostWhatTheyAreLong|" +
 	"TestDoctorNamesTheTrueCauseOfEveryPersonality|TestHonestClient|TestBridgeMemory.*|TestLab|" +
-	"TestNoSecretIsEverSaid|TestKilledAtRandom)$|" +
+	"TestNoSecretIsEverSaid|TestKilledAtRandom|TestKilledAtEachPoint|" +
+	"TestManyProcessesRefreshEachCredentialOnce)$|" +
 	"^TestScripts$/^export$"
 
 // libraryPackages returns the packages of the library's module but for the chaos suite.
