@@ -119,6 +119,21 @@ func TestPgBouncerRestartDuringARefresh(t *testing.T) {
 	o.wantSame(t, <-results, <-waiting)
 }
 
+// PgBouncer takes LISTEN and passes no notification on: there everything is taken for changed now and
+// then, as where nothing listens.
+func TestWatchThroughPgBouncer(t *testing.T) {
+	_, bouncer := behindPgBouncer(t, 5)
+	db, _ := openURL(t, bouncer.URL(), pgstore.Options{
+		Listen: config(t, bouncer.URL()).ConnConfig, Poll: 10 * time.Millisecond,
+	})
+	changes := watch(t, db)
+	for range 3 {
+		if c := next(t, changes); c != (store.Change{}) {
+			t.Errorf("%v", c)
+		}
+	}
+}
+
 // A statement that a pooler has kept from its connection is carried out once, and what comes of it is
 // known: two that replace the same value are one write and one conflict. Refreshes ahead work, too.
 func TestWritesBehindPgBouncer(t *testing.T) {

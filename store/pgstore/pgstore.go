@@ -54,7 +54,8 @@ type Options struct {
 
 	// Listen is a connection with which [Database.Watch] learns at once what other replicas change:
 	// the pool's (pool.Config().ConnConfig), or behind PgBouncer, which keeps no LISTEN, one that goes
-	// to the server itself. Nil: every [Options.Poll] everything is taken for changed.
+	// to the server itself. Nil, or one that ends at PgBouncer: every [Options.Poll] everything is
+	// taken for changed.
 	Listen *pgx.ConnConfig
 
 	// Poll is how often that is. Zero is a minute.

@@ -31,7 +31,11 @@ func (db *Database) Watch(ctx context.Context, changed func(store.Change)) error
 	poll := cmp.Or(db.pollEach, defaultPoll)
 	reported := time.Now()
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		if db.follow(ctx, changed) {
+		listened, pooled := db.follow(ctx, changed)
+		if pooled {
+			return db.poll(ctx, changed)
+		}
+		if listened {
 			reported, wait = time.Now(), firstRetry
 		}
 		if time.Since(reported) >= poll {
@@ -46,22 +50,26 @@ func (db *Database) Watch(ctx context.Context, changed func(store.Change)) error
 
 var _ store.Watcher = (*Database)(nil)
 
-// follow reports changes until the connection is lost, and whether there was one.
-func (db *Database) follow(ctx context.Context, changed func(store.Change)) (listened bool) {
+// follow reports changes until the connection is lost, and whether there was one, or one that ends at
+// a pooler.
+func (db *Database) follow(ctx context.Context, changed func(store.Change)) (listened, pooled bool) {
 	connecting, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(connecting, db.listen.Copy())
 	if err != nil {
-		return false
+		return false, false
 	}
 	defer func() {
 		closing, cancel := context.WithTimeout(context.Background(), unlockTimeout)
 		defer cancel()
 		_ = conn.Close(closing)
 	}()
+	if pooled, err := isPooled(connecting, conn); pooled || err != nil {
+		return false, pooled
+	}
 	_, err = conn.Exec(connecting, "LISTEN "+channel, pgx.QueryExecModeSimpleProtocol)
 	if err != nil {
-		return false
+		return false, false
 	}
 	changed(store.Change{}) // before it listened
 	for {
@@ -74,9 +82,17 @@ func (db *Database) follow(ctx context.Context, changed func(store.Change)) (lis
 				changed(change)
 			}
 		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || ping(ctx, conn) != nil:
-			return true
+			return true, false
 		}
 	}
+}
+
+// isPooled reports whether a connection ends at a pooler such as PgBouncer, which would take LISTEN and
+// pass no notification on: its process is not the server's.
+func isPooled(ctx context.Context, conn *pgx.Conn) (bool, error) {
+	var pid uint32
+	err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid)
+	return err == nil && pid != conn.PgConn().PID(), err
 }
 
 // ping finds out whether a connection that says nothing is still there.

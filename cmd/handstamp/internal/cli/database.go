@@ -100,7 +100,9 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 	if err != nil {
 		return nil, databaseFailure(err)
 	}
-	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: keys})
+	db, err := pgstore.New(ctx, pool, pgstore.Options{
+		Keys: keys, Listen: pool.Config().ConnConfig, Poll: databasePoll,
+	})
 	if err != nil {
 		pool.Close()
 		return nil, databaseFailure(err)
@@ -112,6 +114,9 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 	}
 	return d, nil
 }
+
+// databasePoll is how long a service may not notice, behind PgBouncer, what other processes change.
+const databasePoll = 10 * time.Second
 
 // databaseTimeout bounds the wait for a connection.
 const databaseTimeout = 10 * time.Second

@@ -199,6 +199,28 @@ func TestServeTokens(t *testing.T) {
 	}
 }
 
+// What another process has done with a login is seen, without a minute's wait.
+func TestServeTokensAfterALogoutElsewhere(t *testing.T) {
+	c, _ := newDatabase(t, lab.NoneFirst())
+	c.signIn("acme", "ada")
+	s := c.loopback()
+	old := s.want(s.token(http.DefaultClient, s.key, "ada"), 200, "")
+	c.must("token", c.server.MCPURL(), "--refresh", "--tenant", "acme", "--user", "ada")
+	until := func(what string, done func(response) bool) {
+		t.Helper()
+		for begun := time.Now(); !done(s.token(http.DefaultClient, s.key, "ada")); {
+			if time.Since(begun) > 15*time.Second {
+				t.Fatalf("what another process has done is not seen: %s", what)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+	}
+	until("a refresh", func(r response) bool { return r.status == 200 && r.Token != old.Token })
+	c.must("logout", c.server.MCPURL(), "--tenant", "acme", "--user", "ada")
+	until("a logout", func(r response) bool { return r.status == 404 })
+	s.end()
+}
+
 // While the database is down there is a 503, and when it is back, tokens: without a restart.
 func TestServeTokensWithoutDatabase(t *testing.T) {
 	c, postgres := newDatabase(t, lab.NoneFirst())
