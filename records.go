@@ -31,7 +31,7 @@ type records struct {
 
 	mu        sync.Mutex
 	unsaved   *unsavedLogin   // guarded by mu; what the store did not take
-	saved     *unsavedLogin   // guarded by mu; what a refresh of this process has stored last
+	saved     *savedGrant     // guarded by mu; what a refresh of this process has stored last
 	reported  store.Revision  // guarded by mu; the damage that was reported last
 	announced *store.Revision // guarded by mu; what an event was about last
 }
@@ -115,7 +115,7 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 	return rec, damage, nil
 }
 
-// get is getRecord, and stores again what this process has stored and the store has lost.
+// get is [getRecord], and stores again what this process has stored and the store has lost.
 func (r *records) get(ctx context.Context) (*record.Record, error) {
 	rec, err := getRecord(ctx, r.store, r.key, r.timeout)
 	if !r.noteLoss(rec, err) {

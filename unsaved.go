@@ -24,6 +24,12 @@ const (
 type unsavedLogin struct {
 	rec      *record.Record
 	replaces secret.String // the refresh token that was used for it; empty: none
+}
+
+// savedGrant is a grant that a refresh has stored.
+type savedGrant struct {
+	*record.Grant
+	replaces secret.String // the refresh token that was used for it
 	intent   string        // the ID of the intent to use it
 }
 
@@ -37,19 +43,19 @@ func (r *records) keepUnsaved(rec *record.Record, accessToken, replaces secret.S
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.unsaved = &unsavedLogin{rec: rec.Clone(), replaces: replaces}
+	r.unsaved = &unsavedLogin{rec.Clone(), replaces}
 	return true
 }
 
-// keepSaved keeps a login that a refresh has stored. A database that fails over to a standby without
-// the last writes, or is restored, has the one before again, whose refresh token was used.
+// keepSaved keeps the grant that a refresh has stored. A database that fails over to a standby
+// without the last writes, or is restored, has the one before again, whose refresh token was used.
 func (r *records) keepSaved(rec *record.Record, grant refreshedGrant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.saved = &unsavedLogin{rec.Clone(), grant.token, grant.intent}
+	r.saved = &savedGrant{rec.Clone().Grant, grant.token, grant.intent}
 }
 
-// noteLoss reports whether the store has the login again that a refresh of this process has
+// noteLoss reports whether the store has the grant again that a refresh of this process has
 // replaced. Then what replaced it counts as not stored. rec and err are what was read.
 func (r *records) noteLoss(rec *record.Record, err error) bool {
 	r.mu.Lock()
@@ -58,7 +64,7 @@ func (r *records) noteLoss(rec *record.Record, err error) bool {
 	switch {
 	case saved == nil || err != nil && !errors.Is(err, store.ErrNotFound):
 		return false
-	case err == nil && rec.Grant != nil && rec.Grant.RefreshToken == saved.rec.Grant.RefreshToken:
+	case err == nil && rec.Grant != nil && rec.Grant.RefreshToken == saved.RefreshToken:
 		return false // as it should be
 	case err == nil && rec.Intent != nil && rec.Intent.ID != saved.intent:
 		return false // another process refreshes what was lost, and may have a better one soon
@@ -68,7 +74,9 @@ func (r *records) noteLoss(rec *record.Record, err error) bool {
 		rec.Grant.RefreshToken != saved.replaces || r.unsaved != nil {
 		return false // another login, or none
 	}
-	r.unsaved = saved
+	restored := rec.Clone()
+	restored.Grant, restored.Intent, restored.Retry, restored.Rejection = saved.Grant, nil, nil, nil
+	r.unsaved = &unsavedLogin{restored, saved.replaces}
 	return true
 }
 
