@@ -53,6 +53,7 @@ var (
 // command to the library, from there to the protocol and the store.
 var layers = map[string]layer{
 	"internal/errtype":               {},
+	"internal/dnstest":               {},
 	"":                               {ours: []string{"clientkey", "internal/awake", "internal/browser", "internal/errtype", "internal/jose", "internal/loopback", "internal/oauth", "internal/pasted", "internal/record", "internal/sse", "secret", "store"}, modules: libraryModules},
 	"internal/oauth":                 {ours: []string{"internal/awake", "internal/errtype", "internal/lazyregexp", "internal/redact", "internal/retryafter", "secret"}},
 	"internal/record":                {ours: []string{"secret", "store", "store/sealed"}},

@@ -155,6 +155,15 @@ type Client struct {
 	// where clouds keep credentials, are never used.
 	InsecureAllowPrivateAddresses bool
 
+	// UntrustedServers is for programs that are given the servers' URLs by people whom they do not
+	// trust. What holds for addresses that metadata names then holds for the servers as well: they
+	// must be public, unless InsecureAllowPrivateAddresses is set, and never link-local. The address
+	// that is connected to is checked, for each connection; a request elsewhere fails with
+	// [ErrInvalidConfig] and is not sent. A BaseTransport or AuthTransport that is no
+	// [*http.Transport] has to be made of one: of any other only the names in URLs are checked. An
+	// HTTP proxy has to check what names resolve to. Package hosted sets it.
+	UntrustedServers bool
+
 	// RefreshHelper, if set, has each refresh done by a process that survives this one.
 	// Nil does them here.
 	RefreshHelper *RefreshHelper
@@ -174,7 +183,8 @@ type Client struct {
 	// and stay. No record has a secret. A handler that is slow delays what it records. Nil: none.
 	Audit slog.Handler
 
-	once sync.Once
+	once    sync.Once
+	servers http.RoundTripper // BaseTransport, guarded if need be
 	// identityProvider: the servers are a company's identity providers, where an MCP server's
 	// Client signs users in.
 	identityProvider bool
@@ -207,6 +217,10 @@ func (c *Client) init() {
 		}
 		if c.BaseTransport == nil {
 			c.BaseTransport = c.defaultTransport()
+		}
+		c.servers = c.BaseTransport
+		if c.UntrustedServers {
+			c.servers = guardServers(c.BaseTransport, c.untrustedReach())
 		}
 		c.ClientName = cmp.Or(c.ClientName, "Handstamp")
 		c.sessions, c.spelled = make(map[store.Key]*session), make(map[string]*session)

@@ -20,6 +20,9 @@ type configuration Client
 // to the addresses only that reach allows.
 func (cfg *configuration) authTransport(reach func(host string) oauth.Reach) http.RoundTripper {
 	if cfg.AuthTransport != nil {
+		if cfg.UntrustedServers {
+			return guardTransport(cfg.AuthTransport, reach)
+		}
 		return cfg.AuthTransport
 	}
 	standard := standardTransport(cfg.BaseTransport)

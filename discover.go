@@ -213,7 +213,7 @@ func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 func (m *mcpServer) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	ctx = m.observe(ctx, m.config.BaseTransport)
+	ctx = m.observe(ctx, m.config.servers)
 	resp, err := m.probe(ctx, http.MethodPost, nil)
 	if err != nil {
 		return nil, err
@@ -239,7 +239,7 @@ func (m *mcpServer) send(req *http.Request, token *cachedToken) (_ *http.Respons
 		}
 	}
 	client := &http.Client{
-		Transport: sameOriginTransport{server: m, base: m.config.BaseTransport},
+		Transport: sameOriginTransport{server: m, base: m.config.servers},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if err := m.followRedirect(next, via); err != nil {
 				return err
@@ -261,8 +261,7 @@ func (m *mcpServer) send(req *http.Request, token *cachedToken) (_ *http.Respons
 	if outer, ok := errtype.As[*url.Error](err); ok {
 		err = outer.Err // the outer one repeats the URL
 	}
-	return nil, &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Message: "the MCP server cannot be reached",
-		Err: oauth.RedactError(err, m.secrets.all())}
+	return nil, m.connectError(err)
 }
 
 // resource decides on the resource parameter (RFC 8707, section 2).

@@ -100,8 +100,25 @@ func (m *mcpServer) unreachableError(ctx context.Context, err error) error {
 	if _, known := errtype.As[*Error](err); known {
 		return err
 	}
-	return &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Err: oauth.RedactError(err, m.secrets.all()),
-		Message: "the MCP server cannot be reached", Hint: "try again"}
+	e := m.connectError(err)
+	if e.Kind == ErrServerUnreachable {
+		e.Hint = "try again"
+	}
+	return e
+}
+
+// connectError returns the error of a request to which there is no response.
+func (m *mcpServer) connectError(err error) *Error {
+	e := &Error{Kind: ErrServerUnreachable, Server: m.serverURL, Err: oauth.RedactError(err, m.secrets.all()),
+		Message: "the MCP server cannot be reached"}
+	if blocked, ok := errtype.As[*oauth.BlockedError](err); ok {
+		e.Kind, e.Message = ErrInvalidConfig, "the MCP server is not at an address that may be used"
+		if blocked.Allowable() {
+			withSetting(e, oauth.SettingPrivate)
+			e.Hint = "if servers may be there, set the client's InsecureAllowPrivateAddresses"
+		}
+	}
+	return e
 }
 
 // Addresses that only a server's metadata names must be public, unless the MCP server itself is
@@ -112,7 +129,11 @@ func (m *mcpServer) unreachableError(ctx context.Context, err error) error {
 func (m *mcpServer) reach(host string) oauth.Reach {
 	own := m.url.Hostname()
 	switch {
-	case strings.EqualFold(host, own), m.config.namedByUser(host):
+	case m.config.namedByUser(host):
+		return oauth.ReachAny
+	case m.config.UntrustedServers: // where the server is proves nothing
+		return (*Client)(m.config).untrustedReach()
+	case strings.EqualFold(host, own):
 		return oauth.ReachAny // the user named it
 	case m.config.InsecureAllowPrivateAddresses, oauth.HostReach(own) == oauth.ReachLocal:
 		return oauth.ReachLocal

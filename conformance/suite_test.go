@@ -3,7 +3,6 @@
 package conformance
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/handstamp/handstamp/conformance/given"
 )
@@ -60,7 +58,6 @@ type scenario struct {
 func TestSuite(t *testing.T) {
 	program := nodeProgram(t)
 	scenarios := list(t, program)
-	slots := make(chan struct{}, max(2, runtime.NumCPU()))
 	for _, w := range ways(t) {
 		t.Run(w.name, func(t *testing.T) {
 			for _, s := range scenarios {
@@ -69,8 +66,6 @@ func TestSuite(t *testing.T) {
 				}
 				t.Run(s.revision+"/"+s.name, func(t *testing.T) {
 					t.Parallel()
-					slots <- struct{}{}
-					defer func() { <-slots }()
 					run(t, program, w.command, s)
 				})
 			}
@@ -94,7 +89,7 @@ func TestRejectedWorkloadTokenIsNotRetried(t *testing.T) {
 		} {
 			t.Run(w.name+"/"+assertion, func(t *testing.T) {
 				s := scenario{"auth/wif-jwt-bearer", "2026-07-28"}
-				all, out, _ := drive(t, program, w.command, s, given.AssertionEnv+"="+assertion)
+				all, out, _ := drive(t, program, w.command, s, map[string]string{given.AssertionEnv: assertion})
 				if !strings.Contains(string(out), "Client exited with code 1") {
 					t.Errorf("the client has no error\n%s", out)
 				}
@@ -129,7 +124,7 @@ func TestBoundTokenIsNotHandedOver(t *testing.T) {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {
-			all, out, _ := drive(t, program, w.command, scenario{"auth/dpop", "2026-07-28"})
+			all, out, _ := drive(t, program, w.command, scenario{"auth/dpop", "2026-07-28"}, nil)
 			if !strings.Contains(string(out), "bound to a key") {
 				t.Errorf("the client's error does not say why\n%s", out)
 			}
@@ -161,6 +156,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	endPlayers()
 	if err := os.RemoveAll(programs); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -300,7 +296,7 @@ func requirements(t *testing.T) map[string][]string {
 // run runs one scenario and compares the suite's checks.
 func run(t *testing.T, node, command string, s scenario) {
 	t.Helper()
-	all, out, err := drive(t, node, command, s)
+	all, out, err := drive(t, node, command, s, nil)
 	if err != nil {
 		t.Errorf("the suite says no: %v\n%s", err, out)
 	}
@@ -322,16 +318,12 @@ func run(t *testing.T, node, command string, s scenario) {
 // suite's checks, what it printed and how it ended. Without --force the suite
 // skips extensions.
 func drive(
-	t *testing.T, node, command string, s scenario, env ...string,
+	t *testing.T, node, command string, s scenario, env map[string]string,
 ) (all []check, out []byte, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
 	results := t.TempDir()
-	cmd := exec.CommandContext(ctx, node, suite, "client", "--command", command,
+	out, err = play(node, env, "client", "--command", command,
 		"--scenario", s.name, "--spec-version", s.revision, "--force", "--output-dir", results)
-	cmd.Env = append(os.Environ(), env...)
-	out, err = cmd.CombinedOutput()
 	return checks(t, results), out, err
 }
 

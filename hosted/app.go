@@ -47,7 +47,9 @@ type App struct {
 	CallbackURL string
 
 	// Configure sets a new Client up, before its first use, and may be called by several goroutines: the name of the application, a logger,
-	// whatever the users have in common. Nil: the Client's zero value. The App sets Store,
+	// whatever the users have in common. UntrustedServers is set before: servers have to be at public
+	// addresses, unless Configure sets InsecureAllowPrivateAddresses, or trusts the URLs of servers
+	// and sets UntrustedServers to false. Nil: no more is set up. The App sets Store,
 	// ClientStore, RedirectURI, and LoginPolicy to [handstamp.LoginNever]: a replica has no browser
 	// of the user's. It adds tenant and user to each record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
@@ -143,7 +145,7 @@ func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := new(handstamp.Client)
+	c := &handstamp.Client{UntrustedServers: true}
 	if a.Configure != nil {
 		a.Configure(o, c)
 	}

@@ -18,7 +18,8 @@ func TestAuditRecordsNameTheOwner(t *testing.T) {
 	var log bytes.Buffer
 	handler := slog.NewJSONHandler(&log, nil)
 	app := &hosted.App{
-		Configure: func(_ store.Owner, c *handstamp.Client) {
+		Configure: func(o store.Owner, c *handstamp.Client) {
+			onThisMachine(o, c)
 			c.Audit, c.Prompt = handler, handstamp.Prompt{OpenURL: w.OpenURL}
 		},
 	}

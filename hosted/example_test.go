@@ -37,7 +37,10 @@ func Example() {
 	app := &hosted.App{
 		Database:    new(store.MemoryDatabase), // of pgstore or redisstore
 		CallbackURL: site.URL + "/oauth/callback",
-		Configure:   func(_ store.Owner, c *handstamp.Client) { c.ClientName = "Example" },
+		Configure: func(_ store.Owner, c *handstamp.Client) {
+			c.ClientName = "Example"
+			c.UntrustedServers = false // no user enters a server's URL
+		},
 	}
 	defer app.Close(context.Background())
 	ada := store.Owner{Tenant: "acme", User: "ada"} // from the application's session

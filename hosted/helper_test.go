@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -27,10 +28,12 @@ func newServer(t testing.TB, h lab.Habits) *lab.Server {
 	return server
 }
 
-// newApp returns the App of one replica.
+// newApp returns the App of one replica, whose users may use servers of this machine.
 func newApp(db store.Database) *hosted.App {
-	return &hosted.App{Database: db, CallbackURL: callbackURL}
+	return &hosted.App{Database: db, CallbackURL: callbackURL, Configure: onThisMachine}
 }
+
+func onThisMachine(_ store.Owner, c *handstamp.Client) { c.InsecureAllowPrivateAddresses = true }
 
 // sessionOf is the application's: its session is in a header here.
 func sessionOf(r *http.Request) string { return r.Header.Get("Session") }

@@ -215,3 +215,25 @@ func TestBeginOptions(t *testing.T) {
 		}
 	}
 }
+
+// Users name servers, so that an App uses public addresses only, unless the application decides
+// otherwise.
+func TestServersAreNotTrusted(t *testing.T) {
+	server := newServer(t, lab.NoneFirst())
+	for what, c := range map[string]struct {
+		configure func(store.Owner, *handstamp.Client)
+		allowed   bool
+	}{
+		"nothing set up":    {nil, false},
+		"a name":            {func(_ store.Owner, c *handstamp.Client) { c.ClientName = "Example" }, false},
+		"private addresses": {onThisMachine, true},
+		"trusted servers":   {func(_ store.Owner, c *handstamp.Client) { c.UntrustedServers = false }, true},
+	} {
+		app := newApp(nil)
+		app.Configure = c.configure
+		_, err := app.Begin(t.Context(), ada, server.MCPURL(), hosted.BeginOptions{Session: "s"})
+		if (err == nil) != c.allowed || err != nil && !errors.Is(err, handstamp.ErrInvalidConfig) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

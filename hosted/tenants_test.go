@@ -47,7 +47,10 @@ func TestTenantsDoNotMix(t *testing.T) {
 	for i := range replicas {
 		replicas[i] = newApp(db)
 		replicas[i].CacheSize = 20
-		replicas[i].Configure = func(o store.Owner, c *handstamp.Client) { c.BaseTransport = seen.as(o) }
+		replicas[i].Configure = func(o store.Owner, c *handstamp.Client) {
+			onThisMachine(o, c)
+			c.BaseTransport = seen.as(o)
+		}
 	}
 	owner := func(i int) store.Owner { return store.Owner{Tenant: fmt.Sprint("tenant ", i%tenants), User: "ada"} }
 	var logins sync.WaitGroup

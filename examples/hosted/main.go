@@ -72,6 +72,7 @@ func run(ctx context.Context, args []string) error {
 		CallbackURL: *callback,
 		Configure: func(_ store.Owner, c *handstamp.Client) {
 			c.ClientName = "Example"
+			c.UntrustedServers = false // those of the command line are offered, and no others
 		},
 	}
 	site := &site{app: app, servers: flags.Args(), sessions: sessions{key: derive(secret, "sessions")}}

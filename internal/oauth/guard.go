@@ -46,17 +46,27 @@ func (e *BlockedError) Allowable() bool {
 	return HostReach(e.Host) <= ReachLocal
 }
 
-// Guard returns a clone of base (nil: http.DefaultTransport) that connects only to the
+// Guard is [GuardConnections] with bounds for the responses of strangers: of the handshake, of the
+// headers and of the wait for them. It does not decompress.
+func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport {
+	t := GuardConnections(base, reach)
+	t.DisableCompression = true
+	t.MaxResponseHeaderBytes = 64 << 10
+	t.TLSHandshakeTimeout = 10 * time.Second
+	t.ResponseHeaderTimeout = 30 * time.Second
+	return t
+}
+
+// GuardConnections returns a clone of base (nil: http.DefaultTransport) that connects only to the
 // addresses that reach (nil: [ReachPublic]) allows for the host as it is written in the URL, in
 // lower case and without the port. The check is made on the address that is being dialed, so a
 // name that changes its address between two look-ups gains nothing. The base's own DialContext
 // is used, and its connections are checked before anything is written to them; the base's other
-// dial functions are not. The clone also bounds connecting, the response's headers and the wait
-// for them, and does not decompress.
+// dial functions are not. Connecting is bounded.
 //
 // An HTTP proxy resolves names itself: there the guard checks the name and the literal address, and
 // the proxy must check the rest. The proxy itself may have any address.
-func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport {
+func GuardConnections(base *http.Transport, reach func(host string) Reach) *http.Transport {
 	if base == nil {
 		base, _ = http.DefaultTransport.(*http.Transport)
 	}
@@ -76,10 +86,6 @@ func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport 
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	t.ForceAttemptHTTP2 = true // net/http turns it off when DialContext is set
-	t.DisableCompression = true
-	t.MaxResponseHeaderBytes = 64 << 10
-	t.TLSHandshakeTimeout = 10 * time.Second
-	t.ResponseHeaderTimeout = 30 * time.Second
 	return t
 }
 

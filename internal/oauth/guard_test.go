@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"net"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/dnstest"
 	"github.com/handstamp/handstamp/internal/errtype"
 )
 
@@ -172,44 +172,6 @@ func TestGuardHeaderBomb(t *testing.T) {
 	}
 }
 
-// nameServer is a DNS server on loopback that has one address for every name.
-func nameServer(t *testing.T, address string) *net.Resolver {
-	t.Helper()
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	ip := netip.MustParseAddr(address).As4()
-	go func() {
-		query := make([]byte, 512)
-		for {
-			n, from, err := conn.ReadFrom(query)
-			if err != nil {
-				return
-			}
-			end := 12 // of the question
-			for end < n && query[end] != 0 {
-				end += int(query[end]) + 1
-			}
-			if end+5 > n {
-				continue
-			}
-			question := query[12 : end+5]
-			reply := append([]byte{query[0], query[1], 0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0}, question...)
-			if binary.BigEndian.Uint16(question[len(question)-4:]) == 1 {
-				reply[7] = 1
-				reply = append(reply, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)
-				reply = append(reply, ip[:]...)
-			}
-			conn.WriteTo(reply, from)
-		}
-	}()
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp4", conn.LocalAddr().String())
-	}}
-}
-
 // TestCallersDialContext: the caller's own dial function connects a name to where it
 // likes, and does not lead a name that an attacker controls inside.
 func TestCallersDialContext(t *testing.T) {
@@ -225,7 +187,7 @@ func TestCallersDialContext(t *testing.T) {
 		}
 		return &watched{conn, &written}, nil
 	}
-	rebinding := &net.Dialer{Resolver: nameServer(t, "127.0.0.1")}
+	rebinding := &net.Dialer{Resolver: dnstest.Resolver(t, "127.0.0.1")}
 	mine := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
 	for _, tc := range []struct {
 		name    string

@@ -59,9 +59,9 @@ ignore_startup_parameters = extra_float_digits
 
 func (b *PgBouncer) config() string { return filepath.Join(b.dir, "pgbouncer.ini") }
 
-// URL returns where the PgBouncer is, with the query mode of pgx that works behind it.
+// URL returns where the PgBouncer is, as pgx and libpq read it.
 func (b *PgBouncer) URL() string {
-	return "host=" + b.dir + " port=6432 user=postgres dbname=postgres default_query_exec_mode=exec"
+	return "host=" + b.dir + " port=6432 user=postgres dbname=postgres"
 }
 
 // Start starts the PgBouncer again after [PgBouncer.Kill].

@@ -73,7 +73,7 @@ func (l *lease) extend(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, max(l.each, unlockTimeout))
 	defer cancel()
 	_, _ = l.db.pool.Exec(ctx, "UPDATE handstamp_lease SET expires_at = now() + $4 "+
-		"WHERE id = $1 AND name = $2 AND holder = $3",
+		"WHERE id = $1 AND name = $2 AND holder = $3", l.db.unprepared,
 		[]byte(l.lock.id), string(l.lock.name), l.holder, l.lasts)
 }
 
@@ -82,6 +82,6 @@ func (l *lease) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), unlockTimeout)
 	defer cancel()
 	_, _ = l.db.pool.Exec(ctx, "DELETE FROM handstamp_lease "+
-		"WHERE id = $1 AND name = $2 AND holder = $3",
+		"WHERE id = $1 AND name = $2 AND holder = $3", l.db.unprepared,
 		[]byte(l.lock.id), string(l.lock.name), l.holder)
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/store"
@@ -28,6 +29,7 @@ const (
 // What is written while an announcement is under way goes out with the next one.
 type notifier struct {
 	pool *pgxpool.Pool
+	mode pgx.QueryExecMode
 	self string // the sender
 
 	mu      sync.Mutex
@@ -37,7 +39,9 @@ type notifier struct {
 }
 
 func newNotifier(pool *pgxpool.Pool) *notifier {
-	return &notifier{pool: pool, self: rand.Text(), pending: make(map[store.Change]bool)}
+	return &notifier{
+		pool: pool, mode: unprepared(pool), self: rand.Text(), pending: make(map[store.Change]bool),
+	}
 }
 
 // add announces a change, soon.
@@ -79,7 +83,8 @@ func (n *notifier) exec(payloads []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), notifyTimeout)
 	defer cancel()
 	_, err := n.pool.Exec(ctx, "SELECT set_config('synchronous_commit', 'off', true), "+
-		"pg_notify('"+channel+"', payload) FROM unnest($1::text[]) AS payload", payloads)
+		"pg_notify('"+channel+"', payload) FROM unnest($1::text[]) AS payload",
+		n.mode, payloads)
 	return err
 }
 

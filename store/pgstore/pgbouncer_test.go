@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -115,4 +117,62 @@ func TestPgBouncerRestartDuringARefresh(t *testing.T) {
 	}
 	gate.Release()
 	o.wantSame(t, <-results, <-waiting)
+}
+
+// A statement that a pooler has kept from its connection is carried out once, and what comes of it is
+// known: two that replace the same value are one write and one conflict. Refreshes ahead work, too.
+func TestWritesBehindPgBouncer(t *testing.T) {
+	_, bouncer := behindPgBouncer(t, 2)
+	var dbs []*pgstore.Database
+	for range 2 {
+		db, pool := openURL(t, bouncer.URL()+" pool_max_conns=4", pgstore.Options{})
+		dbs = append(dbs, db)
+		for range 2 { // what the application prepares there comes to lie beside it
+			if _, err := pool.Exec(t.Context(), "SELECT $1::int", 1); err != nil && !strings.Contains(err.Error(), "prepared statement") {
+				t.Error(err)
+			}
+		}
+	}
+	due := store.Schedule{Due: time.Now().Add(-time.Minute), Group: "group"}
+	var writers sync.WaitGroup
+	for user := range 10 {
+		first := mustPut(t, storeOf(t, dbs[0], ownerOf(user)), lockedKey, nil)
+		var written, conflicts atomic.Int32
+		for _, db := range dbs {
+			s := storeOf(t, db, ownerOf(user))
+			writers.Go(func() {
+				_, err := store.Put(t.Context(), s, lockedKey, []byte("value"), first, due)
+				switch {
+				case err == nil:
+					written.Add(1)
+				case errors.Is(err, store.ErrConflict):
+					conflicts.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		writers.Wait()
+		if written.Load() != 1 || conflicts.Load() != 1 {
+			t.Errorf("%d writes and %d conflicts", written.Load(), conflicts.Load())
+		}
+	}
+	o := store.ClaimOptions{Max: 20, PerGroup: 20, For: time.Minute, UsedWithin: time.Hour}
+	claims, err := dbs[1].Claim(t.Context(), o)
+	if err != nil || len(claims) != 10 {
+		t.Errorf("%d claims, %v", len(claims), err)
+	}
+	if err := dbs[0].Release(t.Context(), claims, time.Now()); err != nil {
+		t.Error(err)
+	}
+	if err := dbs[0].NoteUse(t.Context(), []store.Owner{ownerOf(0)}); err != nil {
+		t.Error(err)
+	}
+	for range 2 {
+		unlock, err := storeOf(t, dbs[1], ownerOf(0)).Lock(t.Context(), lockedKey, store.LockLogin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock() // or the next one would wait for a minute
+	}
 }

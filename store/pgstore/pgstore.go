@@ -23,9 +23,9 @@
 //
 // # PgBouncer
 //
-// All of it works behind PgBouncer in transaction mode, with pgx's query execution modes that need
-// no prepared statements (default_query_exec_mode=exec in the URL), but for [Options.Listen], which
-// has to be a connection to the server itself.
+// All of it works behind PgBouncer in transaction mode, but for [Options.Listen], which has to be a
+// connection to the server itself. Statements are prepared until the first error shows that there is
+// a pooler that does not keep them.
 package pgstore
 
 import (
@@ -33,6 +33,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -71,7 +72,11 @@ type Database struct {
 	pool    *pgxpool.Pool
 	refresh *pgxpool.Pool // for transactions that are the lock of a refresh
 	keys    []sealed.Key
-	waits   locks.Set[lockName] // one goroutine of this process waits for a lock of the database
+
+	pooled     atomic.Bool       // statements cannot be prepared
+	unprepared pgx.QueryExecMode // is the mode that works all the same
+
+	waits locks.Set[lockName] // one goroutine of this process waits for a lock of the database
 
 	changes  *notifier
 	listen   *pgx.ConnConfig
@@ -93,14 +98,19 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	// A pool goes on connecting to a server that is there and does not respond, although no caller
 	// waits for it any more; another one that takes over would find no connection left.
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, connectTimeout)
+	config.ConnConfig.DefaultQueryExecMode = unprepared(pool)
 	refresh, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: %w", err)
 	}
-	return &Database{
-		pool: pool, refresh: refresh, keys: o.Keys, changes: newNotifier(pool), listen: o.Listen,
-		pollEach: o.Poll, held: make(map[string]*refreshLock),
-	}, nil
+	db := &Database{
+		pool: pool, refresh: refresh, keys: o.Keys, unprepared: unprepared(pool),
+		changes: newNotifier(pool), listen: o.Listen, pollEach: o.Poll,
+		held: make(map[string]*refreshLock),
+	}
+	// What is prepared in one round trip would be another's statement in the next.
+	db.pooled.Store(pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeDescribeExec)
+	return db, nil
 }
 
 // Close closes the connections of refreshes, and waits for those under way. Close the pool after

@@ -182,7 +182,7 @@ func (l *refreshLock) put(ctx context.Context, w *put, row []byte) error {
 // lostOr returns errLockLost if another replica has the lock now, and else the given error.
 func (l *refreshLock) lostOr(ctx context.Context, otherwise error) error {
 	var lost bool
-	err := l.db.read(ctx, func(conn *pgxpool.Conn) error {
+	err := l.db.read(ctx, func(conn session) error {
 		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_lease WHERE id = $1 "+
 			"AND name = $2 AND holder NOT IN ($3, $4) AND expires_at > now())",
 			[]byte(l.lock.id), string(l.lock.name), l.holder, l.replaces).Scan(&lost)

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/store"
 )
@@ -87,7 +86,7 @@ type sealedRow struct {
 // olderThanKey returns the next rows.
 func (db *Database) olderThanKey(ctx context.Context, last []byte) (rows []sealedRow, err error) {
 	header := db.keys[0].Header()
-	err = db.read(ctx, func(conn *pgxpool.Conn) error {
+	err = db.read(ctx, func(conn session) error {
 		found, err := conn.Query(ctx, "SELECT id, tenant, user_name, server, profile "+
 			"FROM handstamp_credential WHERE id > $1 AND substring(value FROM $2 FOR $3) <> $4 "+
 			"ORDER BY id LIMIT $5", last, checksumSize+1, len(header), header, resealBatch)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -30,15 +29,16 @@ const (
 
 // read reads in a connection of the pool, and in another one if that was broken, as all of them are
 // after a restart of the server. Without a server it fails at once.
-func (db *Database) read(ctx context.Context, query func(*pgxpool.Conn) error) error {
+func (db *Database) read(ctx context.Context, query func(session) error) error {
 	giveUp := time.Now().Add(readTimeout)
 	for wait := firstRetry; ; wait *= 2 {
 		conn, err := db.pool.Acquire(ctx)
 		if err != nil {
 			return unusable(ctx, err)
 		}
-		err = query(conn)
+		err = query(db.session(conn))
 		conn.Release()
+		db.notice(err)
 		switch {
 		case err == nil || errors.Is(err, pgx.ErrNoRows):
 			return err
@@ -66,11 +66,12 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 		conn, err := db.pool.Acquire(acquiring)
 		switch {
 		case err == nil && acquiring.Err() == nil:
-			tag, err := exec(sending, conn, query, args)
+			tag, err := exec(sending, db.session(conn), query, args)
+			db.notice(err)
 			if err == nil {
 				return tag.RowsAffected(), unclear(sent, tag)
 			}
-			if sent = sent || !pgconn.SafeToRetry(err); sent {
+			if sent = sent || !misplaced(err) && !pgconn.SafeToRetry(err); sent {
 				acquiring = sending
 			}
 			if !broken(err) {
@@ -115,12 +116,12 @@ func unclear(sent bool, tag pgconn.CommandTag) error {
 
 // exec carries out a statement, and gives the connection back.
 func exec(
-	ctx context.Context, conn *pgxpool.Conn, query string, args []any,
+	ctx context.Context, conn session, query string, args []any,
 ) (tag pgconn.CommandTag, err error) {
 	defer conn.Release()
 	tag, err = conn.Exec(ctx, query, args...)
 	if e, ok := errtype.As[*pgconn.PgError](err); ok && e.Code == readOnly {
-		_ = conn.Conn().Close(ctx) // so that the next one is to the server that took over
+		_ = conn.Conn.Conn().Close(ctx) // so that the next one is to the server that took over
 	}
 	return tag, err
 }
@@ -128,14 +129,15 @@ func exec(
 // readOnly is the code of a server that was demoted.
 const readOnly = "25006"
 
-// broken reports whether the connection or the server has failed, and not the statement.
+// broken reports whether the connection, the server or a pooler has failed, and not the statement.
 func broken(err error) bool {
 	e, ok := errtype.As[*pgconn.PgError](err)
 	if !ok {
 		return true
 	}
 	switch e.Code {
-	case readOnly, "40001", "40P01", "53300": // serialization, deadlock, too many connections
+	case readOnly, noStatement, statementThere,
+		"40001", "40P01", "53300": // serialization, deadlock, too many connections
 		return true
 	}
 	// Connection exceptions, and a server that shuts down, crashed or comes up.

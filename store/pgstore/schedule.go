@@ -20,11 +20,13 @@ func (w *put) scheduled(query string, args ...any) (string, []any) {
 		return query + "DELETE FROM handstamp_due USING written WHERE handstamp_due.id = written.id) ", args
 	}
 	query += fmt.Sprintf("INSERT INTO handstamp_due AS due (id, due_group, due_at) "+
-		"SELECT id, $%d::text, $%d::timestamptz FROM written ON CONFLICT (id) DO UPDATE "+
+		"SELECT id, $%d::text, now() + $%d::interval FROM written ON CONFLICT (id) DO UPDATE "+
 		"SET due_group = excluded.due_group, due_at = excluded.due_at "+
-		"WHERE (due.due_group, due.due_at) <> (excluded.due_group, excluded.due_at)) ",
+		"WHERE due.due_group <> excluded.due_group "+
+		"OR abs(extract(epoch FROM due.due_at - excluded.due_at)) > 1) ", // second
 		len(args)+1, len(args)+2)
-	return query, append(args, groupName(w.schedule.Group), w.schedule.Due)
+	// The time until then, since the database's clock may be another.
+	return query, append(args, groupName(w.schedule.Group), time.Until(w.schedule.Due))
 }
 
 // maxGroupName is the size of the longest name of a group that is kept as it is: an index takes
@@ -102,7 +104,7 @@ func (db *Database) claim(
 	for group, n := range taken {
 		groups, counts = append(groups, group), append(counts, int32(n))
 	}
-	rows, err := db.pool.Query(ctx, claimQuery,
+	rows, err := db.pool.Query(ctx, claimQuery, db.unprepared,
 		groups, counts, o.PerGroup, o.UsedWithin, o.For, max)
 	if err != nil {
 		return nil, 0, err
@@ -137,8 +139,8 @@ func (db *Database) Release(ctx context.Context, claims []store.Claim, due time.
 	query, args := "DELETE FROM handstamp_due AS due", []any{ids, untils}
 	using := " USING "
 	if !due.IsZero() {
-		query, using = "UPDATE handstamp_due AS due SET due_at = $3::timestamptz", " FROM "
-		args = append(args, due)
+		query, using = "UPDATE handstamp_due AS due SET due_at = now() + $3::interval", " FROM "
+		args = append(args, time.Until(due))
 	}
 	// A row that another replica has at hand is waited for: NoteUse leaves a claim as it is. In the
 	// order of the ids no two wait for each other.

@@ -22,7 +22,7 @@ var Schema string
 func (db *Database) CreateSchema(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		// CREATE TABLE IF NOT EXISTS fails when two do it at once.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", schemaLock); err != nil {
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", db.unprepared, schemaLock); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, Schema, pgx.QueryExecModeSimpleProtocol)

@@ -13,7 +13,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/store"
 )
@@ -64,7 +63,7 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 	id := s.id(key)
 	var row []byte
 	var revision store.Revision
-	err := s.db.read(ctx, func(conn *pgxpool.Conn) error {
+	err := s.db.read(ctx, func(conn session) error {
 		return conn.QueryRow(ctx, "SELECT value, revision FROM handstamp_credential WHERE id = $1", id).
 			Scan(&row, &revision)
 	})
@@ -160,7 +159,7 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 		return nil
 	}
 	var there bool
-	failed := s.db.read(ctx, func(conn *pgxpool.Conn) error {
+	failed := s.db.read(ctx, func(conn session) error {
 		return conn.QueryRow(ctx, "SELECT EXISTS (SELECT FROM handstamp_credential WHERE id = $1)", id).
 			Scan(&there)
 	})
@@ -176,7 +175,7 @@ func (s *ownedStore) Delete(ctx context.Context, key store.Key, revision store.R
 // List implements [store.Store].
 func (s *ownedStore) List(ctx context.Context) ([]store.Key, error) {
 	var keys []store.Key
-	err := s.db.read(ctx, func(conn *pgxpool.Conn) error {
+	err := s.db.read(ctx, func(conn session) error {
 		rows, err := conn.Query(ctx, "SELECT server, profile FROM handstamp_credential "+
 			"WHERE tenant = $1 AND user_name = $2", s.owner.Tenant, s.owner.User)
 		if err == nil {
@@ -200,7 +199,7 @@ func (s *ownedStore) Scan(
 		return nil, nil
 	}
 	scanned := make(map[store.Key]bool) // also by a query whose connection broke
-	err = s.db.read(ctx, func(conn *pgxpool.Conn) error {
+	err = s.db.read(ctx, func(conn session) error {
 		rows, err := conn.Query(ctx, "SELECT server, profile, value, revision "+
 			"FROM handstamp_credential WHERE tenant = $1 AND user_name = $2 AND $3 IN ('', server)",
 			s.owner.Tenant, s.owner.User, server)

@@ -136,7 +136,7 @@ func (a *app) databaseKeys() ([]sealed.Key, error) {
 	text, err := readRegular(path, maxConfig)
 	if err != nil {
 		return nil, &failure{kind: kindStore, message: "the key file " + path + " cannot be used",
-			err: err}
+			err: err, hint: keyFileHint(path)}
 	}
 	if err := checkKeyFile(path); err != nil {
 		return nil, err
@@ -154,14 +154,25 @@ func (a *app) databaseKeys() ([]sealed.Key, error) {
 		}
 		if err != nil {
 			return nil, storeFailure("the key file "+path+" has a line that is no key: "+
-				"each is 32 bytes in base64", "")
+				"each is 32 bytes in base64", keyFileHint(path))
 		}
 	}
 	if len(keys) == 0 {
-		return nil, storeFailure("the key file "+path+" is empty", "")
+		return nil, storeFailure("the key file "+path+" is empty", keyFileHint(path))
 	}
 	return keys, nil
 }
+
+// keyFileHint says how to come by the key file of a database. The command does not make it: it
+// cannot know whether another machine has the key of what is in the database.
+func keyFileHint(path string) string {
+	return "restore the file that the logins in the database were sealed with, or, if it has none yet, " +
+		"make one: (umask 077; head -c 32 /dev/urandom | base64 > " + shellWord(path) + ")"
+}
+
+// importToDatabase is how a login that was exported comes into a database.
+const importToDatabase = "handstamp import FILE --store postgres://… --tenant NAME --user NAME " +
+	"stores it in the database"
 
 // openOwned opens what one user has in a database, for the commands of a user.
 func (a *app) openOwned(word string) (*openedStore, error) {

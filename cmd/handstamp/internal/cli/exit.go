@@ -14,6 +14,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/sealed"
 )
 
 // The exit codes. Scripts branch on them, so they never change.
@@ -223,6 +224,10 @@ func explain(ctx context.Context, err error) *report {
 	}
 	if a, ok := errors.AsType[*advised](err); ok && a.hint != "" {
 		r.Hint = a.hint
+	}
+	if _, ok := errors.AsType[*sealed.KeyError](err); ok && r.Hint == "" {
+		r.Hint = "nothing is lost: give the key that it was sealed with, in the file that " +
+			"HANDSTAMP_STORE_KEY_FILE names"
 	}
 	return r
 }

@@ -133,6 +133,7 @@ func (s *serveCommand) users(db store.Database) (*hosted.App, error) {
 	return &hosted.App{Database: db, Configure: func(_ store.Owner, c *handstamp.Client) {
 		c.Profile, c.LockTimeout = s.serviceProfile(), s.lockTimeout()
 		c.InsecureAllowHTTP = s.global.allowHTTP
+		c.UntrustedServers = false // no caller names a server: those of the logins are used
 		if transport != nil {
 			c.BaseTransport = transport
 		}

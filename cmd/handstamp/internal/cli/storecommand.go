@@ -138,9 +138,14 @@ func (a *app) showStoreInfo(info *storeInfo) {
 		}
 	}
 	for _, other := range info.Others {
-		a.out.warn("", "There are %d more credentials in the %s, which is not used (%s)",
-			other.Credentials, storeName(other.Store), other.Folder)
-		if info.Store != storeMemory && info.Error == nil {
+		a.out.warn("", "Credentials in the %s, which is not used: %d (%s)",
+			storeName(other.Store), other.Credentials, other.Folder)
+		switch {
+		case info.Store == storeMemory || info.Error != nil:
+		case isDatabase(info.Store): // no migration leads there
+			a.out.note("  ", "Take one along: handstamp export SERVER --store %s writes it, and %s",
+				other.Store, importToDatabase)
+		default:
 			a.out.note("  ", "Move them here: handstamp store migrate %s --from %s", info.Store,
 				other.Store)
 		}

@@ -112,8 +112,7 @@ func (m *storeMigrate) plan(to string) error {
 		case isDatabase(word):
 			f := usage("credentials move between keyring, encrypted, file and folders; a database " +
 				"has those of many users")
-			f.hint = "handstamp export SERVER writes one login, and handstamp import FILE --store " +
-				"postgres://… --tenant NAME --user NAME stores it in the database"
+			f.hint = "handstamp export SERVER writes one login, and " + importToDatabase
 			return f
 		case word == storeAuto || word == storeMemory:
 			return usage("credentials move between keyring, encrypted, file and folders, not %s", word)

@@ -70,7 +70,7 @@ func (c *Caller) check() error {
 
 // errUnauthenticated is the problem of a caller that is not known. It does not say why.
 func errUnauthenticated() error {
-	return rejection(http.StatusUnauthorized, codeUnauthenticated, "the caller is not known")
+	return rejection(http.StatusUnauthorized, codeUnauthenticated, "the caller is not known; handstamp caller add adds one")
 }
 
 type peerKey struct{}

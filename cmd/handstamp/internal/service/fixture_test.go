@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -75,12 +76,14 @@ type fixture struct {
 	log      bytes.Buffer
 }
 
+func onThisMachine(_ store.Owner, c *handstamp.Client) { c.UntrustedServers = false }
+
 func newFixture(t *testing.T, h lab.Habits, change func(*Options)) *fixture {
 	t.Helper()
 	f := &fixture{Env: testenv.New(t, h), contract: newContract(t),
 		db:   &memory{stores: make(map[store.Owner]*store.Memory)},
 		path: filepath.Join(t.TempDir(), "callers.json")}
-	f.app = &hosted.App{Database: f.db}
+	f.app = &hosted.App{Database: f.db, Configure: onThisMachine}
 	f.options = Options{App: f.app, Database: f.db, Callers: &Callers{Path: f.path},
 		NextStep: func(o store.Owner, server string) string { return "sign in " + o.User },
 		Logger:   slog.New(slog.NewTextHandler(&f.log, nil))}

@@ -31,7 +31,7 @@ func newRequest(r *http.Request, c *Caller, parameters []string) (*request, erro
 	}
 	if slices.Contains(parameters, "server") {
 		if _, err := store.NewKey(query.Get("server"), ""); err != nil {
-			return nil, badRequest("server is the URL of an MCP server")
+			return nil, badRequest("the parameter server is missing, or not the URL of an MCP server")
 		}
 	}
 	return &request{owner, query}, nil

@@ -87,7 +87,7 @@ func New(o Options) http.Handler {
 		})
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, rejection(http.StatusNotFound, codeUsage, "there is no such path"))
+		write(w, rejection(http.StatusNotFound, codeUsage, "there is no such path; /v1/openapi.yaml has all"))
 	})
 	return s
 }

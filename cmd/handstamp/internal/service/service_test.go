@@ -316,7 +316,7 @@ func sendLogins(t *testing.T, c *contract) {
 // again serves with another App, which has nothing in memory.
 func (f *fixture) again() {
 	f.T.Helper()
-	f.options.App = &hosted.App{Database: f.db}
+	f.options.App = &hosted.App{Database: f.db, Configure: onThisMachine}
 	server := httptest.NewServer(New(f.options))
 	f.T.Cleanup(server.Close)
 	f.url = server.URL
@@ -419,7 +419,8 @@ func sendEnded(t *testing.T, c *contract) {
 	f.wantNoSecret(r.text)
 
 	f, key = shared(t, c, lab.NoneFirst(), func(o *Options) {
-		o.App.Configure = func(_ store.Owner, c *handstamp.Client) {
+		o.App.Configure = func(u store.Owner, c *handstamp.Client) {
+			onThisMachine(u, c)
 			c.Registration = &handstamp.Registration{ClientID: "gone", ClientSecret: "wrong",
 				TokenEndpointAuthMethod: "client_secret_post"}
 		}

@@ -1,0 +1,151 @@
+package handstamp_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/dnstest"
+	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/store"
+)
+
+// A server that is not trusted is at a public address, however its URL has it: for logins, for the
+// requests of MCP with a token and without one, and for a logout.
+func TestUntrustedServerIsPublic(t *testing.T) {
+	inside := newInside(t)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	for name, base := range map[string]http.RoundTripper{
+		"none": nil, "a transport": transport,
+		"a layer": testenv.RoundTripFunc(http.DefaultTransport.RoundTrip),
+	} {
+		for host, allowable := range map[string]bool{
+			"127.0.0.1": true, "[::1]": true, "localhost": true, "[::ffff:127.0.0.1]": true,
+			"10.0.0.1": true, "100.64.0.1": true, "[fd12::1]": true, "mcp.internal": true,
+			"0.0.0.0": false, "[::]": false, "169.254.169.254": false, "[fe80::1]": false, "127.1": false,
+			"2130706433": false, "0x7f000001": false, "[64:ff9b::7f00:1]": false, "[::7f00:1]": false,
+			"[2002:7f00:1::]": false, "[fd00:ec2::254]": false, "100.100.100.200": false,
+			"224.0.0.1": false,
+		} {
+			server := "http://" + host + ":" + inside.port + "/mcp"
+			c := &handstamp.Client{
+				UntrustedServers: true, InsecureAllowHTTP: true, BaseTransport: base,
+				LoginPolicy: handstamp.LoginNever, Store: new(store.Memory),
+				Prompt: handstamp.Prompt{Authorize: testenv.Consented},
+			}
+			_, err := c.BeginLogin(t.Context(), server, handstamp.LoginOptions{})
+			wantNotPublic(t, name+" "+host, err, allowable)
+			resp, err := c.HTTPClient(server).Post(server, "application/json", strings.NewReader("{}"))
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			wantNotPublic(t, name+" "+host, err, allowable)
+		}
+	}
+	if inside.reached.Load() {
+		t.Error("a request came inside")
+	}
+}
+
+func wantNotPublic(t *testing.T, what string, err error, allowable bool) {
+	t.Helper()
+	e, ok := errtype.As[*handstamp.Error](err)
+	if !ok || !errors.Is(err, handstamp.ErrInvalidConfig) || errors.Is(err, handstamp.ErrUnreachable) ||
+		(e.Setting == "InsecureAllowPrivateAddresses") != allowable {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+// inside is a server of this machine.
+type inside struct {
+	*httptest.Server
+	port    string
+	reached atomic.Bool
+}
+
+func newInside(t *testing.T) *inside {
+	t.Helper()
+	i := new(inside)
+	i.Server = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		i.reached.Store(true)
+	}))
+	t.Cleanup(i.Close)
+	_, i.port, _ = net.SplitHostPort(i.Listener.Addr().String())
+	return i
+}
+
+// A name that was public when the user signed in, and then leads inside, gets no request: neither
+// one of MCP, with the token, nor a refresh.
+func TestUntrustedServerMovesInside(t *testing.T) {
+	in := newInside(t)
+	var dialed atomic.Int32
+	server := "http://evil.example.com:" + in.port + "/mcp"
+	for _, layer := range []bool{false, true} {
+		resolver := dnstest.Resolver(t, "8.8.8.8", "127.0.0.1")
+		if got, err := resolver.LookupNetIP(t.Context(), "ip4", "evil.example.com"); err != nil ||
+			got[0].Unmap().String() != "8.8.8.8" {
+			t.Fatal(got, err)
+		}
+		transport := &http.Transport{
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				dialed.Add(1)
+				return (&net.Dialer{Resolver: resolver}).DialContext(ctx, network, address)
+			},
+		}
+		t.Cleanup(transport.CloseIdleConnections)
+		c, _ := signedIn(t, server)
+		c.UntrustedServers, c.BaseTransport = true, transport
+		if layer {
+			c.BaseTransport = testenv.RoundTripFunc(transport.RoundTrip)
+		}
+		before := dialed.Load()
+		resp, err := c.HTTPClient(server).Post(server, "application/json", strings.NewReader("{}"))
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		wantNotPublic(t, "a request of MCP", err, true)
+		if dialed.Load() == before {
+			t.Error("the name was not looked up, so nothing was tested")
+		}
+		if _, err := c.Token(t.Context(), server, handstamp.TokenOptions{Refresh: true}); err == nil {
+			t.Error("a refresh worked")
+		}
+	}
+	if in.reached.Load() {
+		t.Error("a request came inside")
+	}
+}
+
+// Clients share the connections of a transport, guarded or not.
+func TestUntrustedServersShareConnections(t *testing.T) {
+	var connections atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	server.Start()
+	t.Cleanup(server.Close)
+	base := &http.Transport{}
+	for range 5 {
+		c, _ := signedIn(t, server.URL+"/mcp")
+		c.UntrustedServers, c.InsecureAllowPrivateAddresses, c.BaseTransport = true, true, base
+		resp, err := c.HTTPClient(server.URL + "/mcp").Get(server.URL + "/mcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		testenv.Body(t, resp)
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
