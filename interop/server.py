@@ -25,6 +25,10 @@ import time
 kind, transport, base, state_file, *more = sys.argv[1:]
 os.environ["FASTMCP_LOG_LEVEL"] = "ERROR"  # before FastMCP reads it
 os.environ["FASTMCP_CHECK_FOR_UPDATES"] = "off"
+# httpx reads all certificates of the machine for each client, of which FastMCP makes one a
+# request: many times what the request costs. Here is nothing over TLS, so it has none.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = os.path.dirname(os.path.abspath(__file__))
 
 import uvicorn  # noqa: E402
 from mcp.server.auth.provider import (  # noqa: E402
