@@ -184,7 +184,7 @@ type Client struct {
 	Audit slog.Handler
 
 	once    sync.Once
-	servers http.RoundTripper // BaseTransport, guarded if need be
+	guarded http.RoundTripper // BaseTransport for UntrustedServers
 	// identityProvider: the servers are a company's identity providers, where an MCP server's
 	// Client signs users in.
 	identityProvider bool
@@ -218,9 +218,8 @@ func (c *Client) init() {
 		if c.BaseTransport == nil {
 			c.BaseTransport = c.defaultTransport()
 		}
-		c.servers = c.BaseTransport
 		if c.UntrustedServers {
-			c.servers = guardServers(c.BaseTransport, c.untrustedReach())
+			c.guarded = guardServers(c.BaseTransport, c.untrustedReach())
 		}
 		c.ClientName = cmp.Or(c.ClientName, "Handstamp")
 		c.sessions, c.spelled = make(map[store.Key]*session), make(map[string]*session)

@@ -16,6 +16,14 @@ import (
 // configuration is a [Client] as the flows see it: its fields, and what follows from them alone.
 type configuration Client
 
+// serverTransport is what carries the requests to MCP servers.
+func (cfg *configuration) serverTransport() http.RoundTripper {
+	if cfg.guarded != nil {
+		return cfg.guarded
+	}
+	return cfg.BaseTransport
+}
+
 // authTransport returns what carries a session's requests to authorization servers. It connects
 // to the addresses only that reach allows.
 func (cfg *configuration) authTransport(reach func(host string) oauth.Reach) http.RoundTripper {

@@ -213,7 +213,7 @@ func previouslyGrantedScopes(rec *record.Record, issuer string) []string {
 func (m *mcpServer) probeChallenge(ctx context.Context) (*serverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	ctx = m.observe(ctx, m.config.servers)
+	ctx = m.observe(ctx, m.config.serverTransport())
 	resp, err := m.probe(ctx, http.MethodPost, nil)
 	if err != nil {
 		return nil, err
@@ -239,7 +239,7 @@ func (m *mcpServer) send(req *http.Request, token *cachedToken) (_ *http.Respons
 		}
 	}
 	client := &http.Client{
-		Transport: sameOriginTransport{server: m, base: m.config.servers},
+		Transport: sameOriginTransport{server: m, base: m.config.serverTransport()},
 		CheckRedirect: func(next *http.Request, via []*http.Request) error {
 			if err := m.followRedirect(next, via); err != nil {
 				return err

@@ -189,7 +189,7 @@ func (m *mcpServer) probeURL(ctx context.Context, method, target string) *server
 		return nil
 	}
 	watched := m.events.sent(purposeServer, req, nil)
-	resp, err := m.config.servers.RoundTrip(req)
+	resp, err := m.config.serverTransport().RoundTrip(req)
 	watched(resp, err)
 	if err != nil {
 		return nil

@@ -39,7 +39,7 @@ func (c *Client) transport(serverURL string) *transport {
 	if err != nil {
 		return &transport{err: err}
 	}
-	return &transport{session: s, server: s.server, tokens: s.tokens, base: c.servers}
+	return &transport{session: s, server: s.server, tokens: s.tokens, base: (*configuration)(c).serverTransport()}
 }
 
 // HTTPClient returns an [http.Client] for a server, which is all that an MCP
