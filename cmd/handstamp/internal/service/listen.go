@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 )
 
 // TLSFiles are the PEM files of a service that is reached over mTLS.
@@ -15,9 +16,26 @@ type TLSFiles struct {
 	ClientCA         string // issues the callers' certificates
 }
 
-// Config reads the files. Each connection has to present a certificate. That of the service is read
-// anew for each connection, since it may be one of those that last for hours.
+// Config reads the files. Each connection has to present a certificate. The files are read anew for
+// each connection, since certificates may be some that last for hours. Files that cannot be used, as
+// while one of them has been replaced and the next has not, leave what was read last.
 func (f TLSFiles) Config() (*tls.Config, error) {
+	first, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	var last atomic.Pointer[tls.Config]
+	last.Store(first)
+	return &tls.Config{MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if config, err := f.read(); err == nil {
+				last.Store(config)
+			}
+			return last.Load(), nil
+		}}, nil
+}
+
+func (f TLSFiles) read() (*tls.Config, error) {
 	text, err := os.ReadFile(f.ClientCA)
 	if err != nil {
 		return nil, err
@@ -26,15 +44,12 @@ func (f TLSFiles) Config() (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, errors.New(f.ClientCA + " has no certificate")
 	}
-	load := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
-		return &pair, err
-	}
-	if _, err := load(nil); err != nil {
+	pair, err := tls.LoadX509KeyPair(f.Certificate, f.Key)
+	if err != nil {
 		return nil, err
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert,
-		ClientCAs: pool, GetCertificate: load}, nil
+		ClientCAs: pool, Certificates: []tls.Certificate{pair}}, nil
 }
 
 // ListenSocket listens at a Unix socket that only this user may connect to. A file of a service

@@ -45,7 +45,9 @@ func (a *authority) issue(c *x509.Certificate) (*x509.Certificate, *ecdsa.Privat
 		a.t.Fatal(err)
 	}
 	c.SerialNumber, c.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: "web.acme.example"}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if c.NotAfter.IsZero() {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = c, key
@@ -82,18 +84,34 @@ func (a *authority) write(name string, cert *x509.Certificate, key *ecdsa.Privat
 // client returns a client with a certificate for names; without any, it presents none.
 func (a *authority) client(trusts *authority, names ...string) *http.Client {
 	a.t.Helper()
+	if len(names) == 0 {
+		return a.present(trusts, nil)
+	}
+	c := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, name := range names {
+		if u, err := url.Parse(name); err == nil && u.Scheme != "" {
+			c.URIs = append(c.URIs, u)
+		} else {
+			c.DNSNames = append(c.DNSNames, name)
+		}
+	}
+	return a.present(trusts, c)
+}
+
+// webClient returns a client with a certificate for web.acme.test of a time and a use.
+func (a *authority) webClient(from, to time.Time, use x509.ExtKeyUsage) *http.Client {
+	a.t.Helper()
+	return a.present(a, &x509.Certificate{DNSNames: []string{"web.acme.test"},
+		NotBefore: from, NotAfter: to, ExtKeyUsage: []x509.ExtKeyUsage{use}})
+}
+
+// present returns a client with a certificate; nil: with none.
+func (a *authority) present(trusts *authority, c *x509.Certificate) *http.Client {
+	a.t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(trusts.cert)
 	config := &tls.Config{RootCAs: roots, ServerName: "service.example", MinVersion: tls.VersionTLS13}
-	if len(names) > 0 {
-		c := &x509.Certificate{ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
-		for _, name := range names {
-			if u, err := url.Parse(name); err == nil && u.Scheme != "" {
-				c.URIs = append(c.URIs, u)
-			} else {
-				c.DNSNames = append(c.DNSNames, name)
-			}
-		}
+	if c != nil {
 		_, _, pair := a.issue(c)
 		config.Certificates = []tls.Certificate{pair}
 	}
@@ -144,6 +162,8 @@ func TestCallersWithCertificates(t *testing.T) {
 		f.contract.check(resp)
 		return resp.StatusCode
 	}
+	now := time.Now().Add(-time.Second)
+	hour := now.Add(time.Hour)
 	for _, c := range []struct {
 		name   string
 		client *http.Client
@@ -160,21 +180,41 @@ func TestCallersWithCertificates(t *testing.T) {
 		{"none", ours.client(ours), "", 0},
 		{"none, and a key", ours.client(ours), key, 0},
 		{"one of another authority", theirs.client(ours, "web.acme.test"), key, 0},
+		{"one that is valid", ours.webClient(now, hour, x509.ExtKeyUsageClientAuth), "", 200},
+		{"one that has expired", ours.webClient(now.Add(-time.Hour), now.Add(-time.Minute), x509.ExtKeyUsageClientAuth), key, 0},
+		{"one that is not valid yet", ours.webClient(now.Add(time.Minute), hour, x509.ExtKeyUsageClientAuth), key, 0},
+		{"one of a server", ours.webClient(now, hour, x509.ExtKeyUsageServerAuth), key, 0},
 	} {
 		if got := status(c.client, c.key); got != c.want {
 			t.Errorf("%s: %d, want %d", c.name, got, c.want)
 		}
 	}
-	// A certificate that was replaced on disk is the one of the next connection.
+	// Files that were replaced are those of the next connection, once they fit together.
 	next, nextKey := issuedFor(theirs)
 	certNext, keyNext := theirs.write("next", next, nextKey)
-	for from, to := range map[string]string{certNext: certFile, keyNext: keyFile} {
-		if err := os.Rename(from, to); err != nil {
+	caNext, _ := theirs.write("ca", theirs.cert, theirs.key)
+	for _, c := range []struct {
+		from, to string
+		ours     int // what clients of each authority get, which trust the service's certificate
+		theirs   int
+	}{
+		{certNext, certFile, 200, 0},
+		{keyNext, keyFile, 200, 0},
+		{caNext, caFile, 0, 200},
+	} {
+		if err := os.Rename(c.from, c.to); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if got := status(ours.client(theirs, "web.acme.test"), ""); got != 200 {
-		t.Errorf("with the new certificate: %d", got)
+		trusts := ours
+		if c.from != certNext {
+			trusts = theirs
+		}
+		if got := status(ours.client(trusts, "web.acme.test"), ""); got != c.ours {
+			t.Errorf("%s was replaced: %d, want %d", filepath.Base(c.to), got, c.ours)
+		}
+		if got := status(theirs.client(trusts, "web.acme.test"), ""); got != c.theirs {
+			t.Errorf("%s was replaced, another authority: %d, want %d", filepath.Base(c.to), got, c.theirs)
+		}
 	}
 }
 
