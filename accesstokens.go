@@ -162,6 +162,8 @@ type cachedToken struct {
 	issuedHere    atomic.Bool // to this process
 	outdated      atomic.Bool // the stored record may have another one, or none
 
+	clockReadAt atomic.Int64 // in Unix nanoseconds; zero: not yet
+
 	proofs    *proofs // nil: a bearer token
 	oauth2    *oauth2.Token
 	token     secret.String
@@ -185,7 +187,8 @@ const clockCheckInterval = time.Second
 
 // fresh reports whether the token is to be used without a further check. Each request
 // calls it, and reading a clock costs more than everything else that a request needs; so the
-// result stands until a timer takes it back.
+// result stands until a timer takes it back. A timer costs more than the clock, though: it is for
+// a token that is used again and again, and not for each of a hosted application's many.
 func (s *cachedToken) fresh() bool { return s != nil && (s.checkedLately.Load() || s.checkClock()) }
 
 // checkClock is fresh by the clock.
@@ -196,8 +199,11 @@ func (s *cachedToken) checkClock() bool {
 	if s.refreshAt.IsZero() {
 		return true
 	}
-	left := time.Until(s.refreshAt)
-	if left > 2*clockCheckInterval && s.checkedLately.CompareAndSwap(false, true) {
+	now := time.Now()
+	left := s.refreshAt.Sub(now)
+	since := now.UnixNano() - s.clockReadAt.Swap(now.UnixNano())
+	often := since >= 0 && since < int64(clockCheckInterval)
+	if often && left > 2*clockCheckInterval && s.checkedLately.CompareAndSwap(false, true) {
 		time.AfterFunc(clockCheckInterval, func() { s.checkedLately.Store(false) })
 		if s.outdated.Load() { // by a call that came before checkedLately was set
 			s.checkedLately.Store(false)

@@ -30,3 +30,26 @@ func TestSnapshotGetsStale(t *testing.T) {
 		}
 	})
 }
+
+// Only a token that is used again and again has a timer in place of the clock.
+func TestTokenThatIsUsedNowAndThenHasNoTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		snap := &cachedToken{refreshAt: time.Now().Add(time.Hour)}
+		for range 10 {
+			if !snap.fresh() {
+				t.Fatal("the token is not fresh")
+			}
+			if snap.checkedLately.Load() {
+				t.Fatal("a use that is the first for a while starts a timer")
+			}
+			time.Sleep(2 * clockCheckInterval) // the bubble's
+		}
+		if !snap.fresh() || !snap.fresh() || !snap.checkedLately.Load() {
+			t.Error("the second use in a row has no timer")
+		}
+		time.Sleep(2 * clockCheckInterval) // the bubble's
+		if snap.checkedLately.Load() {
+			t.Error("the timer does not end")
+		}
+	})
+}

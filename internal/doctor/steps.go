@@ -276,7 +276,7 @@ func (x *examination) stored() Step {
 	case !st.Refreshable:
 		s = step(Warning, "it works until the access token expires (%s): it cannot be refreshed", life(st, x.now))
 	default:
-		s = step(OK, "the access token is valid (%s), and refreshed by itself", life(st, x.now))
+		s = step(OK, "the access token has not expired (%s), and is refreshed when it has", life(st, x.now))
 	}
 	if x.Locked != nil {
 		s.Result, s.Finding = Failed, text(x.Locked)
