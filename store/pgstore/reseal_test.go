@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
@@ -115,6 +116,42 @@ func TestReseal(t *testing.T) {
 	}
 	if n, err := both.Reseal(t.Context()); n != 0 || err != nil {
 		t.Errorf("one more Reseal = %d, %v", n, err)
+	}
+}
+
+// Two operators reseal at once, while replicas write: no write is lost, and no value is left behind.
+func TestResealBesideAnotherAndWrites(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	before, after := keyOf(t, 1), keyOf(t, 2)
+	old, _ := open(t, server, pgstore.Options{Keys: []sealed.Key{before}})
+	const users, writers, operators = 200, 4, 2
+	revisions := make([]store.Revision, users)
+	for user := range users {
+		revisions[user] = mustPut(t, storeOf(t, old, ownerOf(user)), lockedKey, []byte("old"))
+	}
+	both, _ := open(t, server, pgstore.Options{Keys: []sealed.Key{after, before}})
+	var all sync.WaitGroup
+	for range operators {
+		all.Go(func() {
+			if _, err := both.Reseal(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for n := range writers {
+		all.Go(func() {
+			for user := n; user < users; user += writers {
+				s := storeOf(t, both, ownerOf(user))
+				if _, err := s.Put(t.Context(), lockedKey, []byte("new"), revisions[user]); err != nil {
+					t.Errorf("user %d: %v", user, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	alone, _ := open(t, server, pgstore.Options{Keys: []sealed.Key{after}})
+	for user := range users {
+		wantValue(t, alone, user, "new")
 	}
 }
 
