@@ -326,6 +326,45 @@ func TestInterruptedRefreshIsRepeatedOnce(t *testing.T) {
 	}
 }
 
+// A process that was suspended during a refresh may send the used refresh token after several later
+// ones, and a strict server then ends the login: that is named for a day, and not for ever.
+func TestInterruptedRefreshIsNamedAfterLaterOnes(t *testing.T) {
+	for name, c := range map[string]struct {
+		later time.Duration
+		named bool
+	}{
+		"an hour later":  {time.Hour, true},
+		"two days later": {48 * time.Hour, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+				w.MustLogin(w.Session())
+				rec := w.Record()
+				rec.Intent = interruptedRefresh(rec.Grant.RefreshToken, time.Now())
+				w.Put(rec)
+				refresh := func() error {
+					_, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true})
+					return err
+				}
+				for range 3 {
+					if err := refresh(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				time.Sleep(c.later) // the bubble's
+				w.Lab.RevokeFamilies()
+				session := w.Session()
+				session.LoginPolicy = handstamp.LoginNever
+				_, err := session.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true})
+				status, _ := session.Status(t.Context(), w.Lab.MCPURL())
+				if status.GrantError == nil || status.GrantError.Interrupted != c.named {
+					t.Errorf("%v, %+v; want it to be named: %t", err, status.GrantError, c.named)
+				}
+			})
+		})
+	}
+}
+
 // A saved response that was read long afterwards is used, and its token refreshed in turn.
 func TestSavedResponseOfLongAgo(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())

@@ -79,7 +79,9 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	rec, err := r.grant.updateCurrent(ctx, rec, func(rec *record.Record) {
 		r.rotated = t.RefreshToken != "" && t.RefreshToken != r.grant.token
 		applyToken(rec.Grant, t, at)
-		rec.Grant.Repeated = r.interrupted || r.request.inDoubt || r.grant.overtaken(rec)
+		if r.interrupted || r.request.inDoubt || r.grant.overtaken(rec) {
+			rec.Grant.RepeatedAt = at.UTC()
+		}
 		rec.Intent, rec.Retry, rec.GrantError, rec.Rejection = nil, nil, nil, nil
 		if learned != nil {
 			learned(rec)
@@ -170,7 +172,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 		code := cmp.Or(rejected.Code, fmt.Sprintf("status %d", rejected.Status))
 		r.endGrant(rec, record.GrantError{
 			Code: code, Description: oauth.Sanitize(rejected.Description), Guessed: guessed,
-			Interrupted: r.interrupted || r.request.inDoubt || r.before.Grant.Repeated || overtaken,
+			Interrupted: r.interrupted || r.request.inDoubt || repeatedLately(rec.Grant) || overtaken,
 		})
 	})
 	if err != nil {
@@ -180,6 +182,15 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 		return nil, r.errs.tooEarly(rec, rejected)
 	}
 	return r.keep(rec, nil)
+}
+
+// repeatedTime is how long after a refresh was repeated it is named as what may have ended the grant.
+const repeatedTime = 24 * time.Hour
+
+// repeatedLately reports whether the process that began a refresh which another one repeated may
+// have ended the grant.
+func repeatedLately(g *record.Grant) bool {
+	return !g.RepeatedAt.IsZero() && time.Since(g.RepeatedAt).Abs() < repeatedTime
 }
 
 // endIntent removes the mark of a refresh that the server has not done. In doubt it stays, and no

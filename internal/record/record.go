@@ -295,10 +295,10 @@ type Grant struct {
 	ScopeRequested string `json:"scope_requested,omitempty"`
 	ScopeGranted   string `json:"scope_granted,omitempty"`
 
-	// Repeated says that the request that brought the refresh token had been sent
-	// before, without a response, or by another process, too. Another one may still reach
-	// a server that takes it for the reuse of a used token, and ends the grant.
-	Repeated bool `json:"repeated,omitempty"`
+	// RepeatedAt is when a refresh was repeated that had been sent before, without a response, or
+	// by another process, too. That one may still reach a server, also after later refreshes, which
+	// takes it for the reuse of a used token, and ends the grant. Zero: none was.
+	RepeatedAt time.Time `json:"repeated_at,omitzero"`
 
 	// Rejected says that the resource or the authorization server has rejected
 	// the access token, so that it is not used until its expiry.
