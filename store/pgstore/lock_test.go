@@ -142,19 +142,7 @@ func TestLockOfAServerThatIsFarAway(t *testing.T) {
 	server := servicetest.StartPostgres(t, "idle_in_transaction_session_timeout=5ms")
 	c := config(t, server.URL())
 	c.ConnConfig.Tracer = farAway{}
-	pool, err := pgxpool.NewWithConfig(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	db, err := pgstore.New(t.Context(), pool, pgstore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(db.Close)
-	if err := db.CreateSchema(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	db, _ := openConfig(t, c, pgstore.Options{})
 	if err := lockWithin(t, storeOf(t, db, ownerOf(0)), testenv.Timeout); err != nil {
 		t.Error(err)
 	}

@@ -32,7 +32,12 @@ func config(t *testing.T, url string) *pgxpool.Config {
 
 func openURL(t *testing.T, url string, o pgstore.Options) (*pgstore.Database, *pgxpool.Pool) {
 	t.Helper()
-	pool, err := pgxpool.NewWithConfig(t.Context(), config(t, url))
+	return openConfig(t, config(t, url), o)
+}
+
+func openConfig(t *testing.T, c *pgxpool.Config, o pgstore.Options) (*pgstore.Database, *pgxpool.Pool) {
+	t.Helper()
+	pool, err := pgxpool.NewWithConfig(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
