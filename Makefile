@@ -62,7 +62,7 @@ vulnerabilities: ## govulncheck of library and command, where its database can b
 
 # Go keeps the result of a test whose files outside of its module have changed, as pages do.
 short: ## the short tests of all modules
-	$(GO) test -short work
+	$(GO) test -short -parallel 8 work
 	$(GO) test -count=1 ./tools/house ./tools/pages
 
 platforms: ## builds and vets all modules for the systems of a release

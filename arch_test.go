@@ -92,10 +92,11 @@ var layers = map[string]layer{
 	"store/internal/locks":           {},
 	"store/storetest":                {ours: []string{"store"}},
 	"store/keyringstore":             {ours: []string{"secret", "store", "store/sealed"}, modules: keyringModules},
-	"internal/keyringtest":           {},
+	"internal/installed":             {},
+	"internal/keyringtest":           {ours: []string{"internal/installed"}},
 	"store/pgstore":                  {ours: []string{"internal/awake", "internal/errtype", "store", "store/internal/locks", "store/sealed"}, modules: postgresModules},
 	"store/redisstore":               {ours: []string{"internal/awake", "store", "store/internal/locks", "store/sealed"}, modules: redisModules},
-	"internal/servicetest":           {},
+	"internal/servicetest":           {ours: []string{"internal/installed"}},
 	"otel":                           {ours: []string{""}, modules: slices.Concat(libraryModules, telemetryModules)},
 	"test/telemetry":                 {},
 	"hosted":                         {ours: []string{"", "clientdocument", "clientkey", "internal/pagestyle", "secret", "store"}, modules: libraryModules},
@@ -148,6 +149,7 @@ type listed struct {
 }
 
 func TestArchitecture(t *testing.T) {
+	t.Parallel()
 	needWorkspace(t)
 	all := list(t, "-deps", "work")
 	modules := make(map[string]string)

@@ -82,6 +82,7 @@ func TestDPoPModes(t *testing.T) {
 
 // A stored login of bearer tokens gives way where the server takes bound tokens only.
 func TestDPoPReplacesBearer(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
 	c := w.Session()
 	c.DPoP = handstamp.DPoPNever

@@ -366,6 +366,7 @@ func TestEnterpriseWithKeysAndBoundTokens(t *testing.T) {
 
 // While the company's provider fails, everything is kept, and no browser opens.
 func TestEnterpriseProviderFails(t *testing.T) {
+	t.Parallel()
 	for _, endpoint := range []string{"token:exchange", "token:refresh"} {
 		w := employed(t, 1)
 		w.company.SetFault(endpoint, lab.Fault{Kind: lab.FaultStatus, Status: 503})

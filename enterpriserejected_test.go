@@ -163,6 +163,7 @@ func (c changing) RoundTrip(req *http.Request) (*http.Response, error) {
 // An MCP server that rejects every token gets one more from the chain, whatever the number of
 // requests and sessions in a process.
 func TestEnterpriseServerRejectsEveryToken(t *testing.T) {
+	t.Parallel()
 	w := employed(t, 1)
 	w.servers[0].Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
 	c := w.stored(0)

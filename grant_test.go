@@ -159,6 +159,7 @@ func TestClockOfAssertionIsOff(t *testing.T) {
 
 // A token endpoint that moves, whatever it leaves behind, needs no user.
 func TestClientCredentialsEndpointMoves(t *testing.T) {
+	t.Parallel()
 	m := machines(t)["client_secret_basic"]
 	for name, gone := range map[string]http.HandlerFunc{
 		"not found":          http.NotFound,

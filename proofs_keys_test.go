@@ -18,6 +18,7 @@ import (
 
 // A login that needs another kind of key than the stored one has it from its begin to its end.
 func TestDPoPAlgorithmOfServerChanges(t *testing.T) {
+	t.Parallel()
 	for name, par := range map[string]string{"code": "", "pushed": lab.PARRequired} {
 		t.Run(name, func(t *testing.T) {
 			w := testenv.New(t, lab.Habits{PAR: par, DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, Algorithms: []string{"RS256"}}})

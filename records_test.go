@@ -32,6 +32,7 @@ func (b *brittle) Put(ctx context.Context, key store.Key, value []byte, revision
 // this process, its used token is never used again, and the store gets it as
 // soon as it takes anything.
 func TestDiskBreaksDuringRefresh(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		writes int64
@@ -40,6 +41,10 @@ func TestDiskBreaksDuringRefresh(t *testing.T) {
 		{"after the raw response", 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			if testing.Short() && test.name == "after the intent" {
+				t.Skip("a call waits for the disk for half a minute")
+			}
+			t.Parallel()
 			w := testenv.New(t, lab.NoneFirst())
 			w.MustCall(w.Session())
 			w.Expire()

@@ -129,6 +129,7 @@ func (r *relocated) RoundTrip(req *http.Request) (*http.Response, error) {
 // metadata is read again, and one on the same origin is used from then on. Nothing
 // is sent to another origin, and nothing is given up.
 func TestTokenEndpointThatHasMoved(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		status int
 		to     string

@@ -17,6 +17,7 @@ import (
 // The initial access token goes to the authorization server where it was used first, and not to
 // whichever the MCP server names later.
 func TestInitialAccessTokenStaysAtItsServer(t *testing.T) {
+	t.Parallel()
 	w, other := testenv.New(t, lab.Habits{}), testenv.New(t, lab.Habits{})
 	moved := false
 	session := func() (*handstamp.Client, *testenv.Recorder) {
@@ -128,6 +129,7 @@ func rejectKeys(req *http.Request, response string) (*http.Response, error) {
 
 // A logout deletes every registration that can be deleted, whatever becomes of another one.
 func TestLogoutDeletesWhatItCan(t *testing.T) {
+	t.Parallel()
 	w, other := testenv.New(t, managed(false)), testenv.New(t, managed(false))
 	c, line := w.Recorded()
 	w.MustLogin(c)

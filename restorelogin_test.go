@@ -11,6 +11,7 @@ import (
 
 // A login whose token the MCP server rejects leaves the one that was there, however each is made.
 func TestRejectedLoginKeepsTheOneBefore(t *testing.T) {
+	t.Parallel()
 	secretMachine := machines(t)["client_secret_basic"]
 	for name, test := range map[string]struct {
 		start   func(t *testing.T) *testenv.Env
@@ -61,6 +62,7 @@ func TestRejectedLoginKeepsTheOneBefore(t *testing.T) {
 
 // A bound login survives a login without proofs at a server that takes no other tokens.
 func TestBoundLoginSurvivesOneWithoutProofs(t *testing.T) {
+	t.Parallel()
 	for name, habits := range map[string]lab.DPoP{
 		"required":   {Supported: true, Resource: lab.DPoPRequired},
 		"challenged": {Supported: true, Resource: lab.DPoPChallenged},

@@ -197,6 +197,7 @@ func TestBodiesAfterARejection(t *testing.T) {
 // Many profiles of one server, many requests at once, tokens that are rejected in
 // between: each request goes out as whom it was made for.
 func TestProfilesDoNotMix(t *testing.T) {
+	t.Parallel()
 	w := startWorld(t, lab.Habits{}, lab.Options{MCP: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		caller, _ := lab.CallerFrom(r.Context())
 		json.NewEncoder(w).Encode(caller.ClientID)

@@ -29,6 +29,7 @@ func (s *failingWrites) Put(
 // A refreshed login that could not be stored is stored as soon as that is possible, although
 // another process has written to the record meanwhile; and until then no other process refreshes.
 func TestUnsavedLoginIsStoredLater(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
 	memory := w.Store
 	first, second := w.Session(), w.Session()

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp/conformance/given"
+	"github.com/handstamp/handstamp/internal/installed"
 )
 
 // suite is the suite's program, installed by "make conformance" from the lock
@@ -202,12 +203,7 @@ func build(pkg string) (string, error) {
 // is skipped, unless the environment says that it is required.
 func nodeProgram(t *testing.T) string {
 	t.Helper()
-	if _, err := os.Stat(suite); err != nil {
-		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "conformance") {
-			t.Fatal("the official suite is not installed: run make conformance")
-		}
-		t.Skip("the official suite is an npm package, which go test cannot install: run make conformance")
-	}
+	installed.NeedFile(t, "conformance", suite, "the official suite is not installed: run make conformance")
 	if runtime.GOOS == "linux" && runtime.GOARCH == "amd64" {
 		return node
 	}

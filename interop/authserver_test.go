@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/installed"
 	"github.com/modelcontextprotocol/go-sdk/auth"
 )
 
@@ -224,22 +225,16 @@ func (s *authServer) all() string {
 	return fmt.Sprint(s.counts)
 }
 
-// installed skips a test whose servers are not here, unless they are required.
-func installed(t *testing.T, path, required, advice string) {
+// needNPM skips a test whose servers are packages of npm that are not installed.
+func needNPM(t *testing.T) {
 	t.Helper()
-	if _, err := os.Stat(path); err == nil {
-		return
-	}
-	if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), required) {
-		t.Fatalf("the servers are not installed: %s", advice)
-	}
-	t.Skipf("the servers are packages that go test can't install: %s", advice)
+	installed.NeedFile(t, "interop", "node_modules/.package-lock.json", "the servers are not installed: run make interop")
 }
 
 // startProgram starts a server that Node.js runs.
 func startProgram(t *testing.T, s *authServer, file, resource string, more ...string) (behind string) {
 	t.Helper()
-	installed(t, "node_modules/.package-lock.json", "interop", "run make interop")
+	needNPM(t)
 	cmd := exec.Command(node(), append([]string{file, s.issuer, resource}, more...)...)
 	cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
 	p := start(t, cmd)

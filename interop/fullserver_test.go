@@ -53,7 +53,7 @@ func startFull(t *testing.T, s setup) *rawServer {
 // startRaw starts a server of which the first line says in JSON where it is.
 func startRaw(t *testing.T, args ...string) *rawServer {
 	t.Helper()
-	installed(t, "node_modules/.package-lock.json", "interop", "run make interop")
+	needNPM(t)
 	cmd := exec.Command(node(), args...)
 	cmd.Env = append(os.Environ(), "NODE_NO_WARNINGS=1")
 	r := &rawServer{t: t, program: launch(t, cmd), http: &http.Client{},

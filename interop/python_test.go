@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/installed"
 	"github.com/handstamp/handstamp/secret"
 	"github.com/modelcontextprotocol/go-sdk/auth"
 )
@@ -57,7 +58,8 @@ func python(environment string) string { return filepath.Join(".venv", environme
 // with these methods.
 func pythonServer(environment, kind, transport string, kept []string) func(*testing.T, string) *authServer {
 	return func(t *testing.T, _ string) *authServer {
-		installed(t, filepath.Join(".venv", environment, "installed.txt"), "python", "run make python-servers")
+		installed.NeedFile(t, "python", filepath.Join(".venv", environment, "installed.txt"),
+			"the servers are not installed: run make python-servers")
 		s, connect := newAuthServer(t)
 		s.register, s.token, s.kept = "/register", "/token", kept
 		s.path, s.sse = "/mcp", transport == "sse"

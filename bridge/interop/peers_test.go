@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/installed"
 	"github.com/handstamp/handstamp/internal/proctest"
 )
 
@@ -110,9 +111,7 @@ func contains(text, want string, err error) error {
 // time, and on through a restart of the server.
 func TestPeers(t *testing.T) {
 	node := nodeProgram(t)
-	if !installed(t, "peers/node_modules/supergateway", "sdks") {
-		t.Skip("the servers are npm packages, which go test cannot install: run make interop-sdk")
-	}
+	installed.NeedFile(t, "sdks", "peers/node_modules/supergateway", "the servers are not installed: run make interop-sdk")
 	dir := t.TempDir()
 	handstamp := command(t)
 	hosts, servers := applications(t, node), peers(node)
@@ -121,8 +120,8 @@ func TestPeers(t *testing.T) {
 		slots := make(chan struct{}, 4)
 		for i, p := range servers {
 			t.Run(p.name, func(t *testing.T) {
-				if p.python != "" && !hasPython(t, p.python) {
-					t.Skip("it is a package of PyPI, which go test cannot install: run make interop-sdk")
+				if p.python != "" {
+					needPython(t, p.python)
 				}
 				t.Parallel()
 				slots <- struct{}{}
@@ -150,7 +149,7 @@ func TestPeers(t *testing.T) {
 			})
 		}
 	})
-	if !hasPython(t, "1") || !hasPython(t, "2") {
+	if !hasPython("1") || !hasPython("2") {
 		t.Log("without what PyPI has, the page is not checked")
 	} else if !t.Failed() && int(ran.Load()) == len(servers) {
 		compare(t, peerPage, renderPeers(t, hosts, servers))

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/installed"
 	"github.com/handstamp/handstamp/internal/proctest"
 )
 
@@ -187,10 +188,22 @@ func python(environment string) string {
 	return path
 }
 
-// hasPython reports whether one of the virtual environments is there.
-func hasPython(t *testing.T, environment string) bool {
+// needPython skips a test whose virtual environment is not there.
+func needPython(t *testing.T, environment string) {
 	t.Helper()
-	return installed(t, filepath.Join("../../interop/.venv", environment, "installed.txt"), "python")
+	installed.NeedFile(t, "python", environmentFile(environment),
+		"it is a package of PyPI that is not installed: run make interop-sdk")
+}
+
+// hasPython reports whether one of the virtual environments is there.
+func hasPython(environment string) bool {
+	_, err := os.Stat(environmentFile(environment))
+	return err == nil
+}
+
+// environmentFile exists once a virtual environment is complete.
+func environmentFile(environment string) string {
+	return filepath.Join("../../interop/.venv", environment, "installed.txt")
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

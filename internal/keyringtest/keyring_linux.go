@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/installed"
 )
 
 // Keyring is a keyring with its session bus, which end with the test.
@@ -187,12 +189,5 @@ func runtimeDir(t testing.TB) string {
 
 func need(t testing.TB, program string) {
 	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	problem := program + " is not installed: run make services"
-	if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "keyring") {
-		t.Fatal(problem)
-	}
-	t.Skip(problem)
+	installed.NeedProgram(t, "keyring", program, program+" is not installed: run make services")
 }

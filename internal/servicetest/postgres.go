@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/installed"
 )
 
 // Postgres is a PostgreSQL server with a cluster of its own, which listens on a Unix socket alone.
@@ -245,13 +247,14 @@ func credential() *syscall.Credential {
 // for which folders is a pattern; the newest is taken.
 func find(t testing.TB, service, program, folders string) string {
 	t.Helper()
-	if path, err := exec.LookPath(program); err == nil {
-		return path
+	path, err := exec.LookPath(program)
+	if found, _ := filepath.Glob(filepath.Join(folders, program)); err != nil && len(found) > 0 {
+		path, err = slices.Max(found), nil
 	}
-	found, _ := filepath.Glob(filepath.Join(folders, program))
-	if len(found) > 0 {
-		return slices.Max(found)
+	problem := ""
+	if err != nil {
+		problem = program + " is not installed"
 	}
-	missing(t, service, fmt.Sprintf("%s is not installed", program))
-	return ""
+	installed.Need(t, service, problem)
+	return path
 }

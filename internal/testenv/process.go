@@ -42,12 +42,6 @@ func Main(m *testing.M) {
 	os.Exit(newWorker(j).main())
 }
 
-// Long reports whether the tests that are worth minutes run in full.
-func Long() bool { return os.Getenv("HANDSTAMP_TEST_LONG") != "" }
-
-// Timeout is how long a test waits for what takes moments on an idle machine.
-const Timeout = 30 * time.Second
-
 // NewOnDisk returns a machine with one login, which took one tab.
 func NewOnDisk(t testing.TB, h lab.Habits) *Env {
 	t.Helper()

@@ -25,8 +25,11 @@ func client(d mutant.Defect) suite.Client {
 // TestHonestClient runs the mutant client without a defect through every cell:
 // the suite asks nothing that a client of a few hundred lines cannot do.
 func TestHonestClient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it plays every cell, a minute of processor time")
+	}
 	o := suite.Options{Client: client(mutant.None), Ways: lab.Ways(), Timeout: 30 * time.Second}
-	if testing.Short() || testenv.RaceDetector { // all cells take a minute of processor time
+	if testenv.RaceDetector {
 		o.Conditions, o.Processes = []suite.Condition{suite.Warm, suite.Expired}, []int{1}
 	}
 	suite.Test(t, o)

@@ -175,7 +175,7 @@ func proofIn(raw string) string {
 // of failure, step-up and logout, prints all there is to print, and looks for
 // each secret that was at play.
 func TestNoSecretIsEverSaid(t *testing.T) {
-	testenv.WithoutRaceDetector(t, "it searches all that was printed for each encoding of each secret")
+	testenv.Heavy(t, "it searches all that was printed for each encoding of each secret")
 	hay := new(haystack)
 	var lives []*life
 	begin := func(h lab.Habits) *life {

@@ -17,7 +17,7 @@ func flaky(ctx context.Context) error {
 	for i := range 10 {
 		results = append(results, runAll(ctx, []suite{{
 			name: fmt.Sprintf("short-%d", i+1), about: "go test -short of all modules, load " + load(),
-			steps: []step{goTest("-short", "-count=1", "-timeout", "15m", "work")},
+			steps: []step{goTest("-short", "-count=1", "-parallel", "8", "-timeout", "15m", "work")},
 		}}, 1)...)
 	}
 	stop, err := spin(ctx, 20)

@@ -27,7 +27,7 @@ type step struct {
 
 func sh(args ...string) step { return step{args: args} }
 
-// goTest is "go test" without vet, which is a suite of its own.
+// goTest is "go test" without vet, which is a part of the suite lint.
 func goTest(args ...string) step {
 	return step{args: append([]string{"go", "test", "-json", "-vet=off"}, args...), tests: true}
 }
@@ -62,10 +62,9 @@ func everything() []suite {
 			name: "python", about: "what tests need of PyPI, where it can be had",
 			steps: []step{sh("scripts/python-servers")},
 		},
-		{name: "vet", about: "go vet of all modules", steps: []step{sh("go", "vet", "work")}},
 		{
 			name: "library", about: "the library's module, with the race detector",
-			after: []string{"packages", "vet"}, env: []string{required("mcp-remote"), long},
+			after: []string{"packages"}, env: []string{required("mcp-remote"), long},
 			steps: []step{
 				goTest(append([]string{"-race", "-timeout", "60m"}, libraryPackages()...)...),
 				goTest("-timeout", "60m", "-run="+heavy, ".", "./bridge", "./internal/doctor", "./lab/suite", "./test/process", "./test/security"),
@@ -73,7 +72,7 @@ func everything() []suite {
 		},
 		{
 			name: "command", about: "the command and the keyring, with the race detector",
-			after: []string{"packages", "vet"}, env: []string{required("mcp-remote keyring postgres"), long},
+			after: []string{"packages"}, env: []string{required("mcp-remote keyring postgres"), long},
 			steps: []step{
 				goTest("-race", "-timeout", "60m", "./cmd/handstamp/...", "./store/keyringstore/..."),
 				goTest("-timeout", "60m", "-run="+heavy, "./cmd/handstamp/internal/cli"),
@@ -81,12 +80,12 @@ func everything() []suite {
 		},
 		{
 			name: "databases", about: "the stores in PostgreSQL and Redis",
-			after: []string{"packages", "vet"}, env: []string{required("postgres pgbouncer redis")},
+			after: []string{"packages"}, env: []string{required("postgres pgbouncer redis")},
 			steps: []step{goTest("-race", "-timeout", "60m", "./store/pgstore/...", "./store/redisstore/...")},
 		},
 		{
 			name: "histories", about: "random operations on every store under faults, checked afterwards",
-			after: []string{"packages", "vet"}, env: []string{required("postgres redis")},
+			after: []string{"packages"}, env: []string{required("postgres redis")},
 			steps: []step{goTest("-race", "-count=1", "-timeout", "60m", "./test/history")},
 		},
 		{
@@ -148,7 +147,7 @@ func everything() []suite {
 			name: "modules", about: "the modules that need more than the library, and how they install",
 			steps: []step{goTest("-count=1", "-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./otel/...", "./test/telemetry/...", "./tools/house", "./tools/modules", "./tools/pages", "./tools/recordings", "./tools/suites")},
 		},
-		{name: "lint", about: "golangci-lint of all modules, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
+		{name: "lint", about: "golangci-lint of all modules, with go vet's analyzers, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -49,6 +50,9 @@ func run(ctx context.Context, args []string) error {
 	if flags.Arg(0) == "flaky" {
 		return flaky(ctx)
 	}
+	if err := buildAlike(); err != nil {
+		return err
+	}
 	chosen, err := choose(everything(), flags.Args())
 	if err != nil {
 		return err
@@ -61,6 +65,15 @@ func run(ctx context.Context, args []string) error {
 	begin := time.Now()
 	results := runAll(ctx, chosen, *atOnce)
 	return conclude(results, time.Since(begin))
+}
+
+// buildAlike lets everything that is built without the race detector be built as a release is, so
+// that each package is compiled once.
+func buildAlike() error {
+	if err := os.Setenv("GOFLAGS", strings.TrimSpace(os.Getenv("GOFLAGS")+" -trimpath")); err != nil {
+		return err
+	}
+	return os.Setenv("CGO_ENABLED", "0")
 }
 
 // conclude prints the table and returns an error if something failed.

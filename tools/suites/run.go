@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -149,6 +150,9 @@ func runStep(ctx context.Context, s suite, st step, log io.Writer, r *result) er
 	cmd.WaitDelay = 20 * time.Second
 	cmd.Dir = s.dir
 	cmd.Env = append(os.Environ(), s.env...)
+	if slices.Contains(st.args, "-race") { // the detector is C
+		cmd.Env = append(cmd.Env, "CGO_ENABLED=1")
+	}
 	if st.tests {
 		c := newCounter(log)
 		cmd.Stdout, cmd.Stderr = c, c.plain()

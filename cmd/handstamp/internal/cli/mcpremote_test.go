@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/installed"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -25,17 +26,9 @@ const remoteProgram = "../../../../bench/bridge/node_modules/mcp-remote/dist/pro
 // skipped, unless the environment says that it is required.
 func remoteNode(t *testing.T) string {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err == nil {
-		_, err = os.Stat(remoteProgram)
-	}
-	if err != nil {
-		if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "mcp-remote") {
-			t.Fatal("mcp-remote is not installed: run make bench/bridge/node_modules/.package-lock.json: ", err)
-		}
-		t.Skip("mcp-remote is an npm package, which go test cannot install: run make test")
-	}
-	return node
+	installed.NeedFile(t, "mcp-remote", remoteProgram,
+		"mcp-remote is not installed: run make bench/bridge/node_modules/.package-lock.json")
+	return installed.NeedProgram(t, "mcp-remote", "node", "Node.js is not installed")
 }
 
 // authorizeURL is the URL that mcp-remote prints for the user.

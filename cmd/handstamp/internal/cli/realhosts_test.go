@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+	"github.com/handstamp/handstamp/internal/installed"
 )
 
 // Hosts that are on PATH find the entry, and start the bridge with it; Claude Code's own command
@@ -30,13 +31,7 @@ func TestEntryOfRealHosts(t *testing.T) {
 		{"claude-code", "claude", []string{"mcp", "get", "server"}, "Connected"},
 	} {
 		t.Run(test.host, func(t *testing.T) {
-			program, err := exec.LookPath(test.program)
-			if err != nil {
-				if strings.Contains(os.Getenv("HANDSTAMP_TEST_REQUIRE"), "hosts") {
-					t.Fatalf("%s is not installed", test.program)
-				}
-				t.Skipf("%s is not on PATH", test.program)
-			}
+			program := installed.NeedProgram(t, "hosts", test.program, test.program+" is not on PATH")
 			home := t.TempDir()
 			env := append(environment(os.Environ()).without("XDG_CONFIG_HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR"),
 				"HOME="+home, "HANDSTAMP_HOME="+filepath.Join(home, "handstamp"), "GEMINI_CLI_TRUST_WORKSPACE=true")

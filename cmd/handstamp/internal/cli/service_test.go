@@ -19,13 +19,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/installed"
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -446,10 +446,6 @@ func typeScript(t *testing.T) []string {
 			return command
 		}
 	}
-	const missing = "there is no Node.js that runs TypeScript (22.6)"
-	if slices.Contains(strings.Fields(os.Getenv("HANDSTAMP_TEST_REQUIRE")), "postgres") {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
+	installed.Need(t, "postgres", "there is no Node.js that runs TypeScript (22.6)")
 	return nil
 }
