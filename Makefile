@@ -12,7 +12,9 @@ BIN := bin
 help: ## prints this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "make %-17s %s\n", $$1, $$2 }'
 
-demo: build ## the main job: sign in once, and watch the later sessions need no browser
+demo: ## the main job: sign in once, and watch the later sessions need no browser
+	@echo "Building the command; the first time that takes a minute, and its modules are downloaded."
+	@$(MAKE) --no-print-directory build
 	@$(BIN)/handstamp demo
 
 build: ## builds the command into bin/
@@ -21,7 +23,7 @@ build: ## builds the command into bin/
 check: vet lint short platforms ## what to run before a commit: a minute or three, needs nothing installed
 
 # SUITES="library lab" runs only these; BUSY=4 runs beside four busy loops.
-test: $(BIN)/suites ## everything, with a table at the end; about 50 minutes on two cores
+test: $(BIN)/suites ## everything, with a table at the end; about half an hour on two cores
 	@$(BIN)/suites -busy $(or $(BUSY),0) $(SUITES)
 
 flaky: $(BIN)/suites ## looks for tests that fail now and then: ten short runs, and three beside 20 busy loops

@@ -203,6 +203,7 @@ func unreadable(key store.Key, err error) *Status {
 		st.State = StateCorrupt
 		st.Problem = strings.TrimPrefix(st.Problem, store.ErrCorrupt.Error()+": ")
 	}
+	st.Problem = strings.TrimPrefix(st.Problem, "store: ")
 	return st
 }
 

@@ -140,7 +140,7 @@ func (x *examination) storeCause() *Cause {
 			Message: "the stored login is damaged: " + x.Status.Problem}
 	}
 	return &Cause{Code: CauseStore, Kind: handstamp.ErrStore, Message: "the store cannot be used: " + x.Status.Problem,
-		Hint: "see that the folder is yours and can be written"}
+		Hint: "nothing is lost: see that the store is there, that its key is at hand, and that its folder, if it has one, is yours"}
 }
 
 // connectionCause is about an MCP server that gives no response, or none of its own.

@@ -32,7 +32,7 @@ func (c *countdown) begin(ctx context.Context, p *printer, until time.Time) {
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for ctx.Err() == nil {
-			p.progress("Waiting for you: %s left", max(0, time.Until(until).Truncate(time.Second)))
+			p.progress("%s left to sign in", max(0, time.Until(until).Truncate(time.Second)))
 			select {
 			case <-tick.C:
 			case <-ctx.Done():

@@ -50,7 +50,7 @@ func TestLoginAtATerminal(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, seen)
 	}
-	if !strings.Contains(seen, "Waiting for you: ") {
+	if !strings.Contains(seen, " left to sign in") {
 		t.Errorf("no countdown: %q", seen)
 	}
 	if strings.Contains(seen, "▀") {
@@ -100,7 +100,7 @@ func TestLoginOverSSH(t *testing.T) {
 	}
 	for {
 		line, err := stderr.ReadString('\n')
-		if strings.Contains(line, "Waiting for you") {
+		if strings.Contains(line, "left to sign in") {
 			t.Errorf("a countdown in a pipe: %q", line)
 		}
 		if err != nil {

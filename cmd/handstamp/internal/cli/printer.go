@@ -142,10 +142,11 @@ func (p *printer) progress(format string, args ...any) {
 	if !p.terminal {
 		return
 	}
+	text := fold(clean(fmt.Sprintf(format, args...)), max(0, p.width-len("  ")))[0] // a second line would stay
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.erase()
-	fmt.Fprint(p.w, "  ", p.styled(styleFaint, clean(fmt.Sprintf(format, args...))))
+	fmt.Fprint(p.w, "  ", p.styled(styleFaint, text))
 	p.live = true
 }
 

@@ -38,7 +38,8 @@ what to configure, and --json prints it. Port and tokens stay the same the next 
 A host never starts a login: where one is required, it gets an error, and the page has
 a button.
 
-If the page is served already, a second handstamp serve opens it, and ends.
+If the page is served already, a second handstamp serve opens it, and ends, unless --port
+names another port.
 
 With --store postgres://… there is no page. It serves access tokens of the users in the
 database to programs in any language: GET /v1/token and /v1/logins, on loopback

@@ -37,13 +37,13 @@ func (o *serviceOptions) bind(flags *pflag.FlagSet) {
 		"with a database: serve at this `address`, such as 127.0.0.1:8700")
 	flags.StringVar(&o.socket, "socket", "",
 		"with a database: serve at a Unix socket with this `path`, mode 0600")
-	flags.StringVar(&o.cert, "tls-cert", "", "PEM file of the service's certificate")
-	flags.StringVar(&o.key, "tls-key", "", "PEM file of its key")
+	flags.StringVar(&o.cert, "tls-cert", "", "with a database: PEM file of the service's certificate")
+	flags.StringVar(&o.key, "tls-key", "", "with a database: PEM file of its key")
 	flags.StringVar(&o.ca, "tls-client-ca", "",
-		"PEM file of the authorities that issue the callers' certificates")
-	flags.StringVar(&o.callers, "callers", "", "file of the callers (that of handstamp caller)")
+		"with a database: PEM file of the authorities that issue the callers' certificates")
+	flags.StringVar(&o.callers, "callers", "", "with a database: file of the callers (that of handstamp caller)")
 	flags.UintVar(&o.requestsASecond, "rate", 0,
-		"requests a second that each caller may make on average (100)")
+		"with a database: requests a second that each caller may make on average (100)")
 }
 
 // check finds flags that cannot work.

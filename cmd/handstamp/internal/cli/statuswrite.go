@@ -132,13 +132,15 @@ func (e *entry) headline(now time.Time) (mark webpage.Mark, text string) {
 	return webpage.Good, fmt.Sprintf("Signed in (profile %s, %s)", e.Profile, e.Store)
 }
 
-// nextCommand returns the command that makes the login usable; "" where none does.
+// nextCommand returns the command that makes the login usable, or says what does; "" if it is.
 func (e *entry) nextCommand() string {
 	switch m := e.ManualRegistration; {
 	case e.Check != nil:
 		return e.Check.Command
-	case e.Usable() || e.State == handstamp.StateUnusable:
+	case e.Usable():
 		return ""
+	case e.State == handstamp.StateUnusable:
+		return e.target.command("doctor")
 	case m != nil && e.State == handstamp.StateNone:
 		return e.target.registerCommand(m.RedirectURI)
 	}

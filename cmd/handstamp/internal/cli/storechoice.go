@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -72,7 +74,10 @@ func (a *app) storeInUse() (storeChoice, error) {
 }
 
 func hasCredentials(dir string) bool {
-	return dir != "" && countFiles(dir) > 0
+	for range credentialFiles(dir) {
+		return true
+	}
+	return false
 }
 
 // escapeGlob returns a pattern that matches a path alone.
@@ -211,7 +216,30 @@ func recordFiles(dir string) []string {
 }
 
 // countFiles counts the credentials in a folder of files.
-func countFiles(dir string) int {
-	found, _ := filepath.Glob(filepath.Join(escapeGlob(dir), "*-*.json")) // no bad pattern
-	return len(found)
+func countFiles(dir string) (count int) {
+	for range credentialFiles(dir) {
+		count++
+	}
+	return count
+}
+
+// credentialFiles yields the names of the credentials in a folder of files, in any order.
+func credentialFiles(dir string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		folder, err := os.Open(dir)
+		if err != nil {
+			return
+		}
+		defer folder.Close()
+		for err == nil {
+			var names []string
+			names, err = folder.Readdirnames(100)
+			for _, name := range names {
+				host, ok := strings.CutSuffix(name, ".json")
+				if ok && strings.Contains(host, "-") && !yield(name) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -53,6 +53,11 @@ func (a *app) runReseal(ctx context.Context) error {
 			hint:    "keep the older keys in the key file, and run this again"}
 	}
 	return a.print(resealOutput{withoutPassword(choice.word), resealed}, func() {
+		if resealed == 0 {
+			a.out.ok("", "All logins were sealed with the first key of the key file already. "+
+				"To change the key, put the new one first")
+			return
+		}
 		a.out.ok("", "All logins are sealed with the first key (sealed anew: %d)", resealed)
 	})
 }

@@ -48,6 +48,9 @@ func TestKeyChangesWithoutDowntime(t *testing.T) {
 	}
 	keys(string(old) + next)
 	restart()
+	if out := c.must("store", "reseal"); !strings.Contains(out, "put the new one first") {
+		t.Errorf("before the new key is the first: %s", out)
+	}
 	keys(next + string(old))
 	restart()
 	if out := c.must("store", "reseal"); !strings.Contains(out, "(sealed anew: 1)") {
@@ -65,6 +68,17 @@ func TestKeyChangesWithoutDowntime(t *testing.T) {
 	if _, stderr, code := c.run("store", "reseal"); code != 7 ||
 		!strings.Contains(stderr, "Keep the older keys") {
 		t.Errorf("with the old key alone: %d %s", code, stderr)
+	}
+	// What cannot be opened is kept, and each command says what to do.
+	for want, args := range map[string][]string{
+		"Run: handstamp doctor": {"status"},
+		"Nothing is lost":       {"status", c.server.MCPURL()},
+		"its key is at hand":    {"doctor", c.server.MCPURL()},
+	} {
+		stdout, stderr, code := c.run(append(args, "--tenant", "acme", "--user", "ada")...)
+		if code != 7 || !strings.Contains(stdout+stderr, want) {
+			t.Errorf("%q: %d\n%s%s", args, code, stdout, stderr)
+		}
 	}
 }
 
