@@ -110,17 +110,21 @@ func (x *examination) failed(code Code, err error, command string) *Cause {
 	c := &Cause{Code: code, Message: text(err), Command: command, Err: err, Kind: handstamp.ErrProtocol}
 	if e, ok := errtype.As[*handstamp.Error](err); ok {
 		c.Hint, c.Kind = e.Hint, e.Kind
-		c.Message = strings.TrimSuffix(c.Message, "; "+e.Hint)
 	}
 	return c
 }
 
-// text returns the text of an error, without the prefixes that name packages.
+// text returns the text of an error, without the prefixes that name packages and without the
+// library's hint, which is for Go code.
 func text(err error) string {
 	if err == nil {
 		return ""
 	}
-	return plain(err.Error())
+	message := plain(err.Error())
+	if e, ok := errtype.As[*handstamp.Error](err); ok {
+		message = strings.TrimSuffix(message, "; "+e.Hint)
+	}
+	return message
 }
 
 func plain(text string) string {

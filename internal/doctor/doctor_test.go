@@ -37,6 +37,10 @@ func examine(t *testing.T, w *testenv.Env) *doctor.Report {
 		if s.Finding == "" || s.Result == "" {
 			t.Errorf("step %d (%s) says nothing", s.Number, s.Name)
 		}
+		if said := s.Finding + strings.Join(s.Evidence, "\n"); strings.Contains(said, "set the client's") ||
+			strings.Contains(said, "in the client's") {
+			t.Errorf("a step names a setting of the library, and whoever reads it may have the command: %s", said)
+		}
 	}
 	text := walked(r)
 	for _, secret := range w.Lab.Secrets() {
