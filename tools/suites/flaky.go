@@ -13,13 +13,10 @@ import (
 // the stores and the bridge with the race detector three times, at once, beside twenty busy loops.
 func flaky(ctx context.Context) error {
 	begin := time.Now()
-	var results []result
-	for i := range 10 {
-		results = append(results, runAll(ctx, []suite{{
-			name: fmt.Sprintf("short-%d", i+1), about: "go test -short of all modules, load " + load(),
-			steps: []step{goTest("-short", "-count=1", "-parallel", "8", "-timeout", "15m", "work")},
-		}}, 1)...)
-	}
+	results := runAll(ctx, []suite{{
+		name: "short", about: "go test -short of all modules, ten times, load " + load(),
+		steps: []step{goTest("-short", "-count=10", "-parallel", "8", "-timeout", "60m", "work")},
+	}}, 1)
 	stop, err := spin(ctx, 20)
 	if err != nil {
 		return err
