@@ -69,7 +69,7 @@ func TestKeyChangesWithoutDowntime(t *testing.T) {
 		!strings.Contains(stderr, "Keep the older keys") {
 		t.Errorf("with the old key alone: %d %s", code, stderr)
 	}
-	// What cannot be opened is kept, and each command says what to do.
+	// What cannot be opened is kept, and each command reports what to do.
 	for want, args := range map[string][]string{
 		"Run: handstamp doctor": {"status"},
 		"Nothing is lost":       {"status", c.server.MCPURL()},
