@@ -149,7 +149,6 @@ type listed struct {
 }
 
 func TestArchitecture(t *testing.T) {
-	t.Parallel()
 	needWorkspace(t)
 	all := list(t, "-deps", "work")
 	modules := make(map[string]string)

@@ -150,7 +150,6 @@ func TestRegistrationEndsAtOnce(t *testing.T) {
 
 // TestBusyRegistrationIsWaitedFor: 429 says when to come again.
 func TestBusyRegistrationIsWaitedFor(t *testing.T) {
-	t.Parallel()
 	for _, body := range []string{"slow down", `{"error":"too_many_requests"}`} {
 		w := testenv.New(t, lab.Habits{})
 		w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "1", Body: body, Times: 1})

@@ -140,7 +140,6 @@ var privateHosts = []string{
 // A public server cannot make its clients talk to what is behind their firewall,
 // whatever leg names it and however it is spelled.
 func TestPrivateAddressesOfPublicServer(t *testing.T) {
-	t.Parallel()
 	p := newPublic(t)
 	e := testenv.NewAttacker(t, testenv.New(t, lab.Habits{}).Lab)
 	_, port, _ := strings.Cut(e.Host(), ":")

@@ -19,7 +19,6 @@ import (
 )
 
 func TestManyGoroutinesOneRefresh(t *testing.T) {
-	t.Parallel()
 	for name, spoil := range testenv.Unusable {
 		for _, n := range []int{20, 1000} {
 			t.Run(name, func(t *testing.T) {

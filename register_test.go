@@ -37,7 +37,6 @@ func abandon(w *testenv.Env) {
 // TestClientThatOnlyTheUserSeesGone: the login whose tab shows an error comes to
 // nothing, and the next one registers anew.
 func TestClientThatOnlyTheUserSeesGone(t *testing.T) {
-	t.Parallel()
 	w := testenv.New(t, onlyOnAPage)
 	w.MustCall(w.Session())
 	w.Lab.ForgetClients()
