@@ -282,7 +282,7 @@ func (l *logins) loginLocked(ctx context.Context, rec *record.Record, req loginR
 // end reports how a login ended.
 func (l *logins) end(ctx context.Context, rec *record.Record, req loginRequest, err error) (*cachedToken, error) {
 	l.history.recordLogin(rec, req, err)
-	event := LoginEvent{Server: l.serverURL, Outcome: OutcomeSignedIn}
+	event := LoginEvent{Server: l.serverURL, Began: req.since, Outcome: OutcomeSignedIn}
 	if err != nil {
 		err = l.endError(ctx, err)
 		l.recordFailure(ctx, rec, err)

@@ -113,6 +113,7 @@ type Hooks struct {
 type RefreshEvent struct {
 	Server   string
 	Issuer   string
+	Began    time.Time     // on this machine's clock
 	Duration time.Duration // from reserving space to storing the result
 	Rotated  bool          // the response carried a new refresh token
 	Replayed bool          // the request was sent a second time, after a lost response
@@ -132,6 +133,7 @@ type LoginEvent struct {
 	Server   string
 	Issuer   string
 	Scope    string        // as granted
+	Began    time.Time     // on this machine's clock, as Duration counts
 	Duration time.Duration // with what the user took; of [Client.CompleteLogin], what that took
 	Err      error
 

@@ -52,7 +52,7 @@ func (r *refresher) attempt(
 		return token, err
 	}
 	event := RefreshEvent{
-		Server: r.serverURL, Issuer: a.before.Grant.Issuer, Duration: time.Since(started),
+		Server: r.serverURL, Issuer: a.before.Grant.Issuer, Began: started, Duration: time.Since(started),
 		Rotated: a.rotated, Replayed: a.request.replayed, Err: err,
 		Resumed: a.interrupted && a.issued, Outcome: a.outcome(token, err),
 	}

@@ -29,7 +29,7 @@ type remembered struct {
 	initialized, roots int
 	level              string
 	resources          []string
-	early              bool // a request came before notifications/initialized
+	early              string // the method of a request that came before notifications/initialized
 }
 
 func (s *stateful) begin() string {
@@ -92,7 +92,7 @@ func (s *stateful) tell(r *remembered, got request) string {
 	var params struct{ Level, URI string }
 	_ = json.Unmarshal(got.params, &params)
 	if got.id != "" && got.method != "initialize" && r.initialized == 0 {
-		r.early = true
+		r.early = got.method + " " + got.id
 	}
 	switch got.method {
 	case "initialize":
@@ -246,7 +246,7 @@ func TestReplacedSessionKnowsWhatTheHostSent(t *testing.T) {
 				if got.level != "error" || strings.Join(got.resources, " ") != "file:///a file:///c" {
 					t.Errorf("the new session knows %+v", got)
 				}
-				if got.initialized != 1 || got.roots != 1 || got.early {
+				if got.initialized != 1 || got.roots != 1 || got.early != "" {
 					t.Errorf("the new session began with %+v", got)
 				}
 				h.note("notifications/tools/list_changed")

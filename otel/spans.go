@@ -74,18 +74,16 @@ func (o *observer) event(e *handstamp.Event) {
 
 func (o *observer) refreshed(e *handstamp.RefreshEvent) {
 	o.telemetry.measureRefresh(e)
-	o.span(spanRefresh, e.Server, e.Issuer, e.Duration, e.Outcome)
+	o.span(spanRefresh, e.Server, e.Issuer, e.Began, e.Duration, e.Outcome)
 }
 
 func (o *observer) loggedIn(e *handstamp.LoginEvent) {
 	o.telemetry.measureLogin(e)
-	o.span(spanLogin, e.Server, e.Issuer, e.Duration, e.Outcome)
+	o.span(spanLogin, e.Server, e.Issuer, e.Began, e.Duration, e.Outcome)
 }
 
 // span makes the span of what has just ended, and those of its requests.
-func (o *observer) span(name, server, issuer string, took time.Duration, outcome string) {
-	end := time.Now()
-	began := end.Add(-took)
+func (o *observer) span(name, server, issuer string, began time.Time, took time.Duration, outcome string) {
 	t := o.telemetry
 	requests := o.take(server, began)
 	ctx, span := t.tracer.Start(context.Background(), name, trace.WithTimestamp(began),
@@ -107,7 +105,7 @@ func (o *observer) span(name, server, issuer string, took time.Duration, outcome
 	default:
 		span.SetStatus(codes.Error, outcome)
 	}
-	span.End(trace.WithTimestamp(end))
+	span.End(trace.WithTimestamp(began.Add(took)))
 }
 
 // take removes the requests to a server's authorization server that were sent since, and forgets
@@ -120,7 +118,7 @@ func (o *observer) take(server string, since time.Time) (taken []request) {
 		switch {
 		case r.server != server:
 			others = append(others, r)
-		case !r.began.Before(since.Add(-time.Millisecond)): // the two clocks are read at different times
+		case !r.began.Before(since):
 			taken = append(taken, r)
 		}
 	}
