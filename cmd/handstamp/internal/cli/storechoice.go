@@ -226,6 +226,9 @@ func countFiles(dir string) (count int) {
 // credentialFiles yields the names of the credentials in a folder of files, in any order.
 func credentialFiles(dir string) iter.Seq[string] {
 	return func(yield func(string) bool) {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return // to open a pipe would block
+		}
 		folder, err := os.Open(dir)
 		if err != nil {
 			return

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/handstamp/handstamp/store"
@@ -210,4 +211,21 @@ func TestEncryptedStoreThatWasLeftTakesAnotherKey(t *testing.T) {
 	c.env[0] = "HANDSTAMP_STORE_PASSPHRASE_FILE=" + phrase
 	c.mustRun("store", "migrate", storeEncrypted)
 	c.wantAll(values)
+}
+
+// What is in the place of a folder of credentials is not waited for.
+func TestPipeInPlaceOfCredentialsIsAnError(t *testing.T) {
+	c := newCommand(t)
+	if err := os.MkdirAll(c.home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(filepath.Join(c.home, "credentials"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := c.run("status"); code != exitStore || !strings.Contains(stderr, "it is not a folder") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if n := countFiles(filepath.Join(c.home, "credentials")); n != 0 {
+		t.Errorf("%d credentials in a pipe", n)
+	}
 }
