@@ -45,7 +45,7 @@ const searchTime = time.Minute
 // Check checks a history, whose events may be in any order.
 func Check(events []Event) Report {
 	events = sorted(events)
-	c := &checker{events: events, spans: spans(events), Report: Report{
+	c := &checker{events: events, spans: spans(events), kills: make(map[int]int64), Report: Report{
 		Operations: make(map[Kind]map[Result]int), Faults: make(map[Kind]int),
 	}}
 	c.count()
@@ -68,6 +68,10 @@ type checker struct {
 	events []Event
 	spans  []span
 	losses []Event
+
+	// kills has when processes were killed. One may have gone on for a moment: the event comes
+	// before the kill.
+	kills map[int]int64
 	Report
 }
 
@@ -78,11 +82,15 @@ func (c *checker) flaw(kind, format string, args ...any) {
 func (c *checker) count() {
 	for _, e := range c.events {
 		switch {
+		case e.Client != 0:
+			continue
 		case e.Kind == Loss:
 			c.losses = append(c.losses, e)
-		case e.Client == 0:
-			c.Faults[e.Kind]++
+			continue
+		case e.Kind == Kill:
+			c.kills[e.Process] = e.At
 		}
+		c.Faults[e.Kind]++
 	}
 	lost := make(map[[2]string]bool)
 	for _, s := range c.spans {

@@ -218,7 +218,7 @@ func TestCheck(t *testing.T) {
 		}, FlawTwoHolders},
 		"a lock of three": {func(s *script) {
 			s.lock(1)
-			s.event(Event{Process: 2, Kind: Kill})
+			s.event(Event{Process: 4, Kind: Kill})
 			s.unlock(1)
 			s.lock(2)
 			s.lock(3)
@@ -235,6 +235,23 @@ func TestCheck(t *testing.T) {
 			s.lock(1)
 			s.fault(Kill, 1)
 			s.lock(2)
+		}, ""},
+		"a lock of a process that goes on while it is killed": {func(s *script) {
+			s.fault(Kill, 1)
+			s.lock(1)
+			s.lock(2)
+		}, ""},
+		"a lock of two, after that of a process that was killed": {func(s *script) {
+			s.fault(Kill, 1)
+			s.lock(1)
+			s.lock(2)
+			s.lock(3)
+		}, FlawTwoHolders},
+		"a token of two, the first of whom goes on while it is killed": {func(s *script) {
+			s.fault(Kill, 1)
+			s.event(Event{Client: 1, Process: 1, Kind: Refresh, Key: "k"})
+			s.event(Event{Client: 1, Process: 1, Kind: Send, Key: "k", Value: "t"})
+			s.send(2, "t", OK)
 		}, ""},
 		"a lock beside another process that was killed": {func(s *script) {
 			s.lock(1)

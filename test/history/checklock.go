@@ -43,11 +43,13 @@ func (c *checker) locks() {
 func (c *checker) until(s span) int64 {
 	until := int64(math.MaxInt64)
 	for _, e := range after(c.events, s.end) {
-		if e.Kind == Unlock && e.Client == s.Client && e.Key == s.Key && e.Name == s.Name ||
-			e.Kind == Kill && e.Process == s.Process {
+		if e.Kind == Unlock && e.Client == s.Client && e.Key == s.Key && e.Name == s.Name {
 			until = e.At
 			break
 		}
+	}
+	if at, killed := c.kills[s.Process]; killed {
+		until = min(until, max(at, s.end))
 	}
 	for _, e := range c.losses {
 		if e.of(s.Process, s.Name) && e.Until >= s.end {
@@ -96,15 +98,10 @@ func (c *checker) explains(first, second span) bool {
 	if first.Result == Failed || first.Result == Rejected {
 		return true
 	}
-	begin := c.begin(first)
-	for _, e := range after(c.events, begin) {
-		if e.At > second.At {
-			break
-		}
-		if e.Kind == Kill && e.Process == first.Process {
-			return true
-		}
+	if at, killed := c.kills[first.Process]; killed && at <= second.At {
+		return true
 	}
+	begin := c.begin(first)
 	return slices.ContainsFunc(c.losses, func(e Event) bool {
 		// The refresh was written before its token was sent.
 		outlasts := e.Kept && second.At-first.At < int64(silence)
