@@ -12,6 +12,7 @@ import (
 type suite struct {
 	name  string
 	about string // for the line when it begins
+	setup bool   // it mostly waits for the network, and counts for none of those that run at once
 	after []string
 	dir   string
 	env   []string // beside this process's
@@ -51,7 +52,7 @@ func everything() []suite {
 	const long = "HANDSTAMP_TEST_LONG=1"
 	return []suite{
 		{
-			name: "packages", about: "what tests need of Debian and npm",
+			name: "packages", about: "what tests need of Debian and npm", setup: true,
 			steps: []step{
 				sh("scripts/services"),
 				npm("bench/bridge", "conformance", "bridge/interop", "bridge/interop/peers", "interop",
@@ -59,8 +60,12 @@ func everything() []suite {
 			},
 		},
 		{
-			name: "python", about: "what tests need of PyPI, where it can be had",
+			name: "python", about: "what tests need of PyPI, where it can be had", setup: true,
 			steps: []step{sh("scripts/python-servers")},
+		},
+		{
+			name: "lint", about: "golangci-lint of all modules, with go vet's analyzers, and govulncheck",
+			steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")},
 		},
 		{
 			name: "library", about: "the library's module, with the race detector",
@@ -71,11 +76,15 @@ func everything() []suite {
 			},
 		},
 		{
-			name: "command", about: "the command and the keyring, with the race detector",
+			name: "command", about: "the command and the keyring",
 			after: []string{"packages"}, env: []string{required("mcp-remote keyring postgres"), long},
 			steps: []step{
-				goTest("-race", "-timeout", "60m", "./cmd/handstamp/...", "./store/keyringstore/..."),
-				goTest("-timeout", "60m", "-run="+heavy, "./cmd/handstamp/internal/cli"),
+				// Most tests of the command drive it as processes, each of which the race detector
+				// makes several times as expensive. It is for what serves many at once.
+				goTest(append([]string{"-race", "-timeout", "60m"}, commandPackages()...)...),
+				goTest("-race", "-timeout", "60m", "-run=^(TestServe|TestTwoServes|TestBridge|TestLegacySSE|TestLoginAt)",
+					"./cmd/handstamp/internal/cli"),
+				goTest("-timeout", "60m", "./cmd/handstamp", "./cmd/handstamp/internal/cli"),
 			},
 		},
 		{
@@ -147,7 +156,6 @@ func everything() []suite {
 			name: "modules", about: "the modules that need more than the library, and how they install",
 			steps: []step{goTest("-count=1", "-timeout", "60m", "./lab/mcpserver/...", "./lab/peers/...", "./examples/...", "./bench/...", "./test/property/...", "./otel/...", "./test/telemetry/...", "./tools/house", "./tools/modules", "./tools/pages", "./tools/recordings", "./tools/suites")},
 		},
-		{name: "lint", about: "golangci-lint of all modules, with go vet's analyzers, and govulncheck", steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")}},
 	}
 }
 
@@ -155,16 +163,24 @@ func everything() []suite {
 const heavy = "^(TestNoSequenceContradictsItself|TestNestedMessagesCostWhatTheyAreLong|" +
 	"TestDoctorNamesTheTrueCauseOfEveryPersonality|TestHonestClient|TestBridgeMemory.*|TestLab|" +
 	"TestNoSecretIsEverSaid|TestKilledAtRandom|TestKilledAtEachPoint|" +
-	"TestManyProcessesRefreshEachCredentialOnce)$|" +
-	"^TestScripts$/^export$"
+	"TestManyProcessesRefreshEachCredentialOnce)$"
 
 // libraryPackages returns the packages of the library's module but for the chaos suite.
-func libraryPackages() []string {
-	out, err := output("go", "list", "./...")
+func libraryPackages() []string { return packagesBut("/bridge/chaos", "./...") }
+
+// commandPackages returns the command's packages but for those that drive it as a process.
+func commandPackages() []string {
+	internal := packagesBut("/internal/cli", "./cmd/handstamp/internal/...")
+	return append(internal, "./store/keyringstore/...")
+}
+
+// packagesBut returns the packages of a pattern without the one that has this ending.
+func packagesBut(ending, pattern string) []string {
+	out, err := output("go", "list", pattern)
 	if err != nil {
-		return []string{"./..."} // go test reports what is wrong
+		return []string{pattern} // go test reports what is wrong
 	}
-	return slices.DeleteFunc(strings.Fields(out), func(p string) bool { return strings.HasSuffix(p, "/bridge/chaos") })
+	return slices.DeleteFunc(strings.Fields(out), func(p string) bool { return strings.HasSuffix(p, ending) })
 }
 
 // choose returns the suites with these names and those that they come after.

@@ -26,7 +26,8 @@ type result struct {
 	output []byte // what to show of a failure
 }
 
-// runAll runs the suites, some at once, in their order as far as what they come after is done.
+// runAll runs the suites in their order, as far as what they come after is done: what sets up at
+// once, and of the others no more than atOnce at a time.
 func runAll(ctx context.Context, suites []suite, atOnce int) []result {
 	var (
 		mu      sync.Mutex
@@ -37,13 +38,13 @@ func runAll(ctx context.Context, suites []suite, atOnce int) []result {
 		workers sync.WaitGroup
 	)
 	// next returns the first suite that can begin, and false when there are no more.
-	next := func() (int, bool) {
+	next := func(setup bool) (int, bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		for {
 			left := false
 			for i, s := range suites {
-				if begun[i] {
+				if begun[i] || s.setup != setup {
 					continue
 				}
 				left = true
@@ -58,23 +59,29 @@ func runAll(ctx context.Context, suites []suite, atOnce int) []result {
 			wake.Wait()
 		}
 	}
-	for range atOnce {
-		workers.Go(func() {
-			for {
-				i, ok := next()
-				if !ok {
-					return
-				}
-				say("begins  %-12s %s", suites[i].name, suites[i].about)
-				r := runSuite(ctx, suites[i])
-				mu.Lock()
-				results[i] = r
-				done[r.name] = true
-				report(r)
-				mu.Unlock()
-				wake.Broadcast()
+	work := func(setup bool) {
+		for {
+			i, ok := next(setup)
+			if !ok {
+				return
 			}
-		})
+			say("begins  %-12s %s", suites[i].name, suites[i].about)
+			r := runSuite(ctx, suites[i])
+			mu.Lock()
+			results[i] = r
+			done[r.name] = true
+			report(r)
+			mu.Unlock()
+			wake.Broadcast()
+		}
+	}
+	for _, s := range suites {
+		if s.setup {
+			workers.Go(func() { work(true) })
+		}
+	}
+	for range atOnce {
+		workers.Go(func() { work(false) })
 	}
 	workers.Wait()
 	return results
