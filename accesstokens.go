@@ -18,12 +18,12 @@ import (
 // accessTokens is the access token of a credential: the one that the next request is sent with,
 // and what servers have made of it. It is safe for concurrent use.
 type accessTokens struct {
+	// current is nil until the store was read. Loading it is all that the warm path does.
+	current atomic.Pointer[cachedToken]
+
 	records *records
 	proofs  *proofs
 	events  *narrator
-
-	// current is nil until the store was read. Loading it is all that the warm path does.
-	current atomic.Pointer[cachedToken]
 }
 
 // use makes the record's access token what the next request is sent with.
@@ -164,26 +164,31 @@ type cachedToken struct {
 
 	clockReadAt atomic.Int64 // in Unix nanoseconds; zero: not yet
 
+	// refreshAt is when to refresh, on the wall clock: the monotonic one stands
+	// still while a laptop sleeps. Zero: not before the server rejects it.
+	refreshAt time.Time
+	expiresAt time.Time // zero: unknown
+
 	proofs    *proofs // nil: a bearer token
 	oauth2    *oauth2.Token
 	token     secret.String
 	tokenType string
 	scope     string
-	expiresAt time.Time // zero: unknown
+	public    Token // the same, as callers get it
 
 	// obtainedAt is when the token was issued, on the wall clock of the process
 	// that received it.
 	obtainedAt time.Time
-
-	// refreshAt is when to refresh, on the wall clock: the monotonic one stands
-	// still while a laptop sleeps. Zero: not before the server rejects it.
-	refreshAt time.Time
 }
 
 // clockCheckInterval is how often the wall clock is read while requests come. It is read at
 // each of them when the token is within twice that of its refresh, so that a late
 // timer makes no difference.
 const clockCheckInterval = time.Second
+
+// busyInterval is how soon after another a use has to come for a timer in place of the clock: a
+// timer costs about as much as the clock costs a hundred times.
+const busyInterval = clockCheckInterval / 100
 
 // fresh reports whether the token is to be used without a further check. Each request
 // calls it, and reading a clock costs more than everything else that a request needs; so the
@@ -202,7 +207,7 @@ func (s *cachedToken) checkClock() bool {
 	now := time.Now()
 	left := s.refreshAt.Sub(now)
 	since := now.UnixNano() - s.clockReadAt.Swap(now.UnixNano())
-	often := since >= 0 && since < int64(clockCheckInterval)
+	often := since >= 0 && since < int64(busyInterval)
 	if often && left > 2*clockCheckInterval && s.checkedLately.CompareAndSwap(false, true) {
 		time.AfterFunc(clockCheckInterval, func() { s.checkedLately.Store(false) })
 		if s.outdated.Load() { // by a call that came before checkedLately was set
@@ -250,6 +255,7 @@ func newCachedToken(g *record.Grant) *cachedToken {
 		obtainedAt: g.ObtainedAt,
 		refreshAt:  refreshTime(g, rand.Float64()),
 	}
+	snap.public = Token{Value: snap.token, Type: scheme, Scope: snap.scope, ExpiresAt: snap.expiresAt, cached: snap}
 	snap.accepted.Store(g.Accepted)
 	snap.rejected.Store(g.Rejected)
 	return snap

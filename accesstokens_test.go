@@ -42,7 +42,7 @@ func TestTokenThatIsUsedNowAndThenHasNoTimer(t *testing.T) {
 			if snap.checkedLately.Load() {
 				t.Fatal("a use that is the first for a while starts a timer")
 			}
-			time.Sleep(2 * clockCheckInterval) // the bubble's
+			time.Sleep(busyInterval) // the bubble's
 		}
 		for range 2 {
 			if !snap.fresh() {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/handstamp/handstamp/clientkey"
@@ -195,6 +196,9 @@ type Client struct {
 	providers map[string]*Client  // by issuer
 	closed    bool
 	running   sync.WaitGroup // flights that Close waits for
+
+	// lastUsed is the session that was used last, which is found without a lock and a map.
+	lastUsed atomic.Pointer[session]
 }
 
 // Format implements fmt.Formatter: a Client may hold what must not be printed, and

@@ -60,7 +60,7 @@ func (e Enterprise) params(ctx context.Context, l *loginFlow, t GrantTarget) (ur
 	}
 	l.identity.enterprise = e.Issuer
 	c := &company{
-		credential: provider.credential, refresher: provider.refresher, logins: provider.logins,
+		credential: &provider.credential, refresher: provider.refresher, logins: provider.logins,
 		grant: e, login: l, target: t,
 	}
 	grant, err := c.obtainGrant(ctx)

@@ -78,7 +78,7 @@ func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.R
 	var r retryState
 	if used.needsAMoment(time.Now()) && rejectsWholly(resp) {
 		// The SDK sends the request again only once.
-		if p, err := (tokenProver{h.session.credential}).prove(ctx, used, new(int)); err == nil && !p.rejected {
+		if p, err := (tokenProver{&h.session.credential}).prove(ctx, used, new(int)); err == nil && !p.rejected {
 			return nil
 		}
 		r.waits = len(freshTokenWaits)

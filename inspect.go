@@ -33,7 +33,7 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 	if err != nil {
 		return nil, err
 	}
-	in := &inspector{credential: s.credential, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
+	in := &inspector{credential: &s.credential, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
 	in.readStore(ctx)
 	in.discover(ctx)
 	in.tryClient(ctx)

@@ -132,7 +132,7 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 	if t == nil {
 		return nil
 	}
-	p, err := tokenProver{s.credential}.prove(ctx, t, waits)
+	p, err := tokenProver{&s.credential}.prove(ctx, t, waits)
 	switch {
 	case err != nil:
 		if ctx.Err() == nil {

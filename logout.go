@@ -71,7 +71,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	defer func() { s.outcomes.loggedOut(last, result) }()
 	s.tokens.current.Store(nil)
 	if last != nil && !o.NoRevoke {
-		result.RevokeError = revoker{s.credential}.revokeGrant(ctx, last)
+		result.RevokeError = revoker{&s.credential}.revokeGrant(ctx, last)
 		result.Revoked = result.RevokeError == nil
 	}
 	if o.DeleteClient {

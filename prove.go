@@ -149,7 +149,7 @@ func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequ
 
 // proveFor proves a token. If the MCP server does not accept it, req says why.
 func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
-	p, err := tokenProver{s.credential}.prove(ctx, t, waits)
+	p, err := tokenProver{&s.credential}.prove(ctx, t, waits)
 	if err != nil {
 		return false, err
 	}

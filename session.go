@@ -15,11 +15,11 @@ import (
 // the configuration, the MCP server, and the state. Every process may change the stored record;
 // what is kept here is good enough for the next request.
 type credential struct {
-	config    *configuration
 	serverURL string // as the user gave it
+	tokens    *accessTokens
+	config    *configuration
 	server    *mcpServer
 	records   *records
-	tokens    *accessTokens
 	history   *history
 	secrets   *knownSecrets
 	proofs    *proofs
@@ -50,7 +50,10 @@ func (c *credential) noteRecord(rec *record.Record) {
 // session is one credential with its flows. The public API and the transport call these; the
 // flows call each other only in the order refresh, login, reauthorize.
 type session struct {
-	*credential
+	// Side by side in memory: a token that is at hand costs what reading these takes.
+	access accessTokens
+	credential
+
 	imports      *importer
 	refresher    *refresher
 	logins       *logins
@@ -67,11 +70,15 @@ func (s *session) closeIdle() {
 
 // session returns the session of a server, the same for equal URLs.
 func (c *Client) session(serverURL string) (*session, error) {
+	if s := c.lastUsed.Load(); s != nil && s.serverURL == serverURL {
+		return s, nil
+	}
 	c.init()
 	c.mu.Lock()
 	s := c.spelled[serverURL]
 	c.mu.Unlock()
 	if s != nil {
+		c.lastUsed.Store(s)
 		return s, nil
 	}
 	u, err := parseServerURL(serverURL, c.InsecureAllowHTTP)
@@ -103,35 +110,35 @@ func (c *Client) session(serverURL string) (*session, error) {
 	server := &mcpServer{
 		config: config, events: events, secrets: secrets, serverURL: serverURL, url: u, target: target,
 	}
-	shared := &credential{
-		config: config, serverURL: serverURL, server: server, secrets: secrets, events: events,
-		history: &history{}, proofs: &proofs{},
-		outcomes: &outcomes{config: config, server: serverURL, profile: key.Profile, events: events},
-		errs:     errorFactory{serverURL: serverURL, config: config, secrets: secrets},
-		fetcher: &oauth.Fetcher{
-			HTTP: config.authTransport(server.reach), UserAgent: userAgent, Secrets: secrets.all,
-		},
+	s = newSession()
+	s.serverURL, s.config, s.server, s.secrets, s.events = serverURL, config, server, secrets, events
+	s.outcomes = &outcomes{config: config, server: serverURL, profile: key.Profile, events: events}
+	s.errs = errorFactory{serverURL: serverURL, config: config, secrets: secrets}
+	s.fetcher = &oauth.Fetcher{
+		HTTP: config.authTransport(server.reach), UserAgent: userAgent, Secrets: secrets.all,
 	}
 	if events != nil {
-		shared.fetcher.Observe = events.exchange
+		s.fetcher.Observe = events.exchange
 	}
-	shared.records = &records{
+	s.records = &records{
 		store: c.Store, key: key, serverURL: serverURL, timeout: c.LockTimeout,
-		notice: shared.notice, seen: shared.noteRecord, events: events,
+		notice: s.notice, seen: s.noteRecord, events: events,
 		schedule: config.schedule,
 	}
-	shared.tokens = &accessTokens{records: shared.records, proofs: shared.proofs, events: events}
-	s = newSession(shared)
+	s.access.records, s.access.proofs, s.access.events = s.records, s.proofs, events
 	c.sessions[key], c.spelled[serverURL] = s, s
 	return s, nil
 }
 
-// newSession gives a credential its flows.
-func newSession(shared *credential) *session {
+// newSession returns a session whose flows share its credential, which the caller fills in.
+func newSession() *session {
+	s := &session{credential: credential{history: &history{}, proofs: &proofs{}}}
+	s.tokens = &s.access
+	shared := &s.credential
 	discovery := &discovery{credential: shared}
-	imports := &importer{shared, discovery}
-	refresher := &refresher{credential: shared, discovery: discovery, imports: imports}
-	logins := &logins{credential: shared, discovery: discovery, imports: imports}
-	reauthorizer := &reauthorizer{credential: shared, refresher: refresher, logins: logins}
-	return &session{credential: shared, imports: imports, refresher: refresher, logins: logins, reauthorizer: reauthorizer}
+	s.imports = &importer{shared, discovery}
+	s.refresher = &refresher{credential: shared, discovery: discovery, imports: s.imports}
+	s.logins = &logins{credential: shared, discovery: discovery, imports: s.imports}
+	s.reauthorizer = &reauthorizer{credential: shared, refresher: s.refresher, logins: s.logins}
+	return s
 }

@@ -68,7 +68,7 @@ type plainToken Token
 // usable credential it signs in, or returns [ErrLoginRequired] if the LoginPolicy
 // is [LoginNever]. That error is about what is stored: where there is no login, it
 // is returned without contacting the server, and does not mean that the server
-// requires one.
+// requires one. Callers share the Token and must not change it.
 func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*Token, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -78,7 +78,7 @@ func (c *Client) Token(ctx context.Context, serverURL string, o TokenOptions) (*
 	if err != nil {
 		return nil, err
 	}
-	return &Token{Value: snap.token, Type: snap.tokenType, Scope: snap.scope, ExpiresAt: snap.expiresAt, cached: snap}, nil
+	return &snap.public, nil
 }
 
 // freshToken returns what to send with a request: nil if there is no usable

@@ -293,9 +293,11 @@ func (w *aheadWorker) refresh(ctx context.Context, claim store.Claim) (r refresh
 	work := context.WithoutCancel(ctx)
 	c := w.app.cached(claim.Owner)
 	if c == nil || cmp.Or(c.Profile, store.DefaultProfile) != claim.Key.Profile {
-		if c, r.err = w.app.newClient(claim.Owner); r.err != nil {
+		var own *entry
+		if own, r.err = w.app.newEntry(claim.Owner); r.err != nil {
 			return r
 		}
+		c = &own.client
 		c.Profile = claim.Key.Profile
 		stop := context.AfterFunc(ctx, func() { _ = c.Close(work) })
 		defer func() {

@@ -62,12 +62,13 @@ type App struct {
 	// 10,000, which take less than 100 MiB.
 	CacheSize int
 
+	// What each request of a user reads, side by side in memory.
 	watcher watcher
+	mu      sync.Mutex
+	closed  bool  // guarded by mu
+	usage   usage // guarded by mu
+	cache   cache // guarded by mu
 
-	mu     sync.Mutex
-	cache  cache // guarded by mu
-	usage  usage // guarded by mu
-	closed bool  // guarded by mu
 	sweep  sweep // guarded by mu
 	memory store.MemoryDatabase
 }
@@ -100,15 +101,16 @@ func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if c != nil || err != nil {
 		return c, err
 	}
-	if c, err = a.newClient(o); err != nil {
+	e, err := a.newEntry(o)
+	if err != nil {
 		return nil, err
 	}
-	return a.keptOr(o, c)
+	return a.keptOr(o, e)
 }
 
 // keptOr returns the Client of a user that is kept, and else a new one, which is kept from then on,
 // unless it is nil. It is not a.mu's holder who makes that one: Configure may take its time.
-func (a *App) keptOr(o store.Owner, c *handstamp.Client) (*handstamp.Client, error) {
+func (a *App) keptOr(o store.Owner, e *entry) (*handstamp.Client, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
@@ -117,26 +119,26 @@ func (a *App) keptOr(o store.Owner, c *handstamp.Client) (*handstamp.Client, err
 	a.watch()
 	if kept := a.cache.get(o); kept != nil {
 		a.noteUse(kept)
-		return kept.client, nil
+		return &kept.client, nil
 	}
-	if c == nil {
+	if e == nil {
 		return nil, nil
 	}
 	size := a.CacheSize
 	if size <= 0 {
 		size = defaultCacheSize
 	}
-	added, evicted := a.cache.add(o, c, size)
-	a.noteUse(added)
+	evicted := a.cache.add(e, size)
+	a.noteUse(e)
 	if evicted != nil {
 		// What still uses it keeps it alive, a refresh under way as well: Close waits for that.
 		runtime.AddCleanup(evicted, a.forget, weak.Make(evicted))
 	}
-	return c, nil
+	return &e.client, nil
 }
 
-// newClient returns a Client of a user.
-func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
+// newEntry returns a new Client of a user.
+func (a *App) newEntry(o store.Owner) (*entry, error) {
 	s, err := a.database().Store(o)
 	if err != nil {
 		return nil, err
@@ -145,7 +147,9 @@ func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &handstamp.Client{UntrustedServers: true}
+	e := &entry{owner: o}
+	c := &e.client
+	c.UntrustedServers = true
 	if a.Configure != nil {
 		a.Configure(o, c)
 	}
@@ -156,7 +160,7 @@ func (a *App) newClient(o store.Owner) (*handstamp.Client, error) {
 			slog.String(handstamp.AuditTenant, o.Tenant), slog.String(handstamp.AuditUser, o.User),
 		})
 	}
-	return c, nil
+	return e, nil
 }
 
 // forget forgets a Client that was evicted and that nothing uses any more.

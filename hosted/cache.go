@@ -22,10 +22,10 @@ type cache struct {
 
 // entry is one Client of the cache.
 type entry struct {
-	owner  store.Owner
-	client *handstamp.Client
+	client handstamp.Client
 	used   bool   // since it was looked at
 	noted  uint64 // the round of usage that has it
+	owner  store.Owner
 }
 
 // get returns the entry of a user, or nil.
@@ -40,22 +40,21 @@ func (c *cache) get(o store.Owner) *entry {
 // getID returns the Client of the user with an ID, or nil, and does not count that as a use.
 func (c *cache) getID(id string) *handstamp.Client {
 	if e := c.ids[id]; e != nil {
-		return e.client
+		return &e.client
 	}
 	return nil
 }
 
 // add keeps a Client, and size of them at most. It returns the one that it evicted, or nil.
-func (c *cache) add(o store.Owner, client *handstamp.Client, size int) (e *entry, evicted *handstamp.Client) {
+func (c *cache) add(e *entry, size int) (evicted *handstamp.Client) {
 	if c.entries == nil {
 		c.entries, c.ids = make(map[store.Owner]*entry), make(map[string]*entry)
 		c.evicted = make(map[weak.Pointer[handstamp.Client]]struct{})
 	}
-	e = &entry{owner: o, client: client}
-	c.entries[o], c.ids[o.ID()] = e, e
+	c.entries[e.owner], c.ids[e.owner.ID()] = e, e
 	if len(c.circle) < size {
 		c.circle = append(c.circle, e)
-		return e, nil
+		return nil
 	}
 	for c.circle[c.next].used {
 		c.circle[c.next].used = false
@@ -66,15 +65,15 @@ func (c *cache) add(o store.Owner, client *handstamp.Client, size int) (e *entry
 	c.next = (c.next + 1) % size
 	delete(c.entries, last.owner)
 	delete(c.ids, last.owner.ID())
-	c.evicted[weak.Make(last.client)] = struct{}{}
-	return e, last.client
+	c.evicted[weak.Make(&last.client)] = struct{}{}
+	return &last.client
 }
 
 // all returns the Clients, those that were evicted and are in use as well.
 func (c *cache) all() []*handstamp.Client {
 	var clients []*handstamp.Client
 	for _, e := range c.circle {
-		clients = append(clients, e.client)
+		clients = append(clients, &e.client)
 	}
 	for p := range c.evicted {
 		if client := p.Value(); client != nil {
@@ -87,7 +86,7 @@ func (c *cache) all() []*handstamp.Client {
 // peek returns the Client of a user, or nil, and does not count that as a use.
 func (c *cache) peek(o store.Owner) *handstamp.Client {
 	if e := c.entries[o]; e != nil {
-		return e.client
+		return &e.client
 	}
 	return nil
 }

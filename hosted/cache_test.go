@@ -21,20 +21,20 @@ func TestCacheIsBounded(t *testing.T) {
 	var c cache
 	var clients []*handstamp.Client
 	for n := range 100 {
-		client := new(handstamp.Client)
-		clients = append(clients, client)
-		_, evicted := c.add(userOf(n), client, size)
+		e := &entry{owner: userOf(n)}
+		clients = append(clients, &e.client)
+		evicted := c.add(e, size)
 		if want := n >= size; (evicted != nil) != want {
 			t.Fatalf("the Client number %d evicts %v", n, evicted)
 		}
 		for _, used := range []int{0, min(1, n)} {
-			if e := c.get(userOf(used)); e == nil || e.client != clients[used] {
+			if e := c.get(userOf(used)); e == nil || &e.client != clients[used] {
 				t.Fatalf("Client %d is no longer there after %d", used, n)
 			}
 		}
 	}
 	for _, e := range c.circle {
-		if c.entries[e.owner] != e || c.getID(e.owner.ID()) != e.client || c.peek(e.owner) != e.client {
+		if c.entries[e.owner] != e || c.getID(e.owner.ID()) != &e.client || c.peek(e.owner) != &e.client {
 			t.Errorf("%v is found in part", e.owner)
 		}
 	}

@@ -18,9 +18,9 @@ const (
 
 // usage is who was at work since the database noted it last.
 type usage struct {
-	round  uint64 // how often the database has noted it
 	owners map[store.Owner]struct{}
 	timer  *time.Timer // runs while there are owners
+	round  uint64      // how often the database has noted it
 }
 
 // noteUse notes that a user is at work, for [App.RefreshAhead] of any replica. a.mu is held.

@@ -9,9 +9,9 @@ import (
 
 // watcher follows what other replicas change, where the Database reports that.
 type watcher struct {
-	once    sync.Once
 	stop    context.CancelFunc // nil: it does not report
 	running sync.WaitGroup
+	once    sync.Once
 }
 
 // watch begins to follow the changes. The caller holds a.mu.
