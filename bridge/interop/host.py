@@ -96,7 +96,10 @@ async def carry_out(client, order):
         seen.append(progress)
 
     call, keyword = (client.call_tool, "progress_callback") if kind == "sdk" else (client.call_tool_mcp, "progress_handler")
-    result = await call(order["name"], order["arguments"], **{keyword: progress})
+    # The progress of a single step is sent when the response is, and on another stream may come after
+    # it: into the end of the session.
+    wanted = (order["arguments"] or {}).get("steps") != 1
+    result = await call(order["name"], order["arguments"], **({keyword: progress} if wanted else {}))
     said = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"text": texts(result.content), "structured": said.get("structuredContent"),
             "isError": said.get("isError", False), "progress": seen}
