@@ -142,11 +142,12 @@ const maxConflicts = 16
 
 // update writes the record after mutate has changed it, and does both again on the newer record
 // if there was another write in between. A mutate that returns an error ends it. rec is the
-// record as last read, and holds what was written.
+// record as last read, and holds what was written, or with an error what could not be: it may be
+// the only place that has it.
 func (r *records) update(
 	ctx context.Context, rec *record.Record, mutate func(*record.Record) error,
 ) (*record.Record, error) {
-	for range maxConflicts {
+	for conflicts := 0; ; {
 		if err := mutate(rec); err != nil {
 			return rec, err
 		}
@@ -154,14 +155,15 @@ func (r *records) update(
 		if err == nil {
 			return rec, nil
 		}
-		if !errors.Is(err, store.ErrConflict) {
+		if conflicts++; !errors.Is(err, store.ErrConflict) || conflicts == maxConflicts {
 			return rec, storeError(ctx, r.serverURL, err)
 		}
-		if rec, err = r.load(ctx); err != nil {
+		newer, err := r.load(ctx)
+		if err != nil {
 			return rec, err
 		}
+		rec = newer
 	}
-	return rec, storeError(ctx, r.serverURL, store.ErrConflict)
 }
 
 // change reads the record and updates it.

@@ -174,11 +174,21 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 			return token, err
 		}
 	}
-	unlock, locked, d, err := r.lock(wait, need)
+	for range maxTries {
+		var unlock func()
+		var locked *record.Record
+		var d decision
+		if unlock, locked, d, err = r.lock(wait, need); err != nil {
+			break
+		}
+		token, err := r.refreshUnlock(ctx, wait, unlock, locked, need, d)
+		if !errors.Is(err, errLockLost) {
+			return token, err
+		}
+	}
 	switch {
 	case err == nil:
-		defer r.unlockWhenSaved(unlock)
-		return r.refreshLocked(ctx, wait, locked, need, d)
+		return nil, lockTimeoutError(r.serverURL, errLockLost)
 	case good && rec.Grant.Usable(need.rejected, time.Now()):
 		r.events.fail(StepLock, err, "the refresh could not be begun; going on with the token at hand")
 		return r.tokens.use(rec), nil
@@ -188,12 +198,24 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	return nil, err
 }
 
+// errLockLost ends a refresh that has sent nothing, and whose lock another process has now.
+var errLockLost = errors.New("handstamp: the lock of the refresh was lost")
+
+// refreshUnlock is refreshLocked, and releases the lock.
+func (r *refresher) refreshUnlock(
+	ctx, wait context.Context, unlock func(), rec *record.Record, need tokenNeed, d decision,
+) (*cachedToken, error) {
+	defer r.unlockWhenSaved(unlock)
+	return r.refreshLocked(ctx, wait, rec, need, d)
+}
+
 // refreshLocked refreshes the grant of a record that was read under the refresh lock. It decides
 // anew each time another process has changed the grant meanwhile, as a login may.
 func (r *refresher) refreshLocked(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed, d decision,
 ) (*cachedToken, error) {
 	for try := 0; try < maxTries && d.action == requestToken; try++ {
+		begun := intentID(rec)
 		token, err := r.attempt(ctx, wait, rec, need)
 		if !errors.Is(err, errSuperseded) {
 			return token, err
@@ -201,9 +223,20 @@ func (r *refresher) refreshLocked(
 		if rec, err = r.records.load(ctx); err != nil {
 			return nil, err
 		}
+		if refreshInterrupted(rec) && intentID(rec) != begun {
+			return nil, errLockLost // or else no other process would have begun one
+		}
 		d = decide(rec, need, r.config, time.Now())
 	}
 	return r.withoutRequest(ctx, rec, need, d)
+}
+
+// intentID returns the ID of the refresh that was begun, and "" if there is none.
+func intentID(rec *record.Record) string {
+	if rec.Intent == nil {
+		return ""
+	}
+	return rec.Intent.ID
 }
 
 // withoutRequest carries out a decision that needs no token request.

@@ -178,7 +178,7 @@ func (r *refreshAttempt) onInvalidGrant(ctx context.Context, rec *record.Record,
 	if err != nil {
 		return nil, err
 	}
-	if early && !r.need.metBy(rec.Grant, time.Now()) {
+	if early && rec.Grant != nil && !r.need.metBy(rec.Grant, time.Now()) { // nil: a logout meanwhile
 		return nil, r.errs.tooEarly(rec, rejected)
 	}
 	return r.keep(rec, nil)

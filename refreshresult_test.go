@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -245,6 +247,120 @@ type lostLocks struct{ store.Store }
 
 func (lostLocks) Lock(context.Context, store.Key, store.LockName) (func(), error) {
 	return func() {}, nil
+}
+
+// slowPut is a store whose next Put waits.
+type slowPut struct {
+	store.Store
+	once    sync.Once
+	arrived chan struct{}
+	goOn    chan struct{}
+}
+
+func (s *slowPut) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	s.once.Do(func() {
+		close(s.arrived)
+		<-s.goOn
+	})
+	return s.Store.Put(ctx, key, value, revision)
+}
+
+// A process that finds out that its lock was lost before it has sent anything leaves the refresh to
+// the one that has the lock.
+func TestLockIsLostBeforeTheRequest(t *testing.T) {
+	w := testenv.New(t, lab.Habits{Rotation: lab.RotateStrict})
+	locks := w.Store
+	w.MustCall(w.Session())
+	w.Expire()
+	w.Lab.Reset()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	token := func(c *handstamp.Client) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := c.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
+			done <- err
+		}()
+		return done
+	}
+	first := w.Session()
+	slow := &slowPut{Store: lostLocks{locks}, arrived: make(chan struct{}), goOn: make(chan struct{})}
+	first.Store = &relocking{slow, locks, new(atomic.Int32)}
+	firstDone := token(first)
+	<-slow.arrived // before it has marked the refresh
+	gate := w.Lab.Hold("token:refresh:committed")
+	defer gate.Release()
+	secondDone := token(w.Session()) // with the lock
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	close(slow.goOn)
+	select {
+	case err := <-firstDone:
+		t.Errorf("the first process did not wait for the second: %v", err)
+	case <-time.After(300 * time.Millisecond): // for a request that must not come
+	}
+	w.WantCounts(map[string]int{"token:refresh": 1})
+	gate.Release()
+	for _, done := range []<-chan error{firstDone, secondDone} {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	w.WantCounts(map[string]int{"token:refresh": 1})
+	if a := w.Lab.Audit(); a.Reuses != 0 {
+		t.Errorf("%d reuses\n%s", a.Reuses, w.Diary())
+	}
+}
+
+// relocking is a store whose first lock is lost at once; the next ones are real.
+type relocking struct {
+	store.Store
+	locks store.Store
+	taken *atomic.Int32
+}
+
+func (s *relocking) Lock(ctx context.Context, key store.Key, name store.LockName) (func(), error) {
+	if s.taken.Add(1) == 1 {
+		return func() {}, nil
+	}
+	return s.locks.Lock(ctx, key, name)
+}
+
+// A refresh ahead that is rejected because the user has signed out meanwhile is no panic.
+func TestLogoutBesideARefreshAhead(t *testing.T) {
+	w := testenv.New(t, lab.Habits{Rotation: lab.RotateStrict})
+	w.MustCall(w.Session())
+	w.AboutToExpire()
+	w.Lab.Reset()
+	gate := w.Lab.Hold("token:refresh:received")
+	defer gate.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	ended := make(chan handstamp.RefreshEvent, 1)
+	c := w.Session()
+	c.LoginPolicy = handstamp.LoginNever
+	c.Hooks.Refreshed = func(e handstamp.RefreshEvent) { ended <- e }
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{MinTTL: time.Minute})
+		done <- err
+	}()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Session().Logout(ctx, w.Lab.MCPURL(), handstamp.LogoutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	gate.Release()
+	testenv.WantKind(t, <-done, handstamp.ErrLoginRequired)
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		t.Error("the end of the refresh is not reported")
+	}
 }
 
 // A process that has lost its lock stores the new refresh token after another one has repeated its

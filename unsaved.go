@@ -135,10 +135,12 @@ func (r *records) hasUnsaved() bool {
 // it.
 func (r *refresher) unlockWhenSaved(unlock func()) {
 	helper := r.config.locked != nil // which goes on trying by itself
-	if helper || !r.records.hasUnsaved() || !r.config.start() {
+	if helper || !r.records.hasUnsaved() {
 		unlock()
 		return
 	}
+	// A Client that was closed meanwhile still waits: for the refresh, of which this is a part.
+	r.config.running.Add(1)
 	go func() {
 		defer r.config.running.Done()
 		defer unlock()

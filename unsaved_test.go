@@ -2,6 +2,7 @@ package handstamp_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -76,6 +77,139 @@ func TestUnsavedLoginIsStoredLater(t *testing.T) {
 	w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
 	if a := w.Lab.Audit(); a.Reuses != 0 || a.FamiliesRevoked != 0 {
 		t.Errorf("%d reuses, %d families revoked", a.Reuses, a.FamiliesRevoked)
+	}
+}
+
+// A Client that is closed while a refresh is under way waits until its result is stored, also where
+// the store fails when it arrives.
+func TestCloseWaitsForAnUnsavedLogin(t *testing.T) {
+	t.Parallel()
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	c := w.Session()
+	failing := &failingWrites{Store: w.Store}
+	c.Store = failing
+	w.MustLogin(w.Session())
+	w.Expire()
+	used := w.Record().Grant.RefreshToken
+	w.Lab.Reset()
+	gate := w.Lab.Hold("token:refresh:committed")
+	defer gate.Release()
+	got := make(chan error, 1)
+	go func() {
+		_, err := c.Token(context.Background(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+		got <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	over, end := context.WithCancel(ctx)
+	end()
+	if err := c.Close(over); !errors.Is(err, context.Canceled) { // it is closed from here on
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close(ctx) }()
+	failing.fails.Store(true)
+	gate.Release()
+	if err := <-got; err != nil {
+		t.Fatalf("the token that could not be stored: %v", err)
+	}
+	select {
+	case err := <-closed:
+		t.Fatalf("Close returned %v, and the only copy of the refresh token was in memory", err)
+	case <-time.After(100 * time.Millisecond): // for a Close that does not wait
+	}
+	failing.fails.Store(false)
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if rec := w.Record(); rec.Grant.RefreshToken == used || rec.Intent != nil {
+		t.Error("what was refreshed is not stored")
+	}
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
+}
+
+// conflictAndFailure is a store of which one Put can be made a conflict, and the Get after it a failure.
+type conflictAndFailure struct {
+	store.Store
+	conflicts, fails atomic.Bool
+}
+
+func (s *conflictAndFailure) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if s.conflicts.Swap(false) {
+		s.fails.Store(true)
+		return "", store.ErrConflict
+	}
+	return s.Store.Put(ctx, key, value, revision)
+}
+
+func (s *conflictAndFailure) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if s.fails.Swap(false) {
+		return nil, "", store.ErrUnusable
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// A token that arrives when another process has written to the record, and the record cannot be read
+// again, is not lost: it is returned and stored later.
+func TestTokenArrivesAtAConflictAndAFailure(t *testing.T) {
+	t.Parallel()
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	c := w.Session()
+	broken := &conflictAndFailure{Store: w.Store}
+	c.Store = broken
+	w.MustLogin(w.Session())
+	w.Expire()
+	used := w.Record().Grant.RefreshToken
+	w.Lab.Reset()
+	gate := w.Lab.Hold("token:refresh:committed")
+	defer gate.Release()
+	got := make(chan error, 1)
+	go func() {
+		_, err := c.Token(context.Background(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+		got <- err
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	rec := w.Record() // another process writes: the response cannot be saved as it came
+	rec.Grant.Rejected = true
+	w.Put(rec)
+	broken.conflicts.Store(true)
+	gate.Release()
+	if err := <-got; err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if rec := w.Record(); rec.Grant.RefreshToken == used {
+		t.Error("the refresh token that was issued is stored nowhere")
+	}
+	w.MustCall(w.Session())
+	w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
+}
+
+// A logout at the same conflict and failure removes the login all the same.
+func TestLogoutAtAConflictAndAFailure(t *testing.T) {
+	t.Parallel()
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	broken := &conflictAndFailure{Store: w.Store}
+	w.Store = broken
+	w.MustLogin(w.Session())
+	broken.conflicts.Store(true)
+	if _, err := w.Session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{}); err != nil {
+		t.Error(err)
+	}
+	if st, err := w.Session().Status(t.Context(), w.Lab.MCPURL()); err != nil || st.State != handstamp.StateNone {
+		t.Errorf("the login is %v (%v)", st, err)
 	}
 }
 
