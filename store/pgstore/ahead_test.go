@@ -62,6 +62,34 @@ func TestRefreshAheadReachesTheUsersClient(t *testing.T) {
 	}
 }
 
+// A worker whose App was closed takes no claims: its closed Clients would end them for good.
+func TestRefreshAheadOfAClosedApp(t *testing.T) {
+	const n = 3
+	u := newUsers(t, testenv.Personality(t, "rotates-strictly"))
+	u.add(0, n, 3*time.Minute)
+	app := u.app(nil)
+	for user := range n {
+		c, err := app.Client(ownerOf(user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Token(t.Context(), u.Lab.MCPURL(), handstamp.TokenOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := app.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := app.RefreshAhead(ctx, hosted.AheadOptions{}); err != nil || ctx.Err() != nil {
+		t.Errorf("it returned %v, and %v", err, ctx.Err())
+	}
+	if due := u.due(); due != n {
+		t.Errorf("%d of %d credentials are due", due, n)
+	}
+}
+
 func TestRefreshAheadLeavesBusyServersAlone(t *testing.T) {
 	const n = 40
 	u := newUsers(t, testenv.Personality(t, "rotates-strictly"))
@@ -122,8 +150,13 @@ func TestRefreshAheadGoesOnBesideASlowServer(t *testing.T) {
 	worker := make(chan error, 1)
 	go func() { worker <- app.RefreshAhead(ctx, hosted.AheadOptions{}) }()
 	for i := range n { // those of the slow server end by a timeout
-		if e := <-ended; e.Server != quick.Lab.MCPURL() {
-			t.Fatalf("%d of %d refreshes have ended before one of the slow server: %v", i, n, e.Err)
+		select {
+		case e := <-ended:
+			if e.Server != quick.Lab.MCPURL() {
+				t.Fatalf("%d of %d refreshes have ended before one of the slow server: %v", i, n, e.Err)
+			}
+		case <-ctx.Done():
+			t.Fatalf("only %d of %d refreshes have ended", i, n)
 		}
 	}
 	gate.Release()

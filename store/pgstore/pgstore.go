@@ -87,9 +87,9 @@ type Database struct {
 	held map[string]*refreshLock // guarded by mu; by the credential's id
 }
 
-// New returns the Database behind a pool, which stays the caller's. It should have a ConnectTimeout:
-// without one, a server that is there and does not respond takes all of its connections for as long
-// as it likes. [Database.Close] closes the connections that the Database has of its own.
+// New returns the Database behind a pool, which stays the caller's. It should have a ConnectTimeout
+// and a PingTimeout: without them, a server that does not respond, or that has vanished in a
+// failover, takes all of its connections for a minute or more. [Database.Close] closes the connections that the Database has of its own.
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinConns, config.MinIdleConns = o.Refreshes, 0, 0
@@ -99,6 +99,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	// A pool goes on connecting to a server that is there and does not respond, although no caller
 	// waits for it any more; another one that takes over would find no connection left.
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, connectTimeout)
+	// A connection that was idle is tried first. Where its server has vanished, nothing ends that.
+	config.PingTimeout = cmp.Or(config.PingTimeout, pingTimeout)
 	config.ConnConfig.DefaultQueryExecMode = unprepared(pool)
 	refresh, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {

@@ -41,6 +41,7 @@ type refreshLock struct {
 	mu     sync.Mutex
 	leased bool   // guarded by mu; there may be a lease
 	stop   func() // guarded by mu; ends the extension of the lease; nil: it is not extended
+	ended  bool   // guarded by mu; the lock was released
 }
 
 // refreshWait is the wait for the lock of a refresh.
@@ -159,7 +160,7 @@ func (db *Database) holds(id []byte) *refreshLock {
 func (l *refreshLock) put(ctx context.Context, w *put, row []byte) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stop != nil {
+	if l.stop != nil || l.ended {
 		return l.db.update(ctx, w, row)
 	}
 	l.leased = true // whatever comes of it
@@ -210,6 +211,7 @@ func (l *refreshLock) unlock() {
 	l.db.mu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ended = true // for a put that has looked for the lock before
 	if l.stop != nil {
 		l.stop()
 	}

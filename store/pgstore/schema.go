@@ -50,7 +50,7 @@ func (db *Database) checkRights(ctx context.Context, reason error) error {
 				unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
 			WHERE NOT coalesce(has_table_privilege(to_regclass(name), privilege), false)
 			GROUP BY name
-		) AS lacks`).Scan(&lacks)
+		) AS lacks`, db.unprepared).Scan(&lacks)
 	switch {
 	case err != nil:
 		return unusable(ctx, err)

@@ -20,6 +20,9 @@ const (
 	quietTime = 20 * time.Second
 
 	connectTimeout = 10 * time.Second
+
+	// pingTimeout bounds the trial of a connection that was idle.
+	pingTimeout = 2 * time.Second
 )
 
 // Watch implements [store.Watcher]. It has a connection of its own, which it opens again when it is
