@@ -84,6 +84,7 @@ func (cfg *configuration) provider(e Enterprise) *Client {
 		BaseTransport: cfg.BaseTransport, AuthTransport: cfg.AuthTransport,
 		InsecureAllowHTTP:             cfg.InsecureAllowHTTP,
 		InsecureAllowPrivateAddresses: cfg.InsecureAllowPrivateAddresses,
+		UntrustedServers:              cfg.UntrustedServers,
 		Logger:                        cfg.Logger, Hooks: cfg.Hooks, Audit: cfg.Audit,
 		Key: e.Key, Scopes: e.Scopes, ExtraAuthParams: cfg.ExtraAuthParams,
 		OmitResource: true, identityProvider: true, closed: cfg.closed,

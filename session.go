@@ -63,7 +63,7 @@ type session struct {
 // closeIdle closes connections to authorization servers that are not in use. Those of a transport
 // that the application has given are the application's.
 func (s *session) closeIdle() {
-	if t, ok := s.fetcher.HTTP.(*http.Transport); ok && s.config.AuthTransport == nil {
+	if t, ok := s.fetcher.HTTP.(*http.Transport); ok && s.config.AuthTransport != http.RoundTripper(t) {
 		t.CloseIdleConnections()
 	}
 }

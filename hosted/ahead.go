@@ -57,8 +57,8 @@ var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a 
 	"as pgstore's is; with another one call Client.RefreshAhead for the users at work")
 
 // RefreshAhead refreshes the tokens of users that were at work lately before they expire, so that
-// no request waits for that. It runs until ctx ends, waits for the refreshes under way and returns
-// nil; it returns an error at once if the Database is no [store.Scheduler].
+// no request waits for that. It runs until ctx ends or the App is closed, waits for the refreshes
+// under way and returns nil; it returns an error at once if the Database is no [store.Scheduler].
 //
 // Any number of replicas may run it, and share the work through the Database. One that is killed
 // loses nothing: what it had claimed is due again after some minutes. An authorization server that
@@ -112,7 +112,7 @@ type refreshed struct {
 func (w *aheadWorker) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for ctx.Err() == nil {
+	for !w.ends(ctx) {
 		w.begin(ctx)
 		w.claim(ctx)
 		timer.Reset(w.wait())
@@ -195,6 +195,9 @@ func (w *aheadWorker) claim(ctx context.Context) {
 	}()
 }
 
+// ends reports whether nothing new is to begin.
+func (w *aheadWorker) ends(ctx context.Context) bool { return ctx.Err() != nil || w.app.isClosed() }
+
 // take takes over what was claimed. Where there was something, there may be more.
 func (w *aheadWorker) take(ctx context.Context, claims []store.Claim) {
 	w.claiming = false
@@ -220,11 +223,11 @@ func (w *aheadWorker) end(ctx context.Context, r refreshed) {
 		w.giveUpPaused(ctx)
 	}
 	switch {
-	case isFinal(r.err):
+	case isFinal(r.err) && !w.ends(ctx): // or else it may be that of a closed Client
 		w.release(ctx, []store.Claim{r.claim}, time.Time{})
 	case !r.busy.IsZero(): // it may not have been sent, so that the claim still lasts
 		w.release(ctx, []store.Claim{r.claim}, r.busy)
-	case ctx.Err() != nil: // it may not have begun; one that has put its value has ended its claim
+	case w.ends(ctx): // it may not have begun; one that has put its value has ended its claim
 		w.queue = append(w.queue, r.claim)
 	}
 }

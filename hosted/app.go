@@ -236,6 +236,12 @@ func (a *App) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+func (a *App) isClosed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.closed
+}
+
 // cached returns the Client of a user if it is kept, and else nil.
 func (a *App) cached(o store.Owner) *handstamp.Client {
 	a.mu.Lock()

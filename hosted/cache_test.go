@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +45,7 @@ func TestCacheIsBounded(t *testing.T) {
 	if all := c.all(); len(all) != len(clients) { // they are in use here
 		t.Errorf("%d Clients are known of %d in use", len(all), len(clients))
 	}
+	runtime.KeepAlive(clients)
 }
 
 // notedDatabase counts how often each user was noted.
