@@ -242,7 +242,7 @@ func encodings(secret string) []string {
 		}
 		all = append(all, base64Encodings(hex.EncodeToString([]byte(secret)))...)
 	}
-	if len(secret) < leastPiece { // else its numbers are found by two pieces in a row
+	if len(secret) < 2*leastPiece { // else its numbers are found by two pieces in a row, without zeros
 		all = append(all, hex.EncodeToString([]byte(secret)))
 	}
 	// In base32 five bytes are eight characters.

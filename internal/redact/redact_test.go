@@ -75,6 +75,10 @@ func TestNumbersOfASecretAreRedacted(t *testing.T) {
 		"pass":                     "70617373",
 		"passw":                    "112 97 115 115 119",
 		"p\x00\x01\x02s":           "7000010273",
+		"password":                 "70617373776f7264",
+		"12345670":                 "3132333435363730",
+		"p0p0p0p0p0p0":             "703070307030703070307030",
+		"p@ P0`p@ P0`p":            "70%40%20%50%30%60%70%40%20%50%30%60%70",
 	} {
 		if shown := Text("it is "+text, secret); shown != "it is "+redacted {
 			t.Errorf("%q is shown as %q", text, shown)

@@ -124,8 +124,10 @@ func checkRequest(r *http.Request) (status int, message string) {
 // keepBody reads the request's body, so that it can be sent again.
 func keepBody(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
+		// What net/http reads of a body by itself does not end its deadline.
+		_, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxMessage))
 		r.Body, r.ContentLength = http.NoBody, 0
-		return nil
+		return err
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxMessage))
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/proctest"
@@ -230,25 +231,44 @@ func TestRefreshTokenIsNotInAnyResult(t *testing.T) {
 
 // reveal writes every string that can be reached from a value.
 func reveal(b *strings.Builder, v reflect.Value) {
+	(&revealer{b, make(map[visited]bool)}).reveal(v)
+}
+
+type revealer struct {
+	*strings.Builder
+	seen map[visited]bool // pointers may lead back
+}
+
+type visited struct {
+	at   unsafe.Pointer
+	kind reflect.Type
+}
+
+func (r *revealer) reveal(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
-		fmt.Fprintln(b, v.String()) // of a Secret, too
-	case reflect.Pointer, reflect.Interface:
+		fmt.Fprintln(r, v.String()) // of a Secret, too
+	case reflect.Pointer:
+		if p := (visited{v.UnsafePointer(), v.Type()}); p.at != nil && !r.seen[p] {
+			r.seen[p] = true
+			r.reveal(v.Elem())
+		}
+	case reflect.Interface:
 		if !v.IsNil() {
-			reveal(b, v.Elem())
+			r.reveal(v.Elem())
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			reveal(b, v.Field(i))
+			r.reveal(v.Field(i))
 		}
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			reveal(b, v.Index(i))
+			r.reveal(v.Index(i))
 		}
 	case reflect.Map:
 		for key, value := range v.Seq2() {
-			reveal(b, key)
-			reveal(b, value)
+			r.reveal(key)
+			r.reveal(value)
 		}
 	}
 }
