@@ -38,6 +38,7 @@ func run(ctx context.Context, serverURL string, tasks io.Reader, results io.Writ
 	// An agent without a user at its side signs in beforehand (handstamp login URL), and says so
 	// instead of opening a browser that no user sees.
 	auth := &handstamp.Client{Store: store, LoginPolicy: handstamp.LoginNever}
+	defer auth.Close(context.Background())
 	client := mcp.NewClient(&mcp.Implementation{Name: "agent", Version: "1"}, nil)
 	session, err := client.Connect(ctx, &mcp.StreamableClientTransport{
 		Endpoint: serverURL, HTTPClient: auth.HTTPClient(serverURL),

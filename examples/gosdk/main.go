@@ -32,6 +32,7 @@ func run(ctx context.Context, serverURL, tool, arguments string) error {
 		return err
 	}
 	auth := &handstamp.Client{Store: store}
+	defer auth.Close(context.Background())
 	transport := &mcp.StreamableClientTransport{
 		Endpoint:   serverURL,
 		HTTPClient: auth.HTTPClient(serverURL),

@@ -42,6 +42,7 @@ func run(ctx context.Context, serverURL string) error {
 		return err
 	}
 	auth := &handstamp.Client{Store: store}
+	defer auth.Close(context.Background())
 	client := auth.HTTPClient(serverURL) // an *http.Client like any other
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, serverURL, strings.NewReader(initialize))

@@ -34,6 +34,7 @@ func run(ctx context.Context, serverURL, tool, arguments string) error {
 		return err
 	}
 	auth := &handstamp.Client{Store: store}
+	defer auth.Close(context.Background())
 	c, err := client.NewStreamableHttpClient(serverURL,
 		transport.WithHTTPBasicClient(auth.HTTPClient(serverURL)))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -116,6 +117,30 @@ func TestInheritedRuntimeDir(t *testing.T) {
 // mkdir makes a folder of a mode, whatever the umask.
 func mkdir(dir string, mode fs.FileMode) error {
 	return errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode))
+}
+
+// User warns where the command keeps its logins in another store.
+func TestUserWarnsWhereTheCommandUsesAnotherStore(t *testing.T) {
+	for config, warns := range map[string]bool{
+		`{"store":"keyring"}`: true, `{"store":"encrypted"}`: true, `{"store":"postgres://db.example/logins"}`: true,
+		`{"store":"file"}`: false, `{"store":"auto"}`: false, `{"servers":{}}`: false, `{"store":`: false, `{"store":7}`: false, "": false,
+	} {
+		home := t.TempDir()
+		t.Setenv("HANDSTAMP_HOME", home)
+		if config != "" {
+			if err := os.WriteFile(filepath.Join(home, "config.json"), []byte(config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var warnings []string
+		_, err := filestore.User(filestore.Options{Warn: func(message string) { warnings = append(warnings, message) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := len(warnings) == 1 && strings.Contains(warnings[0], "handstamp store migrate file"); warned != warns || len(warnings) > 1 {
+			t.Errorf("%s: warnings %q", config, warnings)
+		}
+	}
 }
 
 // User opens what the environment of the process leads to, and nothing else.

@@ -1,6 +1,7 @@
 package filestore
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,16 +29,39 @@ type Folders struct {
 // that all who open that folder use the same locks.
 func (f Folders) Locks() string { return filepath.Join(f.Credentials, locksName) }
 
-// User opens the store of the user who runs the program: the one that the handstamp command
-// uses. A program that opens it shares the user's logins with the command and with every
+// User opens the files of the user who runs the program: the store that the handstamp command
+// calls "file". A program that opens it shares the user's logins with the command and with every
 // other program that does, at the same time too. The folders are those of [UserFolders];
 // options.Dir and options.SpareDir are not looked at.
+//
+// Where the system has a keyring, the command seals new logins with a key in that, and a program
+// does not see them here: "handstamp store migrate file" moves them. User calls options.Warn if the
+// command's configuration names another store.
 func User(options Options) (*Store, error) {
 	folders, err := UserFolders(os.Getenv)
 	if err != nil {
 		return nil, err
 	}
-	return folders.Open(options)
+	s, err := folders.Open(options)
+	if err == nil && folders.commandUsesOther() {
+		s.warnOnce("The handstamp command keeps its logins in another store, where this program does not see them. " +
+			"Run: handstamp store migrate file")
+	}
+	return s, err
+}
+
+// commandUsesOther reports whether the command's configuration names another store than the files.
+func (f Folders) commandUsesOther() bool {
+	name := filepath.Join(f.Config, "config.json")
+	if info, err := os.Stat(name); err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	text, err := os.ReadFile(name)
+	var config struct{ Store string }
+	if err != nil || json.Unmarshal(text, &config) != nil {
+		return false
+	}
+	return config.Store != "" && config.Store != "auto" && config.Store != "file"
 }
 
 // Open opens the store in the folders, like [Open]. options.Dir and options.SpareDir are not

@@ -2,7 +2,7 @@
 // another store: the Secret Service of Linux (GNOME Keyring, KWallet, KeePassXC), the Keychain of
 // macOS, the Credential Manager of Windows.
 //
-//	files, err := filestore.User(filestore.Options{})
+//	files, err := filestore.Open(filestore.Options{Dir: dir}) // a folder of the program's own
 //	s, err := keyringstore.Open(ctx, files, keyringstore.Options{})
 //
 // Keyrings limit the size of an item, ask users for each, and are slow. So there is one item, of
