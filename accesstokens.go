@@ -181,8 +181,8 @@ type cachedToken struct {
 	obtainedAt time.Time
 }
 
-// clockCheckInterval is how often the wall clock is read while requests come. It is read at
-// each of them when the token is within twice that of its refresh, so that a late
+// clockCheckInterval is how often the wall clock is read while requests come one after the other,
+// within a busyInterval each. It is read at each of them when the token is within twice that of its refresh, so that a late
 // timer makes no difference.
 const clockCheckInterval = time.Second
 

@@ -1,9 +1,13 @@
 package handstamp
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // A snapshot that is in constant use is stale on time, in a process whose
@@ -16,7 +20,7 @@ func TestSnapshotGetsStale(t *testing.T) {
 			if want := time.Since(start) < 10*time.Second; snap.fresh() != want {
 				t.Fatalf("after %v fresh is %t", time.Since(start), !want)
 			}
-			time.Sleep(100 * time.Millisecond) // the bubble's
+			time.Sleep(busyInterval / 2) // the bubble's
 		}
 		if late := (&cachedToken{refreshAt: time.Now()}); late.fresh() {
 			t.Error("a snapshot past its time is fresh")
@@ -57,4 +61,30 @@ func TestTokenThatIsUsedNowAndThenHasNoTimer(t *testing.T) {
 			t.Error("the timer does not end")
 		}
 	})
+}
+
+// A token that is at hand costs no memory, whichever server it is for.
+func TestTokenAtHandTakesNoMemory(t *testing.T) {
+	c := &Client{}
+	servers := []string{"https://mcp.example.com/mcp", "https://mcp.example.org/mcp"}
+	for _, server := range servers {
+		s, err := c.session(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.tokens.use(&record.Record{Grant: &record.Grant{
+			AccessToken: secret.String("at " + server), ExpiresAt: time.Now().Add(time.Hour),
+		}})
+	}
+	allocations := testing.AllocsPerRun(100, func() {
+		for _, server := range servers {
+			token, err := c.Token(t.Context(), server, TokenOptions{})
+			if err != nil || !strings.HasSuffix(token.Value.Reveal(), server) {
+				t.Errorf("%s: %v, %v", server, token, err)
+			}
+		}
+	})
+	if allocations > 0 {
+		t.Errorf("%.0f allocations", allocations)
+	}
 }

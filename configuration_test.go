@@ -98,13 +98,22 @@ func TestHostsNamedByTheUser(t *testing.T) {
 // A URL is looked at once: later calls find its session without reading it again.
 func TestSessionIsFoundWithoutParsing(t *testing.T) {
 	c := &Client{}
-	const server = "https://mcp.example.com/mcp"
+	const server, other = "https://mcp.example.com/mcp", "https://mcp.example.org/mcp"
 	first, err := c.session(server)
 	if err != nil {
 		t.Fatal(err)
 	}
+	second, err := c.session(other)
+	if err != nil || second == first {
+		t.Fatal("another server has no session of its own", err)
+	}
 	allocations := testing.AllocsPerRun(100, func() {
-		if s, err := c.session(server); s != first || err != nil {
+		for range 2 {
+			if s, err := c.session(server); s != first || err != nil {
+				t.Error("another session", err)
+			}
+		}
+		if s, err := c.session(other); s != second || err != nil {
 			t.Error("another session", err)
 		}
 	})

@@ -29,7 +29,7 @@ type importSealed struct {
 func (m *importSealed) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&m.stdin, "stdin", false, "read the exported login from standard input")
-	flags.BoolVar(&m.force, "force", false, "replace a stored login that is good")
+	flags.BoolVar(&m.force, "force", false, "replace a stored login that is still valid")
 	flags.StringVar(&m.identity, "identity", "", "file with the age identity that opens it")
 	m.phrase.bind(flags)
 }
@@ -37,13 +37,13 @@ func (m *importSealed) bind(cmd *cobra.Command) {
 func (m *importSealed) checkArgs(_ *cobra.Command, args []string) error {
 	switch {
 	case len(args) > 1:
-		return usage("handstamp import takes one file, and %q is more than that", args[1])
+		return usage("unexpected argument %q; handstamp import takes one file or MCP host", args[1])
 	case m.stdin && len(args) > 0:
 		return usage("the login is in %s or on standard input, not in both", args[0])
 	case m.stdin:
 		return nil
 	case len(args) == 0:
-		return usage("handstamp import needs to know from where: mcp-remote, an MCP host, a file, or --stdin")
+		return usage("handstamp import needs a source: mcp-remote, an MCP host, a file, or --stdin")
 	}
 	if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) && mcphost.Find(args[0]) == nil {
 		return usage("there is nothing to import from %q%s", args[0],
@@ -141,7 +141,7 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 	m.listen(c)
 	m.clients = append(m.clients, c)
 	if s, err := c.Status(ctx, rec.ServerURL); err == nil && s.Usable() && !m.force {
-		return usage("there is a good login at %s already (profile %s): --force replaces it, "+
+		return usage("there is already a valid login at %s (profile %s): --force replaces it, "+
 			"--profile keeps both", t.name, t.profile)
 	}
 	rec.Revision = before.Revision
@@ -172,7 +172,7 @@ func (m *importSealed) show(
 		m.err.ok("", "Imported the login at %s (profile %s, %s)", t.name, t.profile, m.place)
 		m.err.note("", "Use it in one place: on the other machine, "+
 			"handstamp logout --no-revoke forgets it")
-		if w := m.ways(t); w != nil && w.Key != nil && w.Key.Problem != "" {
+		if w := t.ways(m.loadSettings(t)); w != nil && w.Key != nil && w.Key.Problem != "" {
 			m.err.warn("", "%s: copy the key, and run: %s --jwt-key FILE", capital(w.Key.Problem),
 				t.command("login"))
 		}

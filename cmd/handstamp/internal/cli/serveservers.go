@@ -152,7 +152,7 @@ func (b *serveBackend) selected(all []*entry) []*entry {
 // notSignedIn returns the entry of a server without a login.
 func (b *serveBackend) notSignedIn(t *target) *entry {
 	return b.newEntry(t, &handstamp.Status{Server: t.url, Profile: t.profile,
-		State: handstamp.StateNone})
+		State: handstamp.StateNone}, b.loadSettings(t))
 }
 
 // key returns the key of an entry in the store.

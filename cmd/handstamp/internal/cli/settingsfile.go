@@ -2,6 +2,8 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -53,6 +55,28 @@ func (a *app) loadSettings(t *target) authSettings {
 		return authSettings{}
 	}
 	return s.authSettings
+}
+
+// settingsOfMany returns what loadSettings returns, for many targets: it looks once for which of them
+// there is a file.
+func (a *app) settingsOfMany() func(*target) authSettings {
+	if a.dirs == nil {
+		return a.loadSettings
+	}
+	files, err := os.ReadDir(filepath.Join(a.dirs.Credentials, settingsName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return a.loadSettings
+	}
+	saved := make(map[string]bool)
+	for _, file := range files {
+		saved[file.Name()] = true
+	}
+	return func(t *target) authSettings {
+		if len(saved) == 0 || !saved[filepath.Base(a.settingsFile(t))] {
+			return authSettings{}
+		}
+		return a.loadSettings(t)
+	}
 }
 
 // forgetSettings removes what was noted, once there is no login any more.

@@ -76,8 +76,9 @@ func (s *statusCommand) run(ctx context.Context, args []string) error {
 	return ended(statusCode(entries))
 }
 
-func (a *app) newEntry(t *target, st *handstamp.Status) *entry {
-	e := &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(), Ways: a.ways(t),
+// newEntry returns the entry of a target, whose login was made with saved settings.
+func (a *app) newEntry(t *target, st *handstamp.Status, saved authSettings) *entry {
+	e := &entry{Name: t.name, Status: st, Store: a.place, Flags: t.shownFlags(), Ways: t.ways(saved),
 		target: t}
 	e.obtainable()
 	return e
@@ -94,7 +95,7 @@ func (a *app) entry(ctx context.Context, t *target) (*entry, error) {
 	if err != nil {
 		return nil, advise(err, t)
 	}
-	e := a.newEntry(t, st)
+	e := a.newEntry(t, st, a.loadSettings(t))
 	if st.State == handstamp.StateNone {
 		e.OtherProfiles, err = a.signedInProfiles(ctx, t)
 	}
@@ -135,7 +136,7 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 	if err != nil {
 		return nil, err
 	}
-	entries := []*entry{}
+	entries, settings := []*entry{}, a.settingsOfMany()
 	stored := make(map[[2]string]bool) // by name and profile
 	for _, st := range statuses {
 		key, err := store.NewKey(st.Server, st.Profile)
@@ -144,7 +145,7 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 		}
 		t := a.storedTarget(key)
 		if a.global.profile == "" || a.global.profile == t.profile {
-			entries = append(entries, a.newEntry(t, st))
+			entries = append(entries, a.newEntry(t, st, settings(t)))
 			stored[[2]string{t.name, st.Profile}] = true
 		}
 	}
@@ -155,7 +156,7 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 		}
 		if !stored[[2]string{alias, t.profile}] {
 			none := &handstamp.Status{Server: t.url, Profile: t.profile, State: handstamp.StateNone}
-			entries = append(entries, a.newEntry(t, none))
+			entries = append(entries, a.newEntry(t, none, settings(t)))
 		}
 	}
 	return entries, nil

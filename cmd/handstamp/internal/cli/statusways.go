@@ -15,9 +15,9 @@ type shownKey struct {
 	Problem   string `json:"problem,omitempty"` // why it cannot be used
 }
 
-// ways returns the settings of a target's login, nil if there are none.
-func (a *app) ways(t *target) *ways {
-	w := &ways{authSettings: t.config.authSettings.or(a.loadSettings(t)).absolute()}
+// ways returns the settings of a target's login with those that were saved, nil if there are none.
+func (t *target) ways(saved authSettings) *ways {
+	w := &ways{authSettings: t.config.authSettings.or(saved).absolute()}
 	if w.authSettings == (authSettings{}) {
 		return nil
 	}
