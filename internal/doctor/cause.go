@@ -408,7 +408,7 @@ func (x *examination) refreshCause() *Cause {
 	}
 	if rejected {
 		c := x.login(CauseTokenRejected, "the MCP server rejects the stored access token (%d), though it has not expired", x.MCP.Status)
-		c.Command, c.Hint = x.command("token")+" --refresh", "if the refresh does not help, sign in anew"
+		c.Command, c.Hint = x.command("token")+" --refresh", "if the refresh does not help, sign in again"
 		return &c
 	}
 	due := &Cause{Code: CauseRefreshDue, Command: x.command("token"),
@@ -434,7 +434,7 @@ func (x *examination) grantCause() *Cause {
 	case x.MCP != nil && x.MCP.Rejected:
 		c = x.login(CauseTokenRejected, "the MCP server rejects the stored access token (%d), and it cannot be refreshed", x.MCP.Status)
 	case x.SecretExpired:
-		c = x.login(CauseSecretExpired, "the login cannot be refreshed: the secret of its client has ended")
+		c = x.login(CauseSecretExpired, "the login cannot be refreshed: the client secret has expired")
 	default:
 		c = x.login(CauseExpired, "the login has expired, and cannot be refreshed")
 	}

@@ -111,7 +111,7 @@ func (x *examination) registrationCause() *Cause {
 	if t.Status == 0 || t.Status == 429 || t.Status > 500 {
 		return x.failed(CauseTokenEndpoint, t.Err, x.command("doctor"))
 	}
-	c := x.login(CauseRegistration, "%s does not let this client register itself (%s)", x.Plan.Issuer, trialResult(t))
+	c := x.login(CauseRegistration, "%s rejects the registration of this client (%s)", x.Plan.Issuer, trialResult(t))
 	c.Kind, c.Command = handstamp.ErrRegistrationRequired, x.registerCommand()
 	c.Hint = x.byHand()
 	return &c
@@ -159,7 +159,7 @@ func (x *examination) pastCause() *Cause {
 	case handstamp.ErrClientRejected:
 		c.Code = CauseClient
 	default:
-		c.Code, c.Command, c.Hint = CauseCallback, "", cmp.Or(f.Hint, "another login would end the same: this is for those who run the server to mend")
+		c.Code, c.Command, c.Hint = CauseCallback, "", cmp.Or(f.Hint, "signing in again would not help: the operator of the server has to fix this")
 	}
 	return c
 }

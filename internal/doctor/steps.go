@@ -169,7 +169,7 @@ func (x *examination) iss() Step {
 	case as == nil:
 		return step(Skipped, notReached)
 	case f != nil && errors.Is(f.Kind, handstamp.ErrProtocol) && !x.Status.Usable():
-		return step(Failed, "the last authorization response was not to be believed: %s", plain(f.Message))
+		return step(Failed, "the last authorization response failed validation: %s", plain(f.Message))
 	case as.Iss:
 		return step(OK, "the authorization response has to have iss, and it is compared byte by byte (RFC 9207)")
 	}
@@ -212,9 +212,9 @@ func (x *examination) registrationStep(p *handstamp.LoginPlan) Step {
 	case p.Registers:
 		return step(OK, "a login registers a new client (RFC 7591); whether the server takes it shows only then")
 	case p.ClientSource == "":
-		return step(Failed, "no client can register itself there, and none is configured").then(x.registerCommand())
+		return step(Failed, "the authorization server does not support dynamic client registration, and no client is configured").then(x.registerCommand())
 	case x.NoCallback:
-		return step(Warning, "the last login with client %s brought no callback, so that the next one registers anew", p.ClientID)
+		return step(Warning, "the last login with client %s brought no callback, so that the next one registers a new client", p.ClientID)
 	}
 	return step(OK, "client %s (%s)", p.ClientID, strings.ReplaceAll(p.ClientSource, "_", " "))
 }

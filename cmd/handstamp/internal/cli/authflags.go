@@ -32,15 +32,16 @@ func (o *authOptions) bind(cmd *cobra.Command) {
 	flags.StringVar(&o.set.JWTKeyFile, "jwt-key", "",
 		"file with the client's private key, PEM or JWK: it authenticates with private_key_jwt")
 	flags.StringVar(&o.set.JWTKeyID, "jwt-key-id", "",
-		"key ID by which the server finds the key (its thumbprint)")
+		"key ID by which the server finds the key (default: its thumbprint)")
 	flags.StringVar(&o.set.JWTKeyAlg, "jwt-key-alg", "",
-		"algorithm to sign with, such as ES256 or PS256 (what key and server support)")
+		"algorithm to sign with, such as ES256 or PS256 (default: what key and server support)")
 	o.bindGrants(cmd)
-	bindChoice(cmd, &o.set.DPoP, "dpop", "bind tokens to a key of this login (auto)", dpopWords...)
+	bindChoice(cmd, &o.set.DPoP, "dpop",
+		"bind tokens to a key of this login (default auto)", dpopWords...)
 	flags.StringVar(&o.loginHint, "login-hint", "", "account to sign in with")
 	flags.StringVar(&o.prompt, "prompt", "",
 		"what the server shows the user: login, consent or select_account")
-	flags.Var(&o.maxAge, "max-age", "sign in again if the last time is longer ago than this")
+	flags.Var(&o.maxAge, "max-age", "sign in again if the last sign-in is older than this")
 	flags.StringVar(&o.acrValues, "acr-values", "",
 		"authentication context classes that the login should have")
 	flags.StringVar(&o.details, "authorization-details", "",
@@ -146,9 +147,9 @@ var grantFlags = map[string]string{
 func (o *authOptions) check() error {
 	switch s := &o.set; {
 	case s.JWTKeyFile == "" && s.JWTKeyAlg != "":
-		return usage("--jwt-key-alg is for the key of --jwt-key")
+		return usage("--jwt-key-alg needs --jwt-key")
 	case s.JWTKeyFile == "" && s.JWTKeyID != "":
-		return usage("--jwt-key-id is for the key of --jwt-key")
+		return usage("--jwt-key-id needs --jwt-key")
 	case o.initialToken.twice():
 		return usage("give the initial access token once: with --initial-access-token-file or " +
 			"--initial-access-token-env")

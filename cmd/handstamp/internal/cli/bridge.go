@@ -95,11 +95,11 @@ func (b *bridgeCommand) run(ctx context.Context, arg string) error {
 		return usage("--max-memory is at least %d, in MiB", leastMaxMemory)
 	}
 	if b.login.paste || b.login.secret.stdin {
-		return usage("standard input is the MCP host's: use --client-secret-file or " +
+		return usage("standard input belongs to the MCP host: use --client-secret-file or " +
 			"--client-secret-env, and run handstamp login --paste beforehand")
 	}
 	if b.env.get("HANDSTAMP_STORE_PASSPHRASE_FILE") == "-" {
-		return usage("standard input is the MCP host's: name a file with " +
+		return usage("standard input belongs to the MCP host: name a file with " +
 			"HANDSTAMP_STORE_PASSPHRASE_FILE or HANDSTAMP_STORE_KEY_FILE")
 	}
 	t, err := b.targetWith(arg, &b.login, &b.headers)

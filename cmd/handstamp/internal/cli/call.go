@@ -56,7 +56,7 @@ If the tool reports an error, the exit code is 1.`,
 func (b *bridgeCommand) bind(cmd *cobra.Command, transports ...string) {
 	b.login.bind(cmd)
 	bindLoginPolicy(cmd, &b.policy, "auto")
-	bindChoice(cmd, &b.wire, "transport", "how to talk to the server (auto)",
+	bindChoice(cmd, &b.wire, "transport", "how to talk to the server (default auto)",
 		append([]string{"auto", "http", "sse"}, transports...)...)
 	b.headers.bind(cmd.Flags())
 }

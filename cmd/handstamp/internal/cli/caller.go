@@ -37,7 +37,7 @@ of it with the next request.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&c.file, "callers", "",
-		"file of the callers (callers.json in the folder for configuration)")
+		"file of the callers (default: callers.json in the folder for configuration)")
 	cmd.AddCommand(c.newAdd(), c.newList(), c.newRemove())
 	return cmd
 }

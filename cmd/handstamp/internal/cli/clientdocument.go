@@ -69,7 +69,7 @@ in the document or, with --jwks-uri, in the JWK set that --jwks writes.`,
 	flags.StringVar(&d.document.JWKSURI, "jwks-uri", "", "URL of the JWK set with the public key")
 	flags.StringVar(&d.keySet, "jwks", "", "file to write the JWK set for --jwks-uri to")
 	flags.StringVar(&d.key.JWTKeyFile, "key", "", "file with the client's private key; made if missing")
-	flags.StringVar(&d.key.JWTKeyAlg, "key-alg", "", "algorithm of the key (ES256)")
+	flags.StringVar(&d.key.JWTKeyAlg, "key-alg", "", "algorithm of the key (default ES256)")
 	return cmd
 }
 
@@ -78,7 +78,7 @@ func (d *documentNew) run(_ context.Context, args []string) error {
 	case d.keySet != "" && (d.document.JWKSURI == "" || d.key.JWTKeyFile == ""):
 		return usage("--jwks needs --jwks-uri, where the file will be, and --key")
 	case d.key.JWTKeyAlg != "" && d.key.JWTKeyFile == "":
-		return usage("--key-alg is for the key of --key")
+		return usage("--key-alg needs --key")
 	}
 	d.document.ClientID = args[0]
 	grants := d.document.GrantTypes

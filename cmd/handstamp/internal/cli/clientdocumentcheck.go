@@ -28,7 +28,7 @@ func (a *app) newDocumentCheck() *cobra.Command {
 authorization servers fetch it, or in a file, before it is published. With --key it
 is checked whether servers find that key.
 
-The exit code is 6 if servers must reject the document, 0 if they need not.`,
+The exit code is 6 if servers must reject the document, 0 otherwise.`,
 		Args: exactly(1, "a URL or a file"),
 		RunE: withArgs(d.run),
 	}

@@ -96,6 +96,7 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 		return nil, usage("the URL of the database cannot be used: %w", err)
 	}
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, databaseTimeout)
+	config.PingTimeout = cmp.Or(config.PingTimeout, pingTimeout)
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, databaseFailure(err)
@@ -120,6 +121,9 @@ const databasePoll = 10 * time.Second
 
 // databaseTimeout bounds the wait for a connection.
 const databaseTimeout = 10 * time.Second
+
+// pingTimeout bounds the trial of a connection that was idle, whose server may have vanished.
+const pingTimeout = 2 * time.Second
 
 func databaseFailure(err error) error {
 	return &failure{kind: kindStore, message: "the database cannot be used", err: err,

@@ -84,7 +84,7 @@ func (d *demoTable) summary(out *demoOutput) {
 	}
 	d.p.ok("", "%d sessions, %d processes, and the browser opened %s.",
 		len(out.Sessions), processes, times(browser))
-	d.p.line("  Requests to the authorization server: none while the token was good, and one")
+	d.p.line("  Requests to the authorization server: none while the token was valid, and one")
 	d.p.line("  to refresh it when it had expired or was rejected, for eight processes, too.")
 	d.p.note("", "Now yours: handstamp login <server>")
 }

@@ -39,12 +39,12 @@ refreshed. Where it tries an endpoint, it sends what no server can carry out: a
 registration whose JSON is cut off, and a code that does not exist. The session that
 it opens at the MCP server with the stored token is ended again.
 
---fix mends what needs no user: it moves a damaged login away, marks a client as
-unknown that the server has forgotten, and refreshes a token that does not
+--fix fixes what it can without the user: it moves a damaged login away, marks a
+client as unknown that the server has forgotten, and refreshes a token that does not
 work. It registers nothing: the next login does. The flags of a login show what a
 login with them would do.
 
-The exit code is 0 if all is well or the next use mends it, and otherwise that of the
+The exit code is 0 if all is well or the next use fixes it, and otherwise that of the
 trouble: 3 unreachable, 4 login required, 5 denied, 6 protocol or security, 7 store,
 2 a URL or setting that cannot work.`,
 		Example: `  handstamp doctor mcp.example.com/mcp
@@ -55,7 +55,7 @@ trouble: 3 unreachable, 4 login required, 5 denied, 6 protocol or security, 7 st
 	}
 	d.login.bind(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { d.loginFlags = append(d.loginFlags, f) })
-	cmd.Flags().BoolVar(&d.fix, "fix", false, "mend what needs no user")
+	cmd.Flags().BoolVar(&d.fix, "fix", false, "fix what can be fixed without the user")
 	cmd.Flags().StringVar(&d.bundle, "bundle", "",
 		"write the report to this file, to be given to others: it is searched for secrets first")
 	cmd.Flags().StringVar(&d.html, "html", "",
@@ -154,7 +154,7 @@ func (d *doctorCommand) repair(
 	}
 	after.Fixed = r.Fixed
 	if failed != nil {
-		d.notice("it could not be mended: " + failed.Error())
+		d.notice("it could not be fixed: " + failed.Error())
 	}
 	return after, nil
 }

@@ -34,7 +34,7 @@ func (a *app) newExec() *cobra.Command {
 		Use:   "exec <server> --env NAME -- command…",
 		Short: "Run a command with the token in its environment",
 		Long: `Run a command with a fresh access token in an environment variable of its own.
-The exit code is that of the command. The command gets the signals, and none of
+The exit code is that of the command. The command gets the signals, but none of
 Handstamp's own secrets. The token is not refreshed while the command runs.`,
 		Example: `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
 		Args:    e.checkArgs,
@@ -54,7 +54,7 @@ func (e *execCommand) checkArgs(cmd *cobra.Command, args []string) error {
 		return usage("handstamp exec needs -- before the command: " +
 			"handstamp exec <server> --env NAME -- command…")
 	case dash > 1:
-		return usage("handstamp exec takes one server before --, and %q is more than that", args[1])
+		return usage("unexpected argument %q; handstamp exec takes one server before --", args[1])
 	case len(args) == 1:
 		return usage("handstamp exec needs a command after --")
 	case e.name == "":

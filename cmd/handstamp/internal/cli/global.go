@@ -37,21 +37,21 @@ type connection struct {
 
 func (g *globalOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&g.profile, "profile", "",
-		"which of several logins at one server to use (HANDSTAMP_PROFILE)")
+		"which of several logins at one server to use (environment: HANDSTAMP_PROFILE)")
 	flags.StringVar(&g.Store, "store", "",
 		"where credentials are kept: auto, keyring, file, encrypted, memory, a folder's path, or\n"+
-			"postgres://… (HANDSTAMP_STORE)")
+			"postgres://… (environment: HANDSTAMP_STORE)")
 	flags.StringVar(&g.Tenant, "tenant", "", "use the logins of this tenant, with --store postgres://…")
 	flags.StringVar(&g.User, "user", "", "use the logins of this user of the tenant, with --store postgres://…")
 	flags.BoolVar(&g.json, "json", false, "write JSON, errors too")
-	flags.BoolVarP(&g.verbose, "verbose", "v", false, "narrate each step on standard error (never a secret)")
+	flags.BoolVarP(&g.verbose, "verbose", "v", false, "log each step to standard error (never a secret)")
 	flags.BoolVar(&g.quiet, "quiet", false, "print only errors, and what you have to do")
 	flags.StringVar(&g.CAFile, "ca-file", "",
 		"PEM file of certification authorities to trust beside the system's")
 	flags.StringVar(&g.ClientCert, "client-cert", "", "PEM file of a TLS client certificate")
 	flags.StringVar(&g.ClientKey, "client-key", "", "PEM file of its key")
 	flags.StringVar(&g.Proxy, "proxy", "",
-		"URL of an HTTP or SOCKS proxy, or none (HTTPS_PROXY, NO_PROXY)")
+		"URL of an HTTP or SOCKS proxy, or none (environment: HTTPS_PROXY, NO_PROXY)")
 	flags.BoolVar(&g.allowHTTP, "allow-http", false,
 		"accept plain http beyond this machine: tokens travel in the clear")
 	flags.DurationVar(&g.Timeout, "timeout", 0,

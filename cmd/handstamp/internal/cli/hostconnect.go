@@ -84,7 +84,7 @@ ls shows the hosts.`,
 	}
 	c.bind(cmd)
 	cmd.Flags().StringVar(&c.name, "name", "",
-		"what the MCP host calls the server (the alias, or a word of the URL)")
+		"what the MCP host calls the server (default: the alias, or a word of the URL)")
 	cmd.Flags().BoolVar(&c.force, "force", false,
 		"replace an entry of this name that does not start Handstamp")
 	return cmd

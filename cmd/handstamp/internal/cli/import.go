@@ -17,11 +17,11 @@ func (a *app) newImport() *cobra.Command {
 	m := &importSealed{app: a}
 	cmd := &cobra.Command{
 		Use:   "import mcp-remote | <host> | <file> | --stdin",
-		Short: "Take over logins and servers of other programs, or a login of another machine",
-		Long: `Take over the logins of another program, so that you need not sign in again; its files
-are only read. Take over the remote servers of an MCP host (handstamp client ls shows
+		Short: "Import logins and servers of other programs, or a login of another machine",
+		Long: `Import the logins of another program, so that you need not sign in again; its files
+are only read. Import the remote servers of an MCP host (handstamp client ls shows
 them), or of a file such as .mcp.json: each gets a short name, as handstamp add gives
-one. Or store a login that handstamp export has written on another machine: from a
+one. Or import a login that handstamp export has written on another machine: from a
 file or, with --stdin, from standard input.`,
 		Example: `  handstamp import mcp-remote
   handstamp import cursor
@@ -38,7 +38,7 @@ file or, with --stdin, from standard input.`,
 	}
 	m.bind(cmd)
 	cmd.Flags().BoolVar(&m.dryRun, "dry-run", false,
-		"show what would be taken from a host or its file, and change nothing")
+		"show what would be imported from an MCP host or its file, and change nothing")
 	cmd.AddCommand(a.newImportMCPRemote())
 	return cmd
 }
@@ -68,18 +68,17 @@ func (a *app) newImportMCPRemote() *cobra.Command {
 	m := &importCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "mcp-remote [server…] [-- mcp-remote's arguments]",
-		Short: "Take over the logins of npx mcp-remote",
-		Long: `Take over the logins that mcp-remote keeps in ~/.mcp-auth (MCP_REMOTE_CONFIG_DIR),
-of all its versions: tokens, and the client with its secret and the way it
-authenticates. Nothing in that folder is changed. A good login that is stored
-already is left as it is, unless --force replaces it.
+		Short: "Import the logins of npx mcp-remote",
+		Long: `Import the logins that mcp-remote keeps in ~/.mcp-auth (MCP_REMOTE_CONFIG_DIR), of
+all its versions: tokens, and the client with its secret and the way it
+authenticates. Nothing in that folder is changed. A valid login that is already
+stored stays as it is, unless --force replaces it.
 
-mcp-remote's files do not name their server, but a server's URL can be tried. Tried
-are: the servers named here, those of the configuration and of the credential store,
-those in the lists of the programs that start mcp-remote (Claude Desktop, Claude
-Code, Cursor, VS Code, Windsurf, Gemini CLI, Codex, Zed and others), and URLs in the
-files. Where mcp-remote was started with --resource, --header and the like, give its
-own arguments after --.
+mcp-remote's files do not name the server, so Handstamp tries known URLs: the servers on
+the command line, those of the configuration and of the credential store, those in the
+lists of the programs that start mcp-remote (Claude Desktop, Claude Code, Cursor, VS
+Code, Windsurf, Gemini CLI, Codex, Zed and others), and URLs in the files. If mcp-remote
+was started with --resource, --header and the like, give its own arguments after --.
 
 Only the metadata of the authorization server is read from the network; with
 --offline, the first refresh reads it.
@@ -88,10 +87,10 @@ Stop starting mcp-remote for these servers afterwards: two programs with one
 refresh token sign each other out.
 
 The exit code is 0 if everything that was found is stored now, or nothing was found.
-Otherwise it is the gravest of: 7 if the credential store cannot be used, 6 if a
+Otherwise it is the most serious of: 7 if the credential store cannot be used, 6 if a
 login comes from another authorization server than its server names now, 4 if you
 have to sign in because a login no longer works, 1 if a file cannot be read or its
-server is not known. The other logins are taken all the same.`,
+server is not known. The other logins are still imported.`,
 		Example: `  handstamp import mcp-remote
   handstamp import mcp-remote --dry-run
   handstamp import mcp-remote https://mcp.example.com/mcp
@@ -116,10 +115,10 @@ server is not known. The other logins are taken all the same.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&m.folderFlag, "folder", "",
-		"mcp-remote's folder (MCP_REMOTE_CONFIG_DIR, ~/.mcp-auth)")
+		"mcp-remote's folder (default: MCP_REMOTE_CONFIG_DIR, or else ~/.mcp-auth)")
 	flags.BoolVar(&m.offline, "offline", false, "use no network")
-	flags.BoolVar(&m.dryRun, "dry-run", false, "show what would be taken, and store nothing")
-	flags.BoolVar(&m.force, "force", false, "replace stored logins that are good")
+	flags.BoolVar(&m.dryRun, "dry-run", false, "show what would be imported, and store nothing")
+	flags.BoolVar(&m.force, "force", false, "replace stored logins that are still valid")
 	flags.StringVar(&m.login.clientID, "client-id", "",
 		"the client of a server's login, where mcp-remote did not keep it")
 	m.login.secret.bind(flags)
@@ -133,7 +132,7 @@ func (m *importCommand) run(ctx context.Context, args, typed []string) error {
 		return err
 	}
 	if m.login.clientID != "" && len(args)+min(len(typed), 1) != 1 {
-		return usage("--client-id is for the login at one server: name it")
+		return usage("--client-id applies to one server: name that server on the command line")
 	}
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()

@@ -117,7 +117,7 @@ func (m *importServers) take(ctx context.Context, r *importedServer, e mcphost.E
 	s := &serverConfig{URL: t.url, AllowHTTP: m.global.allowHTTP && strings.HasPrefix(t.url, "http:")}
 	r.takeHeaders(s, e.Headers)
 	if takeClient(s, e) {
-		r.Notes = append(r.Notes, "the secret of its client is not taken: give it to handstamp login "+
+		r.Notes = append(r.Notes, "the secret of its client is not imported: give it to handstamp login "+
 			"with --client-secret-file")
 	}
 	r.Name, r.Outcome = m.freeAlias(e.Name, t), outcomeTaken
@@ -138,8 +138,8 @@ func (m *importServers) whyNot(rawURL string) string {
 	case strings.Contains(rawURL, "${"):
 		return "its URL cannot be used: it holds a variable"
 	case err == nil && u.Scheme == "http" && !m.global.allowHTTP:
-		return "its URL is plain http, where anyone on the network can read the token: with --allow-http, " +
-			"it is taken"
+		return "its URL is plain http, where anyone on the network can read the token; use " +
+			"--allow-http to import it"
 	case err != nil && (u == nil || u.User == nil):
 		return "its URL cannot be used: " + err.Error()
 	}
@@ -171,11 +171,11 @@ func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		value := inEnv.Get().ReplaceAllString(headers[name], "$${$1}")
 		if literalSecret(name, value) {
-			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken, because its value may be a secret")
+			r.Notes = append(r.Notes, "the header "+clean(name)+" is not imported, because its value may be a secret")
 			continue
 		}
 		if ofHost.Get().MatchString(variable.Get().ReplaceAllString(value, "")) {
-			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken: it has a variable of the MCP host's own")
+			r.Notes = append(r.Notes, "the header "+clean(name)+" is not imported: it has a variable of the MCP host's own")
 			continue
 		}
 		if s.Headers == nil {
@@ -184,7 +184,7 @@ func (r *importedServer) takeHeaders(s *serverConfig, headers map[string]string)
 		s.Headers[name] = value
 		if err := s.checkHeaders(); err != nil {
 			delete(s.Headers, name)
-			r.Notes = append(r.Notes, "the header "+clean(name)+" is not taken: it cannot be sent")
+			r.Notes = append(r.Notes, "the header "+clean(name)+" is not imported: it cannot be sent")
 		}
 	}
 }
@@ -247,7 +247,7 @@ func (m *importServers) show(h *mcphost.Host) {
 		case outcomeKept:
 			m.err.ok("", "%s is %s already", r.Name, r.Server)
 		default:
-			m.err.bad("", "Not taken: %s", clean(r.Entry))
+			m.err.bad("", "Not imported: %s", clean(r.Entry))
 		}
 		for _, note := range r.Notes {
 			m.err.warn(indent, "%s", capital(note))

@@ -37,9 +37,9 @@ func (m *importCommand) show(r *importResult) {
 		}
 		return
 	case outcomeTaken:
-		verb := "Took over"
+		verb := "Imported"
 		if m.dryRun {
-			verb = "Would take over"
+			verb = "Would import"
 		}
 		m.err.ok("", "%s %s (profile %s, %s)", verb, what, r.Profile, m.place)
 		m.err.note(indent, "%s", accessLine(r.Status, time.Now()))
@@ -47,7 +47,7 @@ func (m *importCommand) show(r *importResult) {
 	case outcomeKept:
 		m.err.ok("", "Already signed in to %s (profile %s, %s); left as it is", what, r.Profile, m.place)
 	default:
-		m.err.bad("", "Not taken: %s: %s", what, short(r.Error.Message))
+		m.err.bad("", "Not imported: %s: %s", what, short(r.Error.Message))
 		if what != r.File && r.File != "" {
 			m.err.note(indent, "File: %s", r.File)
 		}
@@ -71,7 +71,7 @@ func (m *importCommand) sum() {
 	}
 	var parts []string
 	for _, o := range []struct{ outcome, words string }{
-		{outcomeTaken, "taken over"}, {outcomeKept, "stored already"}, {outcomeNotTaken, "not taken"},
+		{outcomeTaken, "imported"}, {outcomeKept, "stored already"}, {outcomeNotTaken, "not imported"},
 	} {
 		if n := counts[o.outcome]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, o.words))

@@ -56,14 +56,16 @@ new folder for each cell. --timeout bounds the sessions of a cell.`,
 		"command line of a stdio bridge; {url} stands for the server")
 	flags.StringVar(&r.clientHTTP, "client-http", "",
 		"command line of a program that makes one tool call; {url} stands for the server")
-	repeatedVar(flags, &r.personalities, "personality", "only these (all): "+personalityHelp)
+	repeatedVar(flags, &r.personalities, "personality",
+		"only these (default: all): "+personalityHelp)
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)
-	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (all)")
-	flags.IntSliceVar(&r.processes, "processes", nil, "how many processes start at once (1,20)")
-	flags.StringSliceVar(&r.ways, "way", nil, "`ways` to obtain a token that the client finds in "+
+	flags.StringSliceVar(&r.conditions, "condition", nil, "only these (default: all)")
+	flags.IntSliceVar(&r.processes, "processes", nil,
+		"how many processes start at once (default 1,20)")
+	flags.StringSliceVar(&r.ways, "way", nil, "grant `types` that the client is configured for by "+
 		"its environment, beside a login without configuration: "+strings.Join(lab.Ways(), ", "))
 	flags.IntVar(&r.parallel, "parallel", 0,
-		"how many cells are played at once (two for each processor)")
+		"how many cells are played at once (default: two for each processor)")
 	flags.StringVar(&r.junit, "junit", "", "write a JUnit report to this file")
 	flags.StringVar(&r.html, "html", "", "write a report with the matrix as a picture to this file")
 	return cmd

@@ -33,10 +33,10 @@ happens to logins: the access token expires, the server forgets its clients.
 
 No secret is shown: where one was, there is a fingerprint.
 
-A personality that needs an administrator has one: what the client gets is written into
-files, and named. For a client of your own, --client-id and its kin register it, --trust
-makes the server accept the tokens of a platform, and --allow-exchange makes it, as a
-company's identity provider, issue ID-JAGs for another server.`,
+If a personality needs setup by an administrator, the lab does it, writes what the client
+needs into files and prints their names. For a client of your own, --client-id and its
+kin register it, --trust makes the server accept the tokens of a platform, and
+--allow-exchange makes it, as a company's identity provider, issue ID-JAGs for another server.`,
 		Example: `  handstamp lab serve --personality rotates-strictly
   handstamp lab serve --personality '{"habits": {"rotation": "grace", "grace": "30s"}}'
   handstamp lab serve --personality machine-key --setup-dir setup`,

@@ -23,12 +23,12 @@ type labSetup struct {
 func (o *labSetup) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.dir, "setup-dir", "", "`folder` for the files of a personality that needs "+
-		"an administrator (a temporary one)")
+		"setup by an administrator (default: a temporary one)")
 	flags.StringVar(&o.clientID, "client-id", "", "register a client with this `id`")
 	flags.StringVar(&o.secretFile, "client-secret-file", "", "file with its secret")
 	flags.StringVar(&o.jwksFile, "client-jwks", "", "file with its public keys, a JWK set")
-	bindChoice(cmd, &o.method, "client-auth-method", "how it authenticates (what it has)",
-		authMethods...)
+	bindChoice(cmd, &o.method, "client-auth-method",
+		"how it authenticates (default: with what it has)", authMethods...)
 	repeatedVar(flags, &o.trusted, "trust", "accept the tokens of an issuer: "+
 		"`ISSUER=FILE`, a JWK set (may be repeated)")
 	repeatedVar(flags, &o.exchange, "allow-exchange", "issue ID-JAGs for an authorization "+
@@ -45,7 +45,7 @@ func (o *labSetup) apply(
 	}
 	if setup == nil {
 		if o.dir != "" {
-			return nil, nil, usage("--setup-dir is for a personality that needs an administrator")
+			return nil, nil, usage("--setup-dir needs a --personality that an administrator sets up")
 		}
 		return nil, func() {}, nil
 	}

@@ -36,9 +36,9 @@ A client can have a key (--jwt-key) or a certificate (--client-cert) in place of
 secret. Without a user, tokens come with --client-credentials, --workload or, after
 one login at the company's identity provider, --enterprise. --device shows a code to
 enter on another device. Where a server offers to bind tokens to a key (DPoP), they
-are; --dpop changes that. What a login was made with is kept beside it, with the paths
-of files and never their content: later commands and bridges need none of these flags.
---client-credentials=false or --device=false take it back.
+are; --dpop changes that. The flags of a login are stored with it (paths of files,
+never their contents), so that later commands and bridges need none of them. To go back
+to signing in with a browser, use --client-credentials=false or --device=false.
 
 On a terminal the browser opens when you press Enter, or after ten seconds. You can
 paste the URL that it ended at, for a browser on another machine; --paste reads it from
@@ -56,7 +56,8 @@ standard input that is not a terminal.`,
 		RunE: withArgs(l.run),
 	}
 	l.login.bind(cmd)
-	cmd.Flags().BoolVar(&l.force, "force", false, "sign in again although the stored login is good")
+	cmd.Flags().BoolVar(&l.force, "force", false,
+		"sign in again even if the stored login is still valid")
 	return cmd
 }
 
@@ -91,7 +92,7 @@ func (l *loginCommand) run(ctx context.Context, args []string) error {
 		return l.adviseLogin(err, t)
 	}
 	l.saveSettings(t)
-	return l.print(loginOutput{l.newEntry(t, result.Status), result.Already, result.NoRefreshToken},
+	return l.print(loginOutput{l.newEntry(t, result.Status, l.loadSettings(t)), result.Already, result.NoRefreshToken},
 		func() { l.show(t, result) })
 }
 

@@ -55,7 +55,7 @@ func (o *loginOptions) bind(cmd *cobra.Command) {
 	flags.IntVar(&o.callbackPort, "callback-port", 0,
 		"port of the redirect URI on this machine (0: any)")
 	flags.BoolVar(&o.noBrowser, "no-browser", false,
-		"open no browser, only show the URL (HANDSTAMP_NO_BROWSER)")
+		"open no browser, only show the URL (environment: HANDSTAMP_NO_BROWSER)")
 	flags.BoolVar(&o.paste, "paste", false,
 		"open no browser; read the URL that yours ended at from standard input")
 	o.auth.bind(cmd)

@@ -55,7 +55,7 @@ database to programs in any language: GET /v1/token and /v1/logins, on loopback
 	flags.IntVar(&s.port, "port", 0, "listen on this port (by default the same as last time)")
 	flags.BoolVar(&s.open, "open", false, "open the page in the browser, with --json too")
 	flags.BoolVar(&s.noBrowser, "no-browser", false,
-		"open no browser, only show the URL (HANDSTAMP_NO_BROWSER)")
+		"open no browser, only show the URL (environment: HANDSTAMP_NO_BROWSER)")
 	s.service.bind(flags)
 	return cmd
 }

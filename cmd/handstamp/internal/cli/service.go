@@ -41,9 +41,9 @@ func (o *serviceOptions) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&o.key, "tls-key", "", "with a database: PEM file of its key")
 	flags.StringVar(&o.ca, "tls-client-ca", "",
 		"with a database: PEM file of the authorities that issue the callers' certificates")
-	flags.StringVar(&o.callers, "callers", "", "with a database: file of the callers (that of handstamp caller)")
+	flags.StringVar(&o.callers, "callers", "", "with a database: file of the callers (default: that of handstamp caller)")
 	flags.UintVar(&o.requestsASecond, "rate", 0,
-		"with a database: requests a second that each caller may make on average (100)")
+		"with a database: requests a second that each caller may make on average (default 100)")
 }
 
 // check finds flags that cannot work.

@@ -39,7 +39,7 @@ Without a choice (auto), the first login takes the keyring, where there is one, 
 files, and notes that in the configuration. Files from before stay until you move them.`,
 		Example: `  handstamp store info
   handstamp store info --json`,
-		Args: cobra.NoArgs,
+		Args: exactly(0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runStoreInfo(cmd.Context()) },
 	}
 }

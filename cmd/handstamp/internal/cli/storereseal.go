@@ -16,7 +16,7 @@ Services and replicas go on meanwhile. Before, give all of them the new key, and
 it first in all of them; each reads its keys when it starts. Whenever this is interrupted,
 every login can still be used; run it again to complete it.`,
 		Example: `  handstamp store reseal --store postgres:///handstamp`,
-		Args:    cobra.NoArgs,
+		Args:    exactly(0, "no arguments"),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runReseal(cmd.Context()) },
 	}
 }

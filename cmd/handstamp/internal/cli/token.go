@@ -21,15 +21,13 @@ func (o *tokenOptions) bind(cmd *cobra.Command) {
 	bindLoginPolicy(cmd, &o.login, "never")
 	flags.DurationVar(&o.minTTL, "min-ttl", 0,
 		"refresh a token that expires sooner than this; the new one may, too")
-	flags.BoolVar(&o.refresh, "refresh", false,
-		"the current token does not work: refresh it, whatever its expiry")
+	flags.BoolVar(&o.refresh, "refresh", false, "refresh the token even if it has not expired")
 }
 
 // bindLoginPolicy adds the flag --login to a command.
 func bindLoginPolicy(cmd *cobra.Command, value *string, fallback string) {
-	bindChoice(cmd, value, "login",
-		"may a browser open where no stored login works (HANDSTAMP_LOGIN, "+fallback+")",
-		"auto", "never")
+	bindChoice(cmd, value, "login", "whether a browser may open if no stored login works "+
+		"(default "+fallback+"; environment: HANDSTAMP_LOGIN)", "auto", "never")
 }
 
 // loginPolicy returns the policy of the flag --login, the environment or a fallback.
@@ -102,7 +100,7 @@ sets HANDSTAMP_ACCESS_TOKEN: unset it before you use another server.
 
 A token that is bound to a key (DPoP) is of no use alone: the exit code is 6. With
 --proof METHOD the headers of one request to the server's URL are printed: the token
-and a proof, which is good for that request alone.`,
+and a proof, which is valid for that request alone.`,
 		Example: `  handstamp token linear --format header | curl -I -H @- https://mcp.linear.app/mcp
   eval "$(handstamp token linear --format env)"
   handstamp token --proof POST https://mcp.example.com/mcp | curl -H @- …`,
@@ -110,7 +108,7 @@ and a proof, which is good for that request alone.`,
 		RunE: withArgs(k.run),
 	}
 	k.token.bind(cmd)
-	bindChoice(cmd, &k.format, "format", "what to print (raw)",
+	bindChoice(cmd, &k.format, "format", "what to print (default raw)",
 		"raw", "header", "headers-json", "json", "env")
 	cmd.Flags().StringVar(&k.proof, "proof", "",
 		"print the headers of a request with this `method` to the URL, with a proof if it needs one")

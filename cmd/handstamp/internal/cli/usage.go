@@ -146,7 +146,7 @@ func between(least, most int, what string) cobra.PositionalArgs {
 		case len(args) < least:
 			return usage("%s needs %s", cmd.CommandPath(), what)
 		case len(args) > most:
-			return usage("%s takes %s, and %q is more than that", cmd.CommandPath(), what, args[most])
+			return usage("unexpected argument %q; %s takes %s", args[most], cmd.CommandPath(), what)
 		}
 		return nil
 	}

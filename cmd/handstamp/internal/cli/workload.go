@@ -82,8 +82,8 @@ func (o *authOptions) bindWorkload(flags *pflag.FlagSet) {
 		o.set.Workload = source
 		return cmp.Or(checkSource(source), o.setGrant(grantWorkload, true))
 	})
-	flags.Func("enterprise", "sign in at the company's identity provider, once for all servers: "+
-		"its `issuer`", func(issuer string) error {
+	flags.Func("enterprise", "`issuer` of the company's identity provider; sign in there once for "+
+		"all servers", func(issuer string) error {
 		o.enterprise.Issuer = issuer
 		return o.setGrant(grantEnterprise, true)
 	})

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -311,6 +312,38 @@ func sendLogins(t *testing.T, c *contract) {
 		f.again()
 		f.want(f.token(key, "ada"), change.status, change.code)
 	}
+}
+
+// damaged is a database whose values have a wrong checksum.
+type damaged struct{ store.Database }
+
+func (d damaged) Store(o store.Owner) (store.Store, error) {
+	s, err := d.Database.Store(o)
+	return damagedStore{s}, err
+}
+
+type damagedStore struct{ store.Store }
+
+func (s damagedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	_, revision, err := s.Store.Get(ctx, key)
+	if err == nil {
+		err = store.ErrCorrupt
+	}
+	return nil, revision, err
+}
+
+// A service that has never read a login can sign it out when it is damaged.
+func TestDamagedValueIsSignedOut(t *testing.T) {
+	f := newFixture(t, lab.Habits{}, nil)
+	key := f.caller("acme", nil)
+	f.signIn("acme", "ada")
+	f.options.Database = damaged{f.db}
+	f.options.App = &hosted.App{Database: damaged{f.db}, Configure: onThisMachine}
+	server := httptest.NewServer(New(f.options))
+	t.Cleanup(server.Close)
+	f.url = server.URL
+	f.want(f.token(key, "ada"), http.StatusNotFound, "no_login")
+	f.want(f.do(key, "DELETE", "/v1/logins", f.ofLogin()), http.StatusOK, "")
 }
 
 // again serves with another App, which has nothing in memory.

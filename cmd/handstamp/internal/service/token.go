@@ -146,7 +146,7 @@ func (s *service) client(ctx context.Context, r *request) (*handstamp.Client, er
 		switch {
 		case errors.Is(err, store.ErrNotFound):
 			return nil, errNoLogin
-		case err != nil:
+		case err != nil && !errors.Is(err, store.ErrCorrupt): // which can be signed out
 			return nil, err
 		}
 		s.known.add(login)
