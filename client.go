@@ -61,7 +61,8 @@ type Client struct {
 
 	// Registration is a client that was registered before: by hand at the
 	// authorization server's console, or by an application that keeps what
-	// OnRegister gave it. It always wins over what Handstamp would do itself.
+	// OnRegister gave it. It always wins over what Handstamp would do itself, and is not replaced:
+	// after an [ErrClientRejected], an application that kept it forgets it, and signs in without.
 	Registration *Registration
 
 	// AuthorizationServer describes the server's authorization server where discovery stops
@@ -241,7 +242,7 @@ func (c *Client) defaultTransport() http.RoundTripper {
 
 // Close ends a login that waits for the user and a refresh that waits for another
 // process, and waits, until ctx ends, for a refresh under way to be stored. After
-// it, only stored tokens are used and everything else fails. A process that is
+// it, only stored tokens are used and everything else fails with [ErrInvalidConfig]. A process that is
 // about to exit should call it: a refresh token that was sent must see its
 // successor stored.
 func (c *Client) Close(ctx context.Context) (err error) {

@@ -232,7 +232,7 @@ func TestExpiredSecretIsNotRefreshedWith(t *testing.T) {
 	c.LoginPolicy = handstamp.LoginNever
 	err := w.Call(c)
 	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
-	if want := "secret of its client ended at " + old.SecretExpiresAt.Format(time.RFC3339); !strings.Contains(err.Error(), want) {
+	if want := "client secret expired at " + old.SecretExpiresAt.Format(time.RFC3339); !strings.Contains(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
 	if st, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || st.State != handstamp.StateExpired || st.Refreshable {

@@ -51,8 +51,8 @@
 // # Where logins are kept
 //
 // Without a [Client.Store], nothing is written to disk, and logins last as
-// long as the Client. Take package store/filestore for one user on one machine;
-// its function User opens the store that the command handstamp uses, so that the program and the
+// long as the Client. Take package store/filestore for one user on one machine; its function User
+// opens the files that the command handstamp uses with --store file, so that the program and the
 // command share logins. Package store/storetest tests a store of your own.
 //
 // A login that another program made, or that an application kept itself so far,

@@ -19,7 +19,8 @@ import (
 // argument. A *Error carries the rest.
 var (
 	// ErrLoginRequired: there is no usable credential, and only a user can help. Run a
-	// login, or let the Client start one.
+	// login, or let the Client start one. It is also the error of a request whose context ends while
+	// a login waits for the user.
 	ErrLoginRequired = errors.New("handstamp: login required")
 
 	// ErrUnreachable: a server could not be reached, or its response decides nothing
@@ -248,7 +249,7 @@ func (f errorFactory) loginRequired(rec *record.Record) error {
 			", but the configured client belongs to " + f.config.configuredIssuer()
 	case client != nil && secretExpired(f.config.withConfiguredSecret(client), rec.Grant, time.Now()):
 		ended := f.config.withConfiguredSecret(client).SecretExpiresAt
-		e.Message = "the login cannot be refreshed: the secret of its client ended at " + ended.Format(time.RFC3339)
+		e.Message = "the login cannot be refreshed: the client secret expired at " + ended.Format(time.RFC3339)
 	case rec.Grant.RefreshToken != "":
 		e.Message = "the server no longer accepts the login"
 	case rec.Grant.Rejected:
@@ -265,7 +266,7 @@ func (f errorFactory) notRefreshable(rec *record.Record) error {
 	if rec.GrantError != nil || rec.Grant.RefreshToken != "" {
 		return f.loginRequired(rec)
 	}
-	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in anew",
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in again",
 		Message: "the access token cannot be refreshed: the server gave no refresh token"}
 	if expires := rec.Grant.ExpiresAt; !expires.IsZero() {
 		e.Message += fmt.Sprintf("; it is valid for %v", time.Until(expires).Round(time.Second))
@@ -347,7 +348,7 @@ func (f errorFactory) from(err error) error {
 		return withSetting(protocolError(f.serverURL, err), setting)
 	case errors.As(err, &rejected) && rejected.Class() != oauth.ClassTransient:
 		e := &Error{Kind: ErrProtocol, Server: f.serverURL, Code: rejected.Code, Err: err,
-			Message: "the authorization server does not let the login through"}
+			Message: "the authorization server rejected the login"}
 		if rejected.Code == "invalid_dpop_proof" {
 			e.Hint = clockNote(rejected.ClockAhead)
 		}

@@ -35,7 +35,7 @@ func (n *narrator) loginBegins(req loginRequest) {
 	case len(req.needed) > 0:
 		why = "the request needs the scope " + strings.Join(req.needed, " ")
 	case req.signInFor != "":
-		why = "the server wants the user to sign in in another way, or anew"
+		why = "the server wants the user to sign in in another way, or again"
 	case req.interactive:
 		why = "no stored token serves"
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// webLogin is the part of a web application that takes the place of browser and listener. Several
-// users may be signing in at once: the state of the callback tells which login it belongs to.
+// webLogin is the part of a web application that takes the place of browser and listener, for one
+// user: the state of the callback tells which of the user's logins at several servers it belongs to.
 type webLogin struct {
 	client *handstamp.Client // held by pointer: a Client must not be copied once it is in use
 
@@ -42,7 +42,8 @@ func (w *webLogin) authorize(ctx context.Context, r handstamp.AuthorizationReque
 	}
 }
 
-// ServeHTTP is the application's page at the redirect URI.
+// ServeHTTP is the application's page at the redirect URI. A real one looks at the session first: it
+// takes the callback only from the browser that it sent to the authorization server.
 func (w *webLogin) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	w.mu.Lock()
 	callback := w.waiting[req.URL.Query().Get("state")]
@@ -62,7 +63,7 @@ func showLink(ctx context.Context, link string) {
 	}
 }
 
-// A web application sends its users to the authorization server itself, and receives the callback
+// A web application sends its user to the authorization server itself, and receives the callback
 // at a URL of its own.
 func ExamplePrompt_authorize() {
 	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
@@ -81,6 +82,9 @@ func ExamplePrompt_authorize() {
 	result, err := app.client.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
+	}
+	if result.Rejected != nil { // by the MCP server
+		log.Fatal(result.Rejected)
 	}
 	fmt.Println(result.Status.State)
 	// Output: valid

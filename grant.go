@@ -201,7 +201,7 @@ func (l grantLogin) chooseClient(ctx context.Context, grant Grant) error {
 	}
 	if _, ok := grant.(Enterprise); ok {
 		return &Error{Kind: ErrInvalidConfig, Server: l.serverURL, Setting: "Registration",
-			Message: "the company's grant is good for the client that it registered at " +
+			Message: "the company's grant is valid only for the client that it registered at " +
 				oauth.Sanitize(issuer) + ", and none is configured",
 			Hint: "set the client's Registration"}
 	}

@@ -62,7 +62,8 @@ func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 
 // Authorize makes a rejected request worth repeating: with a token that another
 // process stored, a refreshed one, or one from a login. It closes the body of
-// resp. If it returns nil, TokenSource has another token than the one rejected.
+// resp. If it returns nil, the request can be sent again: TokenSource has another token, or the
+// server accepts the same one by now.
 func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
 	defer resp.Body.Close()
 	if h.err != nil {

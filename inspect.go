@@ -211,7 +211,7 @@ func (in *inspector) pickClient(ctx context.Context, l *loginClients, old *recor
 	case clientNew:
 		in.tryRegistration(ctx, l)
 	case clientByHand:
-		return l.registrar().byHand("lets no client register itself", nil)
+		return l.registrar().byHand("does not support dynamic client registration (RFC 7591)", nil)
 	}
 	return nil
 }
@@ -314,7 +314,7 @@ func (in *inspector) noDryRun(c *record.Client) string {
 	bound := in.rec.GrantClient()
 	switch {
 	case in.config.grantFor(in.rec) != nil:
-		return "this login has no code, and every token request of it is in earnest"
+		return "this login uses no authorization code, and each of its token requests would issue a token"
 	case c != nil && c.Source == record.SourceMetadataDocument && (bound == nil || bound.ID != c.ID):
 		return "the server would have to fetch the client's metadata document"
 	case in.plan.proofs && in.rec.DPoP == nil:

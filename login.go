@@ -45,9 +45,9 @@ type LoginResult struct {
 	NoRefreshToken string
 }
 
-// Login signs in to a server. It returns when the login is stored and the MCP server
-// accepts it, when the user has denied it ([ErrDenied]) or not completed it
-// ([ErrTimeout]), or when ctx ends.
+// Login signs in to a server. It returns when the login is stored and was tried at the MCP server,
+// when the user has denied it ([ErrDenied]) or not completed it ([ErrTimeout]), or when ctx ends.
+// A new token that the MCP server rejects is no error: see [LoginResult].Rejected.
 //
 // A stored login is proved first, with one request to the MCP server, and refreshed
 // if its access token does not work: the user is needed only where that does not
@@ -142,7 +142,7 @@ func (s *session) proveLogin(ctx context.Context, t *cachedToken, waits *int) er
 		s.tokens.recordRejection(ctx, t)
 		return &Error{Kind: ErrProtocol, Server: s.serverURL,
 			Message: "the authorization server has issued a token, and the MCP server rejects it",
-			Hint:    "another login would end the same: this is for those who run the server to mend"}
+			Hint:    "signing in again would not help: the operator of the server has to fix this"}
 	}
 	return nil
 }

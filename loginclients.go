@@ -48,7 +48,7 @@ func (l *loginClients) choose(ctx context.Context) error {
 	case clientStored:
 		l.client = old
 	case clientByHand:
-		return l.registrar().registrationRequired(ctx, "lets no client register itself", nil)
+		return l.registrar().registrationRequired(ctx, "does not support dynamic client registration (RFC 7591)", nil)
 	case clientNew:
 		err := l.registrar().registerOnce(ctx)
 		if !errors.Is(err, ErrRegistrationRequired) {
@@ -132,7 +132,7 @@ func (l *loginClients) useConfigured(issuer string) error {
 	l.client = r.clientAt(l.rec, issuer)
 	if secretExpired(l.client, l.rec.Grant, time.Now()) {
 		return &Error{Kind: ErrClientRejected, Server: l.serverURL,
-			Message: fmt.Sprintf("the secret of the configured client %q ended at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
+			Message: fmt.Sprintf("the secret of the configured client %q expired at %s", l.client.ID, l.client.SecretExpiresAt.Format(time.RFC3339)),
 			Hint:    "configure its new secret"}
 	}
 	return nil
@@ -250,7 +250,7 @@ func (l *loginClients) onUnknown(ctx context.Context, rejected *oauth.Error) err
 		return &Error{Kind: ErrProtocol, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server does not accept the client it has just registered"}
 	}
-	l.notice("the authorization server has forgotten this client; registering anew")
+	l.notice("the authorization server has forgotten this client; registering a new one")
 	id, issuer := l.client.ID, l.client.Issuer
 	l.unknownClientID = id
 	if !rejected.Structured() {

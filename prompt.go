@@ -23,7 +23,12 @@ type Prompt struct {
 	// own: it sends its user to the authorization URL and returns all parameters with which the
 	// authorization server called the redirect URI back. [AuthorizationRequest.State] identifies
 	// the call. Handstamp checks state and iss (RFC 9207) itself. Set [Client.RedirectURI] to
-	// the URI at which the application receives the call. Authorize must return when ctx ends.
+	// the URI at which the application receives the call. Authorize must return when ctx ends; any
+	// error of its own is an [ErrLoginRequired].
+	//
+	// A Client has one login at each server: its users are one. The application accepts the call only
+	// from the browser session that it sent away, or else others can have a user signed in to their
+	// account. For many users take package hosted.
 	Authorize func(ctx context.Context, r AuthorizationRequest) (url.Values, error)
 
 	// OpenURL opens the authorization URL in a browser. Nil starts the command in
@@ -87,7 +92,8 @@ const (
 	// credential nor a refresh helps: once for all requests of all processes.
 	LoginAuto LoginPolicy = iota
 
-	// LoginNever returns ErrLoginRequired instead. Client.Login still works.
+	// LoginNever returns ErrLoginRequired instead. Client.Login still works, and so do grants
+	// that need no user ([Client.Grant]). A 403 that demands more scope is returned as it came.
 	LoginNever
 )
 

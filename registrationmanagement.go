@@ -94,7 +94,7 @@ func (r *registrar) refit(ctx context.Context, old *record.Client) *record.Clien
 	defer cancel()
 	unlock, rec, err := r.records.lockUnless(waiting, store.LockRefresh, func(*record.Record) bool { return false })
 	if err != nil {
-		r.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
+		r.events.fail(StepRegistration, err, "the registration could not be updated; registering a new client")
 		return nil
 	}
 	defer unlock()
@@ -115,7 +115,7 @@ func (r *registrar) refit(ctx context.Context, old *record.Client) *record.Clien
 	rec, client, err := updateClient(ctx, r.credential, r.rec, old, changed)
 	r.rec = rec
 	if err != nil {
-		r.events.fail(StepRegistration, err, "the registration could not be updated; registering anew")
+		r.events.fail(StepRegistration, err, "the registration could not be updated; registering a new client")
 		return nil
 	}
 	if client == nil || !r.clients.canReuse(client) {
@@ -165,5 +165,5 @@ func otherKey(client *record.Client, c *credential) error {
 	}
 	return &Error{Kind: ErrClientRejected, Server: c.serverURL,
 		Message: fmt.Sprintf("the client was registered with another key than %s", c.config.Key.ID()),
-		Hint:    "configure the key that it was registered with, or log in anew"}
+		Hint:    "configure the key that it was registered with, or sign in again"}
 }

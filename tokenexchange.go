@@ -38,7 +38,7 @@ func (TokenExchange) grantType() string { return grantTokenExchange }
 
 func (g TokenExchange) params(ctx context.Context, l *loginFlow, t GrantTarget) (url.Values, error) {
 	if !l.config.namesServer() {
-		return nil, t.untrusted("the token to exchange is good for other servers, too")
+		return nil, t.untrusted("the token to exchange is valid at other servers, too")
 	}
 	subject, err := t.assertion(ctx, g.SubjectToken)
 	if err != nil {

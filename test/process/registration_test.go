@@ -76,7 +76,7 @@ func TestKilledAfterSecretWasReplaced(t *testing.T) {
 			killUpdate(m, c.point, testenv.Job{Do: "call"})
 			err := m.Run(testenv.Job{Do: "call"})
 			if c.lost {
-				if !errors.Is(err, handstamp.ErrLoginRequired) || !strings.Contains(err.Error(), "the secret of its client ended") {
+				if !errors.Is(err, handstamp.ErrLoginRequired) || !strings.Contains(err.Error(), "the client secret expired") {
 					t.Fatalf("%v, want a login that the secret is the reason for\n%s", err, m.Diary())
 				}
 				m.MustCall(m.Session())
