@@ -58,28 +58,36 @@ func TestBodiesHaveADeadline(t *testing.T) {
 	}
 }
 
-// A response that takes longer than a body may take is not cut off.
+// A response that takes longer than a body may take is not cut off, be it that of a stream that was
+// requested with a body.
 func TestResponsesHaveNoDeadline(t *testing.T) {
-	arrived, release := make(chan struct{}), make(chan struct{})
-	gone := make(chan struct{})
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		close(arrived)
-		select {
-		case <-release:
-		case <-r.Context().Done():
-			close(gone)
-		}
-	}))
-	s.page.bodyTime = 50 * time.Millisecond
-	go func() {
-		<-arrived
-		select {
-		case <-gone:
-		case <-time.After(4 * s.page.bodyTime): // the wait that is tested
-		}
-		close(release)
-	}()
-	if r, _ := s.do(t, s.c, "POST", "/mcp/one", "{}", mcpHeader()); r.StatusCode != 200 {
-		t.Errorf("%d", r.StatusCode)
+	for _, method := range []string{http.MethodPost, http.MethodGet} {
+		t.Run(method, func(t *testing.T) {
+			arrived, release := make(chan struct{}), make(chan struct{})
+			gone := make(chan struct{})
+			s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "text/event-stream") // passed on at once
+				_ = http.NewResponseController(w).Flush()
+				close(arrived)
+				select {
+				case <-release:
+					fmt.Fprint(w, "whole")
+				case <-r.Context().Done():
+					close(gone)
+				}
+			}))
+			s.page.bodyTime = 50 * time.Millisecond
+			go func() {
+				<-arrived
+				select {
+				case <-gone:
+				case <-time.After(4 * s.page.bodyTime): // the wait that is tested
+				}
+				close(release)
+			}()
+			if r, body := s.do(t, s.c, method, "/mcp/one", "{}", mcpHeader()); r.StatusCode != 200 || body != "whole" {
+				t.Errorf("%d, %q", r.StatusCode, body)
+			}
+		})
 	}
 }
