@@ -55,7 +55,7 @@ func startSentinel(t testing.TB, primary, port string) *Redis {
 	file := filepath.Join(dir, "sentinel.conf") // Sentinel writes to it
 	config := strings.ReplaceAll(`
 sentinel monitor NAME 127.0.0.1 `+primary+` 1
-sentinel down-after-milliseconds NAME 500
+sentinel down-after-milliseconds NAME 60000
 sentinel failover-timeout NAME 5000
 `, "NAME", SentinelName)
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
@@ -75,6 +75,8 @@ func (g *RedisGroup) Sentinel() string { return g.sentinel.Addr() }
 func (g *RedisGroup) Failover() {
 	t := g.Primary.t
 	t.Helper()
+	// Only now: on a busy machine a server that lives may be silent for so long.
+	g.sentinel.Command("sentinel", "set", SentinelName, "down-after-milliseconds", "500")
 	g.Primary.Kill()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		out := strings.Fields(g.sentinel.Command("sentinel", "get-master-addr-by-name", SentinelName))
