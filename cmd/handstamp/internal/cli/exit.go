@@ -226,8 +226,8 @@ func explain(ctx context.Context, err error) *report {
 		r.Hint = a.hint
 	}
 	if _, ok := errors.AsType[*sealed.KeyError](err); ok && r.Hint == "" {
-		r.Hint = "nothing is lost: open it as the store that sealed it (--store), with the key that it was sealed " +
-			"with; for a database or an encrypted store, in the file that HANDSTAMP_STORE_KEY_FILE names"
+		r.Hint = "nothing is lost: give the key that it was sealed with, in the file that " +
+			"HANDSTAMP_STORE_KEY_FILE names; what was sealed with a keyring opens with --store keyring"
 	}
 	return r
 }
