@@ -77,7 +77,7 @@ func everything() []suite {
 		},
 		{
 			name: "command", about: "the command and the keyring",
-			after: []string{"packages"}, env: []string{required("mcp-remote keyring postgres"), long},
+			after: []string{"packages"}, env: []string{required("mcp-remote keyring postgres pgbouncer"), long},
 			steps: []step{
 				// Most tests of the command drive it as processes, each of which the race detector
 				// makes several times as expensive. It is for what serves many at once.

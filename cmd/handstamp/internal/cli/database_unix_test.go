@@ -3,13 +3,51 @@
 package cli
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/lab"
 )
+
+// Commands and credential services share the few connections of a PgBouncer in transaction mode,
+// with nothing set for that, and start there again and again.
+func TestDatabaseBehindPgBouncer(t *testing.T) {
+	habits := lab.NoneFirst()
+	habits.Rotation = lab.RotateStrict
+	c, postgres := newDatabase(t, habits)
+	c.env[0] = "HANDSTAMP_STORE=" + databaseURL(servicetest.StartPgBouncer(t, postgres, 3))
+	c.signIn("acme", "ada")
+	c.signIn("acme", "bob")
+	s := c.loopback()
+	var processes sync.WaitGroup
+	for i := range 12 {
+		processes.Go(func() {
+			user := []string{"ada", "bob"}[i%2]
+			_, stderr, code := c.run("token", c.server.MCPURL(), "--refresh", "--tenant", "acme", "--user", user)
+			if code != exitOK {
+				t.Errorf("token --refresh: exit code %d\n%s", code, stderr)
+			}
+			s.want(s.token(http.DefaultClient, s.key, user, "refresh", "true"), 200, "")
+		})
+	}
+	processes.Wait()
+	s.end()
+	for range 3 {
+		next := c.serveTokens("--listen", "127.0.0.1:0")
+		next.key = s.key
+		next.want(next.token(http.DefaultClient, next.key, "ada", "refresh", "true"), 200, "")
+		next.end()
+	}
+	c.must("logout", c.server.MCPURL(), "--tenant", "acme", "--user", "ada")
+	if a := c.server.Audit(); a.Reuses != 0 || a.FamiliesRevoked > 1 {
+		t.Errorf("%d reuses, %d families revoked", a.Reuses, a.FamiliesRevoked)
+	}
+}
 
 // Logins that are beside a database, and keys that do not fit it, are reported with a next step that
 // works.

@@ -60,8 +60,8 @@ func newDatabase(t *testing.T, h lab.Habits) (*command, *servicetest.Postgres) {
 	return c, postgres
 }
 
-// databaseURL returns the URL of a server.
-func databaseURL(p *servicetest.Postgres) string {
+// databaseURL returns the URL of a server, or of what is before it.
+func databaseURL(p interface{ URL() string }) string {
 	query := make(url.Values)
 	for _, setting := range strings.Fields(p.URL()) {
 		name, value, _ := strings.Cut(setting, "=")
