@@ -131,8 +131,9 @@ func (a *App) keptOr(o store.Owner, e *entry) (*handstamp.Client, error) {
 	evicted := a.cache.add(e, size)
 	a.noteUse(e)
 	if evicted != nil {
+		a.noteEvicted(evicted)
 		// What still uses it keeps it alive, a refresh under way as well: Close waits for that.
-		runtime.AddCleanup(evicted, a.forget, weak.Make(evicted))
+		runtime.AddCleanup(&evicted.client, a.forget, weak.Make(&evicted.client))
 	}
 	return &e.client, nil
 }

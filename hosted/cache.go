@@ -23,8 +23,8 @@ type cache struct {
 // entry is one Client of the cache.
 type entry struct {
 	client handstamp.Client
-	used   bool   // since it was looked at
-	noted  uint64 // the round of usage that has it
+	used   bool // since it was looked at
+	atWork bool // since the database noted who is
 	owner  store.Owner
 }
 
@@ -45,8 +45,21 @@ func (c *cache) getID(id string) *handstamp.Client {
 	return nil
 }
 
+// atWork adds the owners of the Clients that were at work to others, and forgets that they were.
+func (c *cache) atWork(owners map[store.Owner]struct{}) map[store.Owner]struct{} {
+	if owners == nil {
+		owners = make(map[store.Owner]struct{}, len(c.circle))
+	}
+	for _, e := range c.circle {
+		if e.atWork {
+			owners[e.owner], e.atWork = struct{}{}, false
+		}
+	}
+	return owners
+}
+
 // add keeps a Client, and size of them at most. It returns the one that it evicted, or nil.
-func (c *cache) add(e *entry, size int) (evicted *handstamp.Client) {
+func (c *cache) add(e *entry, size int) (evicted *entry) {
 	if c.entries == nil {
 		c.entries, c.ids = make(map[store.Owner]*entry), make(map[string]*entry)
 		c.evicted = make(map[weak.Pointer[handstamp.Client]]struct{})
@@ -66,7 +79,7 @@ func (c *cache) add(e *entry, size int) (evicted *handstamp.Client) {
 	delete(c.entries, last.owner)
 	delete(c.ids, last.owner.ID())
 	c.evicted[weak.Make(&last.client)] = struct{}{}
-	return &last.client
+	return last
 }
 
 // all returns the Clients, those that were evicted and are in use as well.

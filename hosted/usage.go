@@ -16,42 +16,59 @@ const (
 	useTimeout = 30 * time.Second
 )
 
-// usage is who was at work since the database noted it last.
+// usage is who was at work since the database noted it last: those that the cache has marked, and
+// those that it has evicted since.
 type usage struct {
-	owners map[store.Owner]struct{}
-	timer  *time.Timer // runs while there are owners
-	round  uint64      // how often the database has noted it
+	evicted map[store.Owner]struct{}
+	timer   *time.Timer // runs while there is a user to note
+	without bool        // the database takes no note
 }
 
-// noteUse notes that a user is at work, for [App.RefreshAhead] of any replica. a.mu is held.
+// noteUse notes that a user is at work, for [App.RefreshAhead] of any replica. It comes with each
+// request, and changes one flag. a.mu is held.
 func (a *App) noteUse(e *entry) {
-	if e.noted > a.usage.round {
-		return
+	e.atWork = true
+	if a.usage.timer == nil && !a.usage.without {
+		a.scheduleFlush()
 	}
-	e.noted = a.usage.round + 1
+}
+
+// scheduleFlush has the database note who is at work in a while. a.mu is held.
+func (a *App) scheduleFlush() {
 	if _, ok := a.database().(store.Scheduler); !ok {
+		a.usage.without = true
 		return
 	}
-	if a.usage.owners == nil {
-		a.usage.owners = make(map[store.Owner]struct{})
-		a.usage.timer = time.AfterFunc(useInterval, func() {
-			ctx, cancel := context.WithTimeout(context.Background(), useTimeout)
-			defer cancel()
-			a.flushUse(ctx)
-		})
+	a.usage.timer = time.AfterFunc(useInterval, func() {
+		ctx, cancel := context.WithTimeout(context.Background(), useTimeout)
+		defer cancel()
+		a.flushUse(ctx)
+	})
+}
+
+// noteEvicted notes that a user who is no longer in the cache was at work. a.mu is held.
+func (a *App) noteEvicted(e *entry) {
+	if !e.atWork || a.usage.without {
+		return
 	}
-	a.usage.owners[e.owner] = struct{}{}
+	if a.usage.evicted == nil {
+		a.usage.evicted = make(map[store.Owner]struct{})
+	}
+	a.usage.evicted[e.owner] = struct{}{}
 }
 
 // flushUse has the database note who was at work. Where that fails, users who go on working are noted again.
 func (a *App) flushUse(ctx context.Context) {
 	a.mu.Lock()
-	last := a.usage
-	a.usage = usage{round: last.round + 1}
+	timer, owners := a.usage.timer, a.usage.evicted
+	a.usage.timer, a.usage.evicted = nil, nil
+	if timer != nil {
+		owners = a.cache.atWork(owners)
+	}
 	a.mu.Unlock()
-	if last.owners == nil {
+	if timer == nil {
 		return
 	}
-	last.timer.Stop()
-	_ = a.database().(store.Scheduler).NoteUse(ctx, slices.Collect(maps.Keys(last.owners)))
+	timer.Stop()
+	_ = a.database().(store.Scheduler).NoteUse(ctx, slices.Collect(maps.Keys(owners)))
 }
