@@ -155,19 +155,19 @@ func (s *cachedToken) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[token source
 // cachedToken is an immutable view of a stored access token.
 type cachedToken struct {
 	// What each request reads, side by side in memory.
-	header        []string    // the Authorization header's value
-	checkedLately atomic.Bool // is set while the clock need not be read
-	accepted      atomic.Bool // the MCP server has accepted it
-	rejected      atomic.Bool // the MCP server has rejected it
-	issuedHere    atomic.Bool // to this process
-	outdated      atomic.Bool // the stored record may have another one, or none
-
-	clockReadAt atomic.Int64 // in Unix nanoseconds; zero: not yet
+	clockReadAt   atomic.Int64 // in Unix nanoseconds; zero: not yet
+	checkedLately atomic.Bool  // is set while the clock need not be read
+	accepted      atomic.Bool  // the MCP server has accepted it
+	rejected      atomic.Bool  // the MCP server has rejected it
+	issuedHere    atomic.Bool  // to this process
+	outdated      atomic.Bool  // the stored record may have another one, or none
 
 	// refreshAt is when to refresh, on the wall clock: the monotonic one stands
 	// still while a laptop sleeps. Zero: not before the server rejects it.
 	refreshAt time.Time
 	expiresAt time.Time // zero: unknown
+
+	header []string // the Authorization header's value
 
 	proofs    *proofs // nil: a bearer token
 	oauth2    *oauth2.Token
@@ -182,8 +182,8 @@ type cachedToken struct {
 }
 
 // clockCheckInterval is how often the wall clock is read while requests come one after the other,
-// within a busyInterval each. It is read at each of them when the token is within twice that of its refresh, so that a late
-// timer makes no difference.
+// within a busyInterval each. It is read at each of them when the token is within twice that of its
+// refresh, so that a late timer makes no difference.
 const clockCheckInterval = time.Second
 
 // busyInterval is how soon after another a use has to come for a timer in place of the clock: a
@@ -234,6 +234,11 @@ func (s *cachedToken) outdate() {
 // valid reports whether the token has not expired yet.
 func (s *cachedToken) valid(now time.Time) bool {
 	return s != nil && (s.expiresAt.IsZero() || now.Before(s.expiresAt))
+}
+
+// lasts reports whether the token does not expire sooner than that.
+func (s *cachedToken) lasts(minTTL time.Duration) bool {
+	return s.expiresAt.IsZero() || !time.Now().Add(minTTL).After(s.expiresAt)
 }
 
 // usable reports whether the token can be handed out: it has not expired, and no

@@ -117,7 +117,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 		}
 	case current != nil && current.rejected.Load():
 		need.rejected = current.token
-	case current.fresh() && need.accepts(current.token, current.expiresAt, time.Now()):
+	case current.fresh() && current.lasts(o.MinTTL):
 		return current, nil
 	}
 	if snap, err := s.refresher.refresh(ctx, need); err != nil || snap != nil {
