@@ -121,7 +121,8 @@ func (d *database) measureLookups(ctx context.Context, r *report, last bool) err
 	return nil
 }
 
-// measureHits measures lookups in a full cache: one after the other, and at the rate. Between two of
+// measureHits measures lookups in a full cache: one after the other, and at the rate. A percentile is
+// the median of those of the rounds, as it is of lookups that miss. Between two of
 // those, the processor's own caches are used by others, so that one lookup in a Go map takes half as
 // long as the bound is: it is measured beside.
 func (d *database) measureHits(ctx context.Context, r *report) error {
@@ -141,7 +142,7 @@ func (d *database) measureHits(ctx context.Context, r *report) error {
 		}
 		return nil
 	}
-	var took [3][]float64
+	var took, slow [3][]float64 // slow: the 99th percentile of each round
 	for range r.rounds {
 		for i, c := range []struct {
 			every time.Duration
@@ -151,18 +152,18 @@ func (d *database) measureHits(ctx context.Context, r *report) error {
 			if err != nil {
 				return err
 			}
-			took[i] = append(took[i], round...)
+			took[i], slow[i] = append(took[i], round...), append(slow[i], percentile(round, 99))
 		}
 	}
 	what := fmt.Sprintf("lookup in a cache of %s, ", count(r.cache))
 	r.add(result{
 		what:  what + "one after the other, 99th percentile, µs",
-		ratio: percentile(took[0], 99), limit: maxHit, ours: median(took[0]), unit: "µs, median",
+		ratio: median(slow[0]), limit: maxHit, ours: median(took[0]), unit: "µs, median",
 	})
 	r.add(result{
 		what:  what + fmt.Sprintf("%d a second, 99th percentile, µs", rate),
-		ratio: percentile(took[1], 99), limit: maxHit,
-		ours: percentile(took[1], 99), floor: percentile(took[2], 99), unit: "µs of a lookup in a map",
+		ratio: median(slow[1]), limit: maxHit,
+		ours: median(slow[1]), floor: median(slow[2]), unit: "µs of a lookup in a map",
 	})
 	return nil
 }
