@@ -2,7 +2,9 @@ package handstamp_test
 
 import (
 	"testing"
+	"time"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -22,4 +24,32 @@ func TestUnknownExpiry(t *testing.T) {
 			w.WantTabs(1)
 		})
 	}
+}
+
+// A token at hand that expires sooner than a caller needs is refreshed, and any other is not.
+func TestMinTTLOfATokenAtHand(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	c := w.Session()
+	w.MustCall(c)
+	token := func(minTTL time.Duration) *handstamp.Token {
+		t.Helper()
+		token, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{MinTTL: minTTL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	first := token(0)
+	left := time.Until(first.ExpiresAt)
+	w.Lab.Reset()
+	for _, minTTL := range []time.Duration{0, left / 2, left - time.Minute} {
+		if token(minTTL) != first {
+			t.Errorf("another token for %v of %v", minTTL, left)
+		}
+	}
+	w.WantCounts(map[string]int{"token:refresh": 0})
+	if token(left+time.Minute).Value == first.Value {
+		t.Error("the token that expires sooner is returned")
+	}
+	w.WantCounts(map[string]int{"token:refresh": 1})
 }

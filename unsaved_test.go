@@ -197,6 +197,38 @@ func TestTokenArrivesAtAConflictAndAFailure(t *testing.T) {
 	w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
 }
 
+// A login at the same conflict and failure, when the code was redeemed, is an error or stored, and the
+// next one works.
+func TestLoginAtAConflictAndAFailure(t *testing.T) {
+	t.Parallel()
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	c := w.Session()
+	broken := &conflictAndFailure{Store: w.Store}
+	c.Store = broken
+	gate := w.Lab.Hold("token:code:committed")
+	defer gate.Release()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Login(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{})
+		done <- err
+	}()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	broken.conflicts.Store(true)
+	gate.Release()
+	if err := <-done; err != nil {
+		testenv.WantKind(t, err, handstamp.ErrStore)
+	}
+	if err := c.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	w.MustLogin(w.Session())
+	w.MustCall(w.Session())
+}
+
 // A logout at the same conflict and failure removes the login all the same.
 func TestLogoutAtAConflictAndAFailure(t *testing.T) {
 	t.Parallel()
