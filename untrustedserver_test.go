@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/handstamp/handstamp/internal/dnstest"
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -147,5 +149,45 @@ func TestUntrustedServersShareConnections(t *testing.T) {
 	}
 	if n := connections.Load(); n != 1 {
 		t.Errorf("%d connections", n)
+	}
+}
+
+// countedConn is a connection that is counted while it is open.
+type countedConn struct {
+	net.Conn
+	open *atomic.Int32
+	once sync.Once
+}
+
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.open.Add(-1) })
+	return c.Conn.Close()
+}
+
+// A Client closes what it has made of the application's AuthTransport, and leaves that alone.
+func TestCloseEndsConnectionsOfAGuardedAuthTransport(t *testing.T) {
+	for _, untrusted := range []bool{true, false} {
+		w := testenv.New(t, lab.NoneFirst())
+		var open atomic.Int32
+		c := w.Session()
+		c.UntrustedServers, c.InsecureAllowPrivateAddresses = untrusted, true
+		c.AuthTransport = &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			open.Add(1)
+			return &countedConn{Conn: conn, open: &open}, nil
+		}}
+		w.MustLogin(c)
+		if open.Load() == 0 {
+			t.Fatal("no connection is kept")
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if closed := open.Load() == 0; closed != untrusted {
+			t.Errorf("untrusted servers %t: %d connections are open", untrusted, open.Load())
+		}
 	}
 }
