@@ -21,7 +21,7 @@ type PgBouncer struct {
 }
 
 // StartPgBouncer starts a PgBouncer, which ends with the test. It has size connections to the
-// server. The test is skipped where PgBouncer is not installed, unless HANDSTAMP_TEST_REQUIRE names
+// server. Its database "app" is the same one for the role app, if the test creates that. The test is skipped where PgBouncer is not installed, unless HANDSTAMP_TEST_REQUIRE names
 // pgbouncer.
 func StartPgBouncer(t testing.TB, server *Postgres, size int) *PgBouncer {
 	t.Helper()
@@ -33,15 +33,16 @@ func StartPgBouncer(t testing.TB, server *Postgres, size int) *PgBouncer {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	b := &PgBouncer{t: t, server: server, dir: dir}
 	settings := fmt.Sprintf(`[databases]
-postgres = host=%s port=5432 user=postgres
+postgres = host=%[1]s port=5432 user=postgres
+app = host=%[1]s port=5432 dbname=postgres user=app
 [pgbouncer]
 pool_mode = transaction
-default_pool_size = %d
+default_pool_size = %[2]d
 max_client_conn = 1000
 auth_type = any
-unix_socket_dir = %s
+unix_socket_dir = %[3]s
 listen_port = 6432
-logfile = %s
+logfile = %[4]s
 ignore_startup_parameters = extra_float_digits
 `, server.dir, size, dir, filepath.Join(dir, "log"))
 	if err := os.WriteFile(b.config(), []byte(settings), 0o644); err != nil {

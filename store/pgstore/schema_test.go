@@ -14,6 +14,37 @@ import (
 	"github.com/handstamp/handstamp/store/storetest"
 )
 
+// A role that may not create tables is enough behind PgBouncer, too, whose connections keep what a
+// replica has prepared.
+func TestRoleThatCreatesNothingBehindPgBouncer(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	_, admin := open(t, server, pgstore.Options{})
+	for _, sql := range []string{
+		"CREATE ROLE app LOGIN",
+		"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app",
+	} {
+		if _, err := admin.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	url := strings.Replace(servicetest.StartPgBouncer(t, server, 1).URL(), "dbname=postgres", "dbname=app", 1)
+	for replica := range 3 { // each of which meets the statements of the one before
+		pool, err := pgxpool.New(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db, err := pgstore.New(t.Context(), pool, pgstore.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.CreateSchema(t.Context()); err != nil {
+			t.Errorf("replica %d: %v", replica, err)
+		}
+		db.Close()
+		pool.Close()
+	}
+}
+
 // A role that may not create tables, but use them all, is enough. Where it may not use one, it is
 // named, whichever that is: without this check the first login would find out.
 func TestRoleThatCreatesNothing(t *testing.T) {
