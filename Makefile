@@ -35,7 +35,7 @@ recordings: build ## draws docs/recordings anew, from real runs of the command
 
 .PHONY: $(BIN)/suites
 $(BIN)/suites:
-	@$(GO) build -o $@ ./tools/suites
+	@CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./tools/suites
 
 # The second line is the library as its users have it: with the oldest versions that its
 # go.mod allows, and as the oldest Go that it names would read it.

@@ -50,7 +50,7 @@ func measureDatabase(ctx context.Context, r *report) (err error) {
 			err = failure.err
 		}
 	}()
-	server := servicetest.StartPostgres(end, "max_connections=300", "shared_buffers=1GB",
+	server := servicetest.StartPostgres(end, "fsync=on", "full_page_writes=on", "max_connections=300", "shared_buffers=1GB",
 		"max_wal_size=8GB", "wal_level=minimal", "max_wal_senders=0", "checkpoint_timeout=1h")
 	as, err := lab.Start(lab.NoneFirst())
 	if err != nil {

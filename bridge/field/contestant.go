@@ -54,7 +54,7 @@ func own(ctx context.Context, root, dir, program string) (*contestant, error) {
 	if program == "" {
 		program = filepath.Join(dir, "handstamp")
 		build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/handstamp")
-		build.Dir = root
+		build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0") // as a release is built
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("go build: %w\n%s", err, out)
 		}

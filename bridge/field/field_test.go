@@ -4,6 +4,8 @@ import (
 	"flag"
 	"os"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/testenv"
 )
 
 // plays is how many behaviours are played at once: most of a play is waiting.
@@ -21,9 +23,7 @@ func TestMain(m *testing.M) {
 
 // TestField plays every behaviour with the bridge of this tree, which has to be right in each.
 func TestField(t *testing.T) {
-	if testing.Short() {
-		t.Skip("the servers and networks of the table keep a bridge waiting for minutes")
-	}
+	testenv.Heavy(t, "the servers and networks of the table keep a bridge waiting for minutes")
 	c, err := own(t.Context(), "../..", t.TempDir(), "")
 	if err != nil {
 		t.Fatal(err)

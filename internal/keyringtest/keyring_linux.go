@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/installed"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // Keyring is a keyring with its session bus, which end with the test.
@@ -148,6 +149,7 @@ func (k *Keyring) startDaemon() {
 // run starts a process that ends with the test.
 func (k *Keyring) run(cmd *exec.Cmd) {
 	k.t.Helper()
+	cmd.Env = append(cmd.Environ(), proctest.Service)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		k.t.Fatal(err)

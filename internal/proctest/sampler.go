@@ -58,9 +58,13 @@ type note struct {
 // that the product takes out of an environment.
 const markVariable = "PROCTEST_RUN"
 
+// Service is a variable, as os.Environ has it, for the environment of a server that a test starts
+// beside the product, which gives it nothing to carry: neither it nor what it starts is looked at.
+const Service = "PROCTEST_SERVICE=1"
+
 // every is the time between two looks. A look takes a tenth of a millisecond on
-// an idle machine.
-const every = 2 * time.Millisecond
+// an idle machine, and a program at least twice the time between two.
+const every = 4 * time.Millisecond
 
 // Add adds secrets to look for.
 func (s *Sampler) Add(secrets ...string) {

@@ -17,6 +17,7 @@ type table struct {
 	loads   *os.File
 	self    int
 	round   int
+	looks   int
 	known   map[int]*process
 	newest  string // the id that was given last, before the last list of all
 	scratch []byte
@@ -29,6 +30,7 @@ type process struct {
 	counted  bool
 	sealed   bool // its environment cannot be read
 	carried  string
+	same     int  // in how many visits it carried that
 	executed bool // it is a program of its own, not yet only a copy of its parent
 }
 
@@ -62,6 +64,7 @@ func (s *Sampler) looker() (look func(), err error) {
 // look notes what all descendants carry. Where no process has begun, the list of all, which costs
 // the most, is the one before.
 func (t *table) look() {
+	t.looks++
 	newest, err := t.newestID()
 	if err == nil && newest == t.newest {
 		for pid, p := range t.known {
@@ -105,11 +108,15 @@ func (t *table) newestID() (string, error) {
 	return line[strings.LastIndexByte(line, ' ')+1:], nil
 }
 
+// A process that carried the same in so many visits is steady, and visited in one of so many looks:
+// a server that a test has started is there for all of it.
+const steady, steadyEvery = 16, 8
+
 // visit finds out whether the process is a descendant and notes what it carries.
-// A program can start another one in its place, so that is done each time.
+// A program can start another one in its place, so that is done again and again.
 func (t *table) visit(pid int) {
 	p := t.kin(pid)
-	if p.kin != child && p.kin != descendant {
+	if p.kin != child && p.kin != descendant || p.same >= steady && t.looks%steadyEvery != 0 {
 		return
 	}
 	if !p.executed {
@@ -126,10 +133,15 @@ func (t *table) visit(pid int) {
 	carried := string(args)
 	environ, err := t.read(pid, "environ")
 	sealed := errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM)
-	if carried += string(environ); carried == p.carried {
+	if bytes.Contains(environ, []byte(Service)) {
+		p.kin = stranger
 		return
 	}
-	p.carried = carried
+	if carried += string(environ); carried == p.carried {
+		p.same++
+		return
+	}
+	p.carried, p.same = carried, 0
 	t.s.mu.Lock()
 	if !p.counted {
 		t.s.count.processes++
@@ -168,7 +180,7 @@ func (t *table) kin(pid int) *process {
 			return p // it is about to become another program
 		}
 		p.kin = stranger
-		if bytes.Contains(environ, []byte(t.s.Mark())) {
+		if bytes.Contains(environ, []byte(t.s.Mark())) && !bytes.Contains(environ, []byte(Service)) {
 			p.kin = descendant
 		}
 	}

@@ -36,9 +36,22 @@ func newCarrier(t *testing.T, s *Sampler) *carrier {
 	return &carrier{t, s}
 }
 
-// run starts a shell, which says when it is where it is to be, waits until the
+// run starts a shell, which reports when it is where it is to be, waits until the
 // sampler has seen it, and ends it.
 func (c *carrier) run(env []string, script string, args ...string) {
+	c.t.Helper()
+	c.start(env, script, args...).end()
+}
+
+// shell is one that runs.
+type shell struct {
+	c      *carrier
+	cmd    *exec.Cmd
+	input  io.WriteCloser
+	output *bufio.Reader
+}
+
+func (c *carrier) start(env []string, script string, args ...string) *shell {
 	c.t.Helper()
 	cmd := exec.Command("sh", append([]string{"-c", script, "sh"}, args...)...)
 	cmd.Env = append(os.Environ(), env...)
@@ -53,14 +66,18 @@ func (c *carrier) run(env []string, script string, args ...string) {
 	if err := cmd.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	said := bufio.NewReader(output)
-	if line, err := said.ReadString('\n'); line != "here\n" {
-		c.t.Fatalf("it says %q: %v", line, err)
+	return &shell{c, cmd, input, bufio.NewReader(output)}
+}
+
+func (s *shell) end() {
+	s.c.t.Helper()
+	if line, err := s.output.ReadString('\n'); line != "here\n" {
+		s.c.t.Fatalf("it printed %q: %v", line, err)
 	}
-	c.looks(3)
-	input.Close()
-	_, _ = io.Copy(io.Discard, said)
-	_ = cmd.Wait() // it has read no line
+	s.c.looks(steadyEvery + 3)
+	s.input.Close()
+	_, _ = io.Copy(io.Discard, s.output)
+	_ = s.cmd.Wait() // it has read no line
 }
 
 // looks waits until the sampler has looked so many times more.
@@ -124,6 +141,31 @@ func TestDescendants(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A process that has been the same for long can still become another one.
+func TestSteady(t *testing.T) {
+	c := newCarrier(t, new(Sampler))
+	s := c.start(nil, "read line; exec sh -c 'echo here; read line' sh "+planted[:6]+`""`+planted[6:18]+`""`+planted[18:])
+	c.looks(2 * steady)
+	if found := c.s.find(); len(found) > 0 {
+		t.Errorf("it carried %q before it became another program", found)
+	}
+	if _, err := io.WriteString(s.input, "\n"); err != nil {
+		t.Fatal(err)
+	}
+	s.end()
+	c.want("sh had the secret planted-4XQ2… in an argument")
+}
+
+// What a test starts beside the product is not looked at, and neither is what that starts.
+func TestService(t *testing.T) {
+	c := newCarrier(t, new(Sampler))
+	env := []string{Service, "SECRET=" + planted}
+	c.run(env, wait)
+	c.run(env, waitBelow)
+	c.run(env, `exec 3<&0; (sh -c 'echo here; read line' <&3 &); exec sh -c 'read line'`)
+	c.want()
 }
 
 // One whose parents died at once is found by its mark.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // PgBouncer is a PgBouncer in transaction mode before a [Postgres].
@@ -21,8 +23,8 @@ type PgBouncer struct {
 }
 
 // StartPgBouncer starts a PgBouncer, which ends with the test. It has size connections to the
-// server. Its database "app" is the same one for the role app, if the test creates that. The test is skipped where PgBouncer is not installed, unless HANDSTAMP_TEST_REQUIRE names
-// pgbouncer.
+// server. Its database "app" is the same one for the role app, if the test creates that. The test is
+// skipped where PgBouncer is not installed, unless HANDSTAMP_TEST_REQUIRE names pgbouncer.
 func StartPgBouncer(t testing.TB, server *Postgres, size int) *PgBouncer {
 	t.Helper()
 	find(t, "pgbouncer", "pgbouncer", "/usr/sbin")
@@ -69,6 +71,7 @@ func (b *PgBouncer) URL() string {
 func (b *PgBouncer) Start() {
 	b.t.Helper()
 	b.proxy = exec.Command(find(b.t, "pgbouncer", "pgbouncer", "/usr/sbin"), "-q", b.config())
+	b.proxy.Env = append(os.Environ(), proctest.Service)
 	b.proxy.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: credential()}
 	if err := b.proxy.Start(); err != nil {
 		b.t.Fatal(err)

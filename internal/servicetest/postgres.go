@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/installed"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // Postgres is a PostgreSQL server with a cluster of its own, which listens on a Unix socket alone.
@@ -31,22 +32,29 @@ type Postgres struct {
 // unless HANDSTAMP_TEST_REQUIRE names postgres.
 func StartPostgres(t testing.TB, flags ...string) *Postgres {
 	t.Helper()
-	return startCluster(t, flags, "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8",
-		"--locale=C.UTF-8", "--no-sync")
+	p := newPostgres(t, flags)
+	if err := p.makeCluster(); err != nil {
+		t.Fatal(err)
+	}
+	return p.started()
 }
 
 // StartStandby starts a server that replicates this one, until it is promoted. For a failover that
 // loses nothing, this one has the flag synchronous_standby_names=*, and has written nothing before.
 func (p *Postgres) StartStandby(flags ...string) *Postgres {
 	p.t.Helper()
-	return startCluster(p.t, flags, "pg_basebackup", "--dbname="+p.URL(), "--write-recovery-conf",
-		"--checkpoint=fast", "--no-sync")
+	standby := newPostgres(p.t, flags)
+	path := find(p.t, "postgres", "pg_basebackup", "/usr/lib/postgresql/*/bin")
+	if err := standby.fill(path, "--dbname="+p.URL(), "--write-recovery-conf", "--checkpoint=fast", "--no-sync"); err != nil {
+		p.t.Fatal(err)
+	}
+	return standby.started()
 }
 
-// startCluster starts a server with a cluster that a program makes.
-func startCluster(t testing.TB, flags []string, program string, args ...string) *Postgres {
+// newPostgres returns a server without a cluster, which is not started.
+func newPostgres(t testing.TB, flags []string) *Postgres {
 	t.Helper()
-	path := find(t, "postgres", program, "/usr/lib/postgresql/*/bin")
+	find(t, "postgres", "postgres", "/usr/lib/postgresql/*/bin")
 	// Not t.TempDir: the path of a socket has at most 107 bytes.
 	dir, err := os.MkdirTemp("", "pg")
 	if err != nil {
@@ -57,12 +65,22 @@ func startCluster(t testing.TB, flags []string, program string, args ...string) 
 	if err := p.own(); err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// fill makes the cluster with a program of PostgreSQL.
+func (p *Postgres) fill(program string, args ...string) error {
 	args = append([]string{"--pgdata=" + p.cluster()}, args...)
-	if out, err := p.command(path, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", program, err, out)
+	if out, err := p.command(program, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", program, err, out)
 	}
+	return nil
+}
+
+func (p *Postgres) started() *Postgres {
+	p.t.Helper()
 	p.Start()
-	t.Cleanup(p.Kill)
+	p.t.Cleanup(p.Kill)
 	return p
 }
 
@@ -106,7 +124,10 @@ func (p *Postgres) Start() {
 	defer log.Close()
 	postgres := find(p.t, "postgres", "postgres", "/usr/lib/postgresql/*/bin")
 	args := []string{"-D", p.cluster(), "-k", p.dir, "-h", "", "-p", "5432"}
-	for _, flag := range append([]string{"max_connections=200"}, p.flags...) {
+	// A server that is killed loses nothing that the kernel has, so that waiting for the disk would
+	// prove no more, and measure what else the machine does.
+	usual := []string{"max_connections=200", "fsync=off", "full_page_writes=off"}
+	for _, flag := range append(usual, p.flags...) {
 		args = append(args, "-c", flag)
 	}
 	start := func() {
@@ -224,7 +245,7 @@ func (p *Postgres) command(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = p.dir
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: credential()}
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", proctest.Service)
 	return cmd
 }
 

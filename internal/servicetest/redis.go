@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // Redis is a Redis or Valkey server with a folder of its own. It listens on a Unix socket, and one
@@ -77,6 +79,7 @@ func (r *Redis) run(args ...string) {
 	r.t.Helper()
 	program := find(r.t, r.service, r.service+"-server", "/opt/"+r.service+"/bin")
 	r.server = exec.Command(program, args...)
+	r.server.Env = append(os.Environ(), proctest.Service)
 	if err := r.server.Start(); err != nil {
 		r.t.Fatal(err)
 	}
@@ -113,16 +116,24 @@ func (r *Redis) Signal(s syscall.Signal) {
 // Command runs a command of Redis on the server, and returns its output.
 func (r *Redis) Command(args ...string) string {
 	cli := find(r.t, r.service, r.service+"-cli", "/opt/"+r.service+"/bin")
-	out, _ := exec.Command(cli, append([]string{"-s", r.Socket()}, args...)...).Output()
+	cmd := exec.Command(cli, append([]string{"-s", r.Socket()}, args...)...)
+	cmd.Env = append(os.Environ(), proctest.Service)
+	out, _ := cmd.Output()
 	return string(out)
 }
 
 // await waits until the output of a command has a text.
 func (r *Redis) await(command, text string) {
 	r.t.Helper()
+	r.awaitCount(1, command, text)
+}
+
+// awaitCount waits until the output of a command has a text n times.
+func (r *Redis) awaitCount(n int, command, text string) {
+	r.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		out := r.Command(strings.Fields(command)...)
-		if strings.Contains(out, text) {
+		if strings.Count(out, text) >= n {
 			return
 		}
 		if time.Now().After(deadline) {

@@ -20,7 +20,7 @@ func StartRedisCluster(t testing.TB) []*Redis {
 	for i := range nodes {
 		bus := ports[servers+i]
 		nodes[i] = startRedis(t, "redis", ports[i], "--cluster-enabled", "yes", "--cluster-port", bus,
-			"--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "5000")
+			"--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "60000")
 		nodes[i].Command("cluster", "addslotsrange",
 			strconv.Itoa(i*clusterSlots/servers), strconv.Itoa((i+1)*clusterSlots/servers-1))
 		nodes[i].Command("cluster", "set-config-epoch", strconv.Itoa(i+1))

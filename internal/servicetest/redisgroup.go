@@ -37,9 +37,8 @@ func StartRedisGroup(t testing.TB, replicas int) *RedisGroup {
 	}
 	g.sentinel = startSentinel(t, ports[0], ports[replicas+1])
 	g.sentinel.await("sentinel master "+SentinelName, fmt.Sprintf("num-slaves\n%d\n", replicas))
-	for up := 0; up < replicas; { // and it has a connection to each
-		up = strings.Count(g.sentinel.Command("sentinel", "replicas", SentinelName), "flags\nslave\n")
-	}
+	// And it has a connection to each.
+	g.sentinel.awaitCount(replicas, "sentinel replicas "+SentinelName, "flags\nslave\n")
 	return g
 }
 

@@ -28,7 +28,9 @@ func TestHonestClient(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it plays every cell, a minute of processor time")
 	}
-	o := suite.Options{Client: client(mutant.None), Ways: lab.Ways(), Timeout: 30 * time.Second}
+	o := suite.Options{
+		Client: client(mutant.None), Ways: lab.Ways(), Timeout: 30 * time.Second, Processes: []int{1, 8},
+	}
 	if testenv.RaceDetector {
 		o.Conditions, o.Processes = []suite.Condition{suite.Warm, suite.Expired}, []int{1}
 	}
@@ -38,9 +40,7 @@ func TestHonestClient(t *testing.T) {
 // TestMutants switches one defect on at a time, each of which turns cells red
 // that a client without it passes.
 func TestMutants(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it plays 130 cells, a minute of processor time")
-	}
+	testenv.Heavy(t, "it plays 130 cells, a minute of processor time")
 	const (
 		warm, expired, early = suite.Warm, suite.Expired, suite.RejectedEarly
 		gone, forgotten      = suite.GrantRevoked, suite.ClientForgotten

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -47,6 +48,15 @@ func required(name string) string {
 	return "HANDSTAMP_TEST_REQUIRE=" + strings.TrimSpace(name+" "+os.Getenv("HANDSTAMP_TEST_REQUIRE"))
 }
 
+// nodeCache has Node keep what it has compiled: its programs start some hundred times.
+func nodeCache() string {
+	folder, err := filepath.Abs("bin/test/node")
+	if err != nil {
+		return "NODE_COMPILE_CACHE=" // none
+	}
+	return "NODE_COMPILE_CACHE=" + folder
+}
+
 // everything is what "make test" runs, in the order in which the suites begin.
 func everything() []suite {
 	const long = "HANDSTAMP_TEST_LONG=1"
@@ -65,6 +75,7 @@ func everything() []suite {
 		},
 		{
 			name: "lint", about: "golangci-lint of all modules, with go vet's analyzers, and govulncheck",
+			env:   []string{"GOGC=200"},
 			steps: []step{sh("make", "--no-print-directory", "lint", "vulnerabilities")},
 		},
 		{
@@ -72,7 +83,8 @@ func everything() []suite {
 			after: []string{"packages"}, env: []string{required("mcp-remote"), long},
 			steps: []step{
 				goTest(append([]string{"-race", "-timeout", "60m"}, libraryPackages()...)...),
-				goTest("-timeout", "60m", "-run="+heavy, ".", "./bridge", "./internal/doctor", "./lab/suite", "./test/process", "./test/security"),
+				goTest("-timeout", "60m", "-run="+heavy, ".", "./bridge", "./bridge/field", "./internal/doctor", "./lab/suite",
+					"./test/process", "./test/security"),
 			},
 		},
 		{
@@ -82,9 +94,9 @@ func everything() []suite {
 				// Most tests of the command drive it as processes, each of which the race detector
 				// makes several times as expensive. It is for what serves many at once.
 				goTest(append([]string{"-race", "-timeout", "60m"}, commandPackages()...)...),
-				goTest("-race", "-timeout", "60m", "-run=^(TestServe|TestTwoServes|TestBridge|TestLegacySSE|TestLoginAt)",
-					"./cmd/handstamp/internal/cli"),
-				goTest("-timeout", "60m", "./cmd/handstamp", "./cmd/handstamp/internal/cli"),
+				goTest("-race", "-timeout", "60m", "-run="+concurrent, "./cmd/handstamp/internal/cli"),
+				goTest("-timeout", "60m", "-skip="+concurrent, "./cmd/handstamp/internal/cli"),
+				goTest("-timeout", "60m", "./cmd/handstamp"),
 			},
 		},
 		{
@@ -99,19 +111,19 @@ func everything() []suite {
 		},
 		{
 			name: "interop-sdk", about: "the bridge between the official SDKs, and others' hosts and servers",
-			after: []string{"packages", "python"}, env: []string{required("sdks")},
+			after: []string{"packages", "python"}, env: []string{required("sdks"), nodeCache()},
 			steps: []step{goTest("-count=1", "-timeout", "60m", "./bridge/interop/...")},
 		},
 		{
 			name: "interop", about: "authorization servers that others wrote",
-			after: []string{"packages", "python"}, env: []string{required("interop")}, dir: "interop",
+			after: []string{"packages", "python"}, env: []string{required("interop"), nodeCache()}, dir: "interop",
 			// Not with the race detector, which doubles what it costs: library has the same
 			// sessions, beside each other, at the lab's servers with it.
 			steps: []step{goTest("-count=1", "-timeout", "60m", "./...")},
 		},
 		{
 			name: "conformance", about: "the official conformance suite",
-			after: []string{"packages"}, env: []string{required("conformance")},
+			after: []string{"packages"}, env: []string{required("conformance"), nodeCache()},
 			steps: []step{goTest("-count=1", "-timeout", "60m", "./conformance/...")},
 		},
 		{
@@ -161,9 +173,13 @@ func everything() []suite {
 
 // heavy are the tests that compute too much for the race detector: testenv.Heavy skips them there.
 const heavy = "^(TestNoSequenceContradictsItself|TestNestedMessagesCostWhatTheyAreLong|" +
-	"TestDoctorNamesTheTrueCauseOfEveryPersonality|TestHonestClient|TestBridgeMemory.*|TestLab|" +
+	"TestDoctorNamesTheTrueCauseOfEveryPersonality|TestField|TestHonestClient|TestMutants|TestBridgeMemory.*|TestLab|" +
 	"TestNoSecretIsEverSaid|TestKilledAtRandom|TestKilledAtEachPoint|" +
 	"TestManyProcessesRefreshEachCredentialOnce)$"
+
+// concurrent are the tests of the command that run with the race detector: all of serve, bridge and
+// login but those that [heavy] names.
+const concurrent = "^(TestServe|TestTwoServes|TestLegacySSE|TestLoginAt|TestBridge([^M]|M[^e]))"
 
 // libraryPackages returns the packages of the library's module but for the chaos suite.
 func libraryPackages() []string { return packagesBut("/bridge/chaos", "./...") }

@@ -15,19 +15,23 @@ func TestEveryPackageIsInASuite(t *testing.T) {
 	if _, err := os.Stat("go.work"); err != nil {
 		t.Skip("there is no workspace")
 	}
-	run := make(map[string]bool)
+	patterns := make(map[string][]string) // by folder
 	for _, s := range everything() {
 		for _, step := range s.steps {
 			if !step.tests {
 				continue
 			}
 			dir := "./" + s.dir
-			patterns := slices.DeleteFunc(slices.Clone(step.args[2:]), func(arg string) bool {
+			these := slices.DeleteFunc(slices.Clone(step.args[2:]), func(arg string) bool {
 				return strings.HasPrefix(arg, "-") || strings.HasSuffix(arg, "m") && !strings.Contains(arg, "/")
 			})
-			for _, p := range packages(t, append([]string{"-C", dir}, orHere(patterns)...)...) {
-				run[p] = true
-			}
+			patterns[dir] = append(patterns[dir], orHere(these)...)
+		}
+	}
+	run := make(map[string]bool)
+	for dir, these := range patterns {
+		for _, p := range packages(t, append([]string{"-C", dir}, these...)...) {
+			run[p] = true
 		}
 	}
 	withTests := packages(t, "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "work")
