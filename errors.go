@@ -66,7 +66,7 @@ var (
 )
 
 // Error is what Client methods and the transport return. Its text is one
-// sentence without secrets or response bodies; Hint says what to do next.
+// sentence without secrets or response bodies; Hint names the next step.
 type Error struct {
 	// Kind is one of the sentinels of this package; errors.Is matches it.
 	Kind error
