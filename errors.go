@@ -230,7 +230,7 @@ func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error 
 		Message: "the authorization server rejects a refresh while the access token is valid; both are kept", Err: rejected}
 }
 
-// loginRequired returns the error of a credential that only a user can mend, with the reason.
+// loginRequired returns the error of a credential that only a user can fix, with the reason.
 func (f errorFactory) loginRequired(rec *record.Record) error {
 	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in to " + f.serverURL}
 	client := rec.GrantClient()
