@@ -16,7 +16,7 @@ const (
 	AuditRegistration = "registration" // a client was registered
 )
 
-// The attributes of these records, all of them strings or, where it says so, booleans. One that has
+// The attributes of these records, all of them strings or, where noted, booleans. One that has
 // no value is left out.
 const (
 	AuditServer   = "server"    // the URL of the MCP server, without a query

@@ -157,7 +157,7 @@ type Client struct {
 	// where clouds keep credentials, are never used.
 	InsecureAllowPrivateAddresses bool
 
-	// UntrustedServers is for programs that are given the servers' URLs by people whom they do not
+	// UntrustedServers is for programs that are given the servers' URLs by users whom they do not
 	// trust. What holds for addresses that metadata names then holds for the servers as well: they
 	// must be public, unless InsecureAllowPrivateAddresses is set, and never link-local. The address
 	// that is connected to is checked, for each connection; a request elsewhere fails with
@@ -180,9 +180,10 @@ type Client struct {
 	// Hooks are called with what happened.
 	Hooks Hooks
 
-	// Audit receives a record, at level Info, for each login, refresh, logout and registration,
-	// whatever its result: the constants Audit… are the messages and the names of the attributes,
-	// and stay. No record has a secret. A handler that is slow delays what it records. Nil: none.
+	// Audit receives a record, at level Info, for each login, refresh and logout, whatever its
+	// result, and for each client that was registered: the constants Audit… are the messages and the
+	// names of the attributes, and stay. No record has a secret. A handler that is slow delays what
+	// it records. Nil: none.
 	Audit slog.Handler
 
 	once    sync.Once

@@ -63,9 +63,10 @@
 // A stored token costs a request no lock and no I/O. An expired one costs exactly
 // one request to the authorization server, whatever the number of goroutines and
 // processes that notice. A server that fails (5xx, 429, no network, a page of HTML) never
-// opens a browser, and never costs a login: see [ErrUnreachable]. Servers
-// that rotate refresh tokens get each token once, from one process, which has
-// reserved space for the response first and stores it before it reads it.
+// opens a browser, and never costs a login: see [ErrUnreachable]. A refresh
+// token is sent by one process at a time, which reserves space for the response
+// first and stores the response before it interprets it. The token is sent again
+// only if the response was lost, or rejected the request and not the token.
 //
 // How a client authenticates at the token endpoint is part of its registration
 // and is stored with it (RFC 7591, section 2); once the registration is known, the

@@ -66,7 +66,7 @@ var (
 )
 
 // Error is what Client methods and the transport return. Its text is one
-// sentence without secrets or response bodies; Hint says what to do next.
+// sentence without secrets or response bodies; Hint names the next step.
 type Error struct {
 	// Kind is one of the sentinels of this package; errors.Is matches it.
 	Kind error
@@ -230,7 +230,7 @@ func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error 
 		Message: "the authorization server rejects a refresh while the access token is valid; both are kept", Err: rejected}
 }
 
-// loginRequired returns the error of a credential that only a user can mend, with the reason.
+// loginRequired returns the error of a credential that only a user can fix, with the reason.
 func (f errorFactory) loginRequired(rec *record.Record) error {
 	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in to " + f.serverURL}
 	client := rec.GrantClient()

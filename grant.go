@@ -238,7 +238,7 @@ func (l grantLogin) assertionRejected(ctx context.Context, t *tokenRequest, reje
 	if l.identity.enterprise != "" {
 		e.Message += ", which the company's identity provider " + oauth.Sanitize(l.identity.enterprise) + " issued"
 		e.Hint = cmp.Or(e.Hint,
-			"those who run the server have to trust that provider, and know this client by the same id")
+			"the operator of the server has to trust that provider, and know this client by the same id")
 	}
 	return e
 }

@@ -41,7 +41,7 @@ type ImportedLogin struct {
 	ScopeRequested string
 
 	// Resource is the resource parameter (RFC 8707) that the tokens were requested
-	// for with, byte for byte; OmitResource says that there was none. Neither: the
+	// for with, byte for byte; OmitResource reports that there was none. Neither: the
 	// resource that the server publishes, as the URL standard writes it, which is
 	// how nearly all other clients send it; none where it publishes none.
 	Resource     string
@@ -61,8 +61,8 @@ type ImportOptions struct {
 	// Force replaces a stored login although it is good.
 	Force bool
 
-	// Offline asks nothing of the network. The first refresh then finds the
-	// authorization server.
+	// Offline sends no request. The first refresh then finds the authorization
+	// server.
 	Offline bool
 
 	// DryRun does everything but store the result.
@@ -85,8 +85,8 @@ type ImportResult struct {
 // A login whose Issuer is known is taken only while the server still names that
 // one as its authorization server: otherwise the error is ErrProtocol. It is
 // ErrLoginRequired if the login is past help, ErrInvalidConfig if it cannot be one, and
-// ErrUnreachable if the metadata could not be had; with Offline, the first
-// refresh will ask for it.
+// ErrUnreachable if the metadata cannot be fetched; with Offline, the first
+// refresh fetches it.
 //
 // Whoever had the login before must not use it any more: at a server that
 // rotates refresh tokens, two programs with the same one sign each other out.

@@ -17,23 +17,23 @@ type Inspection struct {
 	// nil if none does.
 	Locked error
 
-	// Refreshable says that the next access token needs no user, as far as the record shows.
+	// Refreshable reports that the next access token needs no user, as far as the record shows.
 	Refreshable bool
 
-	// SecretExpired says that the secret of the stored login's client has ended.
+	// SecretExpired reports that the secret of the stored login's client has ended.
 	SecretExpired bool
 
 	// LastFailure is how the last login or registration failed; nil if it did not.
 	LastFailure *PastFailure
 
-	// NoCallback says that the last login with the stored client brought no callback: the server
+	// NoCallback reports that the last login with the stored client brought no callback: the server
 	// may have shown the user, and no program, that it has forgotten the client.
 	NoCallback bool
 
 	// RefreshFailed is how the last attempt to refresh the stored login failed; empty if it did not.
 	RefreshFailed string
 
-	// RefreshInterrupted says that a refresh was begun and its end was not stored.
+	// RefreshInterrupted reports that a refresh was begun and its end was not stored.
 	RefreshInterrupted bool
 
 	// Response is how the MCP server responds to a ping without a token; nil if it does not, and
@@ -153,7 +153,7 @@ type LoginPlan struct {
 	MethodReason string
 	NextMethods  []string
 
-	// RedirectURI is where the login would listen. RedirectMoved says that this is not where the
+	// RedirectURI is where the login would listen. RedirectMoved reports that this is not where the
 	// stored client was registered for, as another program has the port; RedirectError that the
 	// login cannot listen at all.
 	RedirectURI   string
@@ -172,7 +172,7 @@ type Trial struct {
 	Status int    // 0: there was no response
 
 	// Client is true where the response is about the client: it is unknown, or its authentication was
-	// not accepted. Forgotten says that the server has registered that client itself, so that a
+	// not accepted. Forgotten reports that the server has registered that client itself, so that a
 	// new registration is the way out.
 	Client    bool
 	Forgotten bool
@@ -186,11 +186,11 @@ type MCPTrial struct {
 	Error    string
 	Scope    string // what the server wants with a 403
 
-	// SSE says that the server knows only the HTTP+SSE transport (MCP 2024-11-05).
+	// SSE reports that the server knows only the HTTP+SSE transport (MCP 2024-11-05).
 	SSE bool
 
-	// Version is the protocol version that the server has agreed to, and Modern says that it is
-	// one without sessions (2026-07-28 or later). Name is what the server calls itself.
+	// Version is the protocol version that the server has agreed to, and Modern reports that it
+	// is one without sessions (2026-07-28 or later). Name is what the server calls itself.
 	Version string
 	Modern  bool
 	Name    string

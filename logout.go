@@ -44,7 +44,7 @@ type LogoutResult struct {
 // more; then the token is revoked at the server; then the record is deleted, with all copies
 // that the store has of it. A server that cannot be reached does not keep the
 // credential alive here, and neither does the end of ctx once the record is out
-// of use: that ends the wait for the server, which RevokeError then says.
+// of use: that ends the wait for the server, which RevokeError then reports.
 func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) (*LogoutResult, error) {
 	s, err := c.session(serverURL)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// Repair mends what an Inspection of this server found and a user is not needed for. It
+// Repair fixes what an Inspection of this server found and what needs no user. It
 //
 //   - moves a damaged record away, or deletes it where the store cannot move it;
 //   - marks a dynamic client as unknown that the token endpoint rejects with an OAuth error, so

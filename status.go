@@ -17,7 +17,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// State says where a credential stands, in one word.
+// State is the state of a credential, in one word.
 type State string
 
 const (
@@ -29,7 +29,7 @@ const (
 	StateCorrupt     State = "corrupt"     // the stored record is damaged, and is not used
 	StateNoExpiry    State = "no_expiry"   // valid as far as is known: the server gave no expiry
 
-	StateUnusable State = "unusable" // the stored record is kept, but cannot be used as it is: Problem says why
+	StateUnusable State = "unusable" // the stored record is kept, but cannot be used as it is: see Problem
 )
 
 // Status is what is stored of one credential, without secrets.
@@ -43,11 +43,11 @@ type Status struct {
 	Account string `json:"account,omitempty"`
 
 	// GrantType is how the tokens are obtained (RFC 6749, section 1.3): "authorization_code", or
-	// that of [Client.Grant]. DPoP says that the access token is bound to a key (RFC 9449).
+	// that of [Client.Grant]. DPoP reports whether the access token is bound to a key (RFC 9449).
 	GrantType string `json:"grant_type,omitempty"`
 	DPoP      bool   `json:"dpop,omitempty"`
 
-	// PAR says that authorization requests are pushed to the authorization server first (RFC
+	// PAR reports whether authorization requests are pushed to the authorization server first (RFC
 	// 9126).
 	PAR bool `json:"pushed_authorization_requests,omitempty"`
 
@@ -56,7 +56,7 @@ type Status struct {
 	ClientID     string      `json:"client_id,omitempty"`
 	ClientSource string      `json:"client_source,omitempty"` // "dynamic", "configured" or "client_id_metadata_document"
 	Method       string      `json:"token_endpoint_auth_method,omitempty"`
-	MethodReason string      `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for people
+	MethodReason string      `json:"token_endpoint_auth_method_reason,omitempty"` // a clause for users
 	Resource     string      `json:"resource,omitempty"`
 	Scope        string      `json:"scope,omitempty"` // granted
 	ObtainedAt   time.Time   `json:"obtained_at,omitzero"`
@@ -69,21 +69,21 @@ type Status struct {
 	// the user has to register by hand.
 	ManualRegistration *ManualRegistration `json:"manual_registration,omitempty"`
 
-	// AccessTokenRejected says that a server has rejected the access token, or
-	// a caller of [Client.Token] the use of it, before its expiry.
+	// AccessTokenRejected reports that, before the expiry, a server rejected the
+	// access token or a caller set [TokenOptions].Refresh.
 	AccessTokenRejected bool `json:"access_token_rejected,omitempty"`
 
 	// RefreshRejected is the OAuth error code of the last refresh, if it was
 	// rejected while the access token is good. It is tried again at RetryAt.
 	RefreshRejected string `json:"refresh_rejected,omitempty"`
 
-	// Problem says what is wrong with the stored record, with StateCorrupt and
+	// Problem describes what is wrong with the stored record, with StateCorrupt and
 	// StateUnusable: one sentence without a period.
 	Problem string `json:"problem,omitempty"`
 }
 
-// ManualRegistration says what client the user has to register by hand, where an
-// authorization server registers none.
+// ManualRegistration describes the client that the user has to register by hand,
+// where the authorization server offers no dynamic registration.
 type ManualRegistration struct {
 	Issuer      string `json:"issuer"`
 	RedirectURI string `json:"redirect_uri"` // the next login listens there
@@ -95,7 +95,7 @@ type GrantError struct {
 	Code        string    `json:"code"`
 	Description string    `json:"description,omitempty"`
 
-	// Interrupted says that a refresh was cut off before its result could be
+	// Interrupted reports that a refresh was cut off before its result could be
 	// stored, which is the likely reason for the rejection.
 	Interrupted bool `json:"interrupted,omitempty"`
 }

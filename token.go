@@ -15,7 +15,7 @@ import (
 // TokenOptions are the options of [Client.Token]. The zero value is for a token that
 // is not about to expire.
 type TokenOptions struct {
-	// Refresh says that the current token does not work: it is refreshed whatever
+	// Refresh reports that the current token does not work: it is refreshed whatever
 	// its expiry. If the authorization server rejects the refresh for good, the
 	// login has ended, and Token returns [ErrLoginRequired] or signs in.
 	Refresh bool

@@ -113,7 +113,7 @@ func TestAgentSurvivesAnExpiredToken(t *testing.T) {
 	p := newPlace(t)
 	agent := p.build("agent")
 	out, err := p.command(agent).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "handstamp login "+p.server.MCPURL()) {
+	if err == nil || !strings.Contains(string(out), "handstamp login --store file "+p.server.MCPURL()) {
 		t.Fatalf("without a login the agent writes %s, %v", out, err)
 	}
 	if out, err := p.command(p.build("httpclient")).CombinedOutput(); err != nil { // signs in

@@ -37,21 +37,22 @@ import (
 // their users, and clients that were registered. The owner of these is a user of the App's own,
 // whose name is reserved: it begins with "handstamp:".
 type App struct {
-	// Database keeps what the users have. If it is a [store.Watcher], as pgstore's is, a Client whose
-	// login another replica has refreshed or removed reads it before its next request. Nil: in
-	// memory, for this App alone.
+	// Database keeps what the users have. If it is a [store.Watcher], as those of pgstore and
+	// redisstore are, a Client whose login another replica has refreshed or removed reads it before
+	// its next request. Nil: in memory, for this App alone.
 	Database store.Database
 
 	// CallbackURL is the URL at which browsers reach what [App.Callback] returns: the redirect URI of
 	// all logins. Every replica has to have the same.
 	CallbackURL string
 
-	// Configure sets a new Client up, before its first use, and may be called by several goroutines: the name of the application, a logger,
-	// whatever the users have in common. UntrustedServers is set before: servers have to be at public
-	// addresses, unless Configure sets InsecureAllowPrivateAddresses, or trusts the URLs of servers
-	// and sets UntrustedServers to false. Nil: no more is set up. The App sets Store,
-	// ClientStore, RedirectURI, and LoginPolicy to [handstamp.LoginNever]: a replica has no browser
-	// of the user's. It adds tenant and user to each record for Audit.
+	// Configure sets a new Client up, before its first use, and may be called by several goroutines:
+	// the name of the application, a logger, whatever the users have in common. UntrustedServers is
+	// set before: servers have to be at public addresses, unless Configure sets
+	// InsecureAllowPrivateAddresses, or trusts the URLs of servers and sets UntrustedServers to
+	// false. Nil: no more is set up. The App sets Store, ClientStore, RedirectURI, and LoginPolicy to
+	// [handstamp.LoginNever]: a replica has no browser of the user's. It adds tenant and user to each
+	// record for Audit.
 	Configure func(o store.Owner, c *handstamp.Client)
 
 	// ClientsPerTenant registers a client of each MCP server for each tenant. False: one for all

@@ -20,7 +20,7 @@ import (
 // pendingLife is how long a login waits for its user.
 const pendingLife = 10 * time.Minute
 
-// Errors of a callback; test with errors.Is. The text says what the user can do.
+// Errors of a callback; test with errors.Is. The text names what the user can do.
 var (
 	// ErrNoPendingLogin: no login waits for this callback. It was completed before, or begun more
 	// than ten minutes ago, or the callback is none of this application's.

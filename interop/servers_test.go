@@ -167,8 +167,8 @@ brought to it.
 	b.WriteString(`
 What the servers taught:
 
-- ` + "`oidc-provider`" + ` ignores ` + "`offline_access`" + ` in silence unless the authorization request says
-  ` + "`prompt=consent`" + `, as OpenID Connect Core, section 11 allows. Handstamp says it now
+- ` + "`oidc-provider`" + ` ignores ` + "`offline_access`" + ` in silence unless the authorization request has
+  ` + "`prompt=consent`" + `, as OpenID Connect Core, section 11 allows. Handstamp sends it now
   ([decision](decisions/0023-consent-for-offline-access.md)).
 - The example of zitadel/oidc returns ` + "`server_error`" + ` for a client that it does not know. That may pass, so it is no rejection: the
   login is kept, and works again once the client is back.

@@ -135,7 +135,7 @@ type Reserver interface {
 // Peeker is an optional ability of a Store whose Get repairs what is damaged.
 type Peeker interface {
 	// Peek is [Store.Get] that leaves everything as it is: a damaged value stays where it is, and
-	// the error's text says what is wrong with it. It waits for no lock.
+	// the error's text describes what is wrong with it. It waits for no lock.
 	Peek(ctx context.Context, key Key) (value []byte, revision Revision, err error)
 }
 
@@ -187,7 +187,7 @@ func (e *BusyError) Holder() string {
 	return fmt.Sprintf("process %d (%s)", e.PID, e.Program)
 }
 
-// Hint says what the user can do about the holder.
+// Hint describes what the user can do about the holder.
 func (e *BusyError) Hint() string {
 	var hints []string
 	switch {

@@ -116,7 +116,8 @@ each other was measured in turn, in the same run.
 are](scale.svg)
 
 %s, %d cores (%s/%s), %s; PostgreSQL on a Unix socket, with %s credentials in the end, sealed.
-Lookups are made at %d a second, and a ratio is the median over %d rounds.
+Lookups are made at %d a second. A ratio is the median of the ratios within %d rounds; the times beside
+it are of all rounds together, so that one slow round moves them and not the ratio.
 
 | what | is | bound | | measured |
 |---|---:|---:|---|---|

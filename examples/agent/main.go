@@ -35,8 +35,8 @@ func run(ctx context.Context, serverURL string, tasks io.Reader, results io.Writ
 	if err != nil {
 		return err
 	}
-	// An agent without a user at its side signs in beforehand (handstamp login URL), and says so
-	// instead of opening a browser that no user sees.
+	// An agent without a user at its side signs in beforehand (handstamp login --store file URL),
+	// and reports that instead of opening a browser that no user sees.
 	auth := &handstamp.Client{Store: store, LoginPolicy: handstamp.LoginNever}
 	defer auth.Close(context.Background())
 	client := mcp.NewClient(&mcp.Implementation{Name: "agent", Version: "1"}, nil)
@@ -81,11 +81,11 @@ func plan(tools []*mcp.Tool, task string) *mcp.CallToolParams {
 	return nil
 }
 
-// explain separates what only a user can mend from what ends by itself.
+// explain separates what only a user can fix from what ends by itself.
 func explain(serverURL string, err error) error {
 	switch {
 	case errors.Is(err, handstamp.ErrLoginRequired):
-		return fmt.Errorf("sign in once with: handstamp login %s (%w)", serverURL, err)
+		return fmt.Errorf("sign in once with: handstamp login --store file %s (%w)", serverURL, err)
 	case errors.Is(err, handstamp.ErrUnreachable):
 		return fmt.Errorf("try again later; the login is kept: %w", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
@@ -26,7 +27,13 @@ func open(ctx context.Context, url string, key sealed.Key) (store.Database, func
 func openPostgres(
 	ctx context.Context, url string, key sealed.Key,
 ) (store.Database, func(), error) {
-	pool, err := pgxpool.New(ctx, url)
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	// A server that does not respond, or has vanished, must not keep the pool's connections.
+	config.ConnConfig.ConnectTimeout, config.PingTimeout = 10*time.Second, 2*time.Second
+	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, nil, err
 	}

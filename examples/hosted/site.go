@@ -172,7 +172,7 @@ func (s *site) call(w http.ResponseWriter, r *http.Request, user session) {
 	show(w, http.StatusOK, "result", strings.Join(text, "\n"))
 }
 
-// fail shows an error. Those of Handstamp have no secrets, and say what to do next; those of the
+// fail shows an error. Those of Handstamp have no secrets, and name the next step; those of the
 // database name its machines, and are for the log.
 func (s *site) fail(w http.ResponseWriter, err error) {
 	status, reason := http.StatusBadGateway, err.Error()

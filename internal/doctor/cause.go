@@ -47,28 +47,26 @@ const (
 	CauseNoMetadata      Code = "no_metadata"      // the authorization server has none
 	CauseMetadataTrouble Code = "metadata_trouble" // it cannot be read now
 	CauseMetadataTooLong Code = "metadata_too_long"
-	CausePKCE            Code = "pkce_missing"         // S256 is not listed
-	CauseEndpoint        Code = "unsafe_endpoint"      // an endpoint that must not be used
-	CauseAddress         Code = "blocked_address"      // an address that no stranger may name
-	CauseGrant           Code = "no_code_grant"        // no login with a browser is offered
-	CauseByHand          Code = "register_by_hand"     // no client can register itself
-	CauseRegistration    Code = "registration_closed"  // the registration is rejected
-	CauseKey             Code = "key_required"         // clients authenticate with a key only
-	CauseForgotten       Code = "client_forgotten"     // the server no longer knows the client
-	CauseClient          Code = "client_rejected"      // the configured client is not accepted
-	CauseTokenEndpoint   Code = "token_endpoint"       // it cannot be used
-	CausePort            Code = "callback_port_taken"  // the login cannot listen
-	CauseClock           Code = "wrong_clock"          // of this machine
-	CauseDenied          Code = "login_denied"         // the last one
-	CauseTimeout         Code = "login_not_completed"  // the last one
-	CauseCallback        Code = "callback_rejected"    // the last login's response was not to be believed
-	CauseDamaged         Code = "store_damaged"        // the stored record
-	CauseLocked          Code = "store_locked"         // by another process
-	CauseStore           Code = "store_unusable"       // for another reason
-	CauseConfiguration   Code = "configuration_wrong"  // a setting cannot work
-	CauseProtocol        Code = "protocol"             // the server breaks another rule
-	CauseNoRefreshToken  Code = "no_refresh_token"     // the login works until its token expires
-	CauseRefreshRejected Code = "refresh_not_accepted" // it works until its token expires, too
+	CausePKCE            Code = "pkce_missing"        // S256 is not listed
+	CauseEndpoint        Code = "unsafe_endpoint"     // an endpoint that must not be used
+	CauseAddress         Code = "blocked_address"     // an address that no stranger may name
+	CauseGrant           Code = "no_code_grant"       // no login with a browser is offered
+	CauseByHand          Code = "register_by_hand"    // no client can register itself
+	CauseRegistration    Code = "registration_closed" // the registration is rejected
+	CauseKey             Code = "key_required"        // clients authenticate with a key only
+	CauseForgotten       Code = "client_forgotten"    // the server no longer knows the client
+	CauseClient          Code = "client_rejected"     // the configured client is not accepted
+	CauseTokenEndpoint   Code = "token_endpoint"      // it cannot be used
+	CausePort            Code = "callback_port_taken" // the login cannot listen
+	CauseClock           Code = "wrong_clock"         // of this machine
+	CauseDenied          Code = "login_denied"        // the last one
+	CauseTimeout         Code = "login_not_completed" // the last one
+	CauseCallback        Code = "callback_rejected"   // the last login's response was not to be believed
+	CauseDamaged         Code = "store_damaged"       // the stored record
+	CauseLocked          Code = "store_locked"        // by another process
+	CauseStore           Code = "store_unusable"      // for another reason
+	CauseConfiguration   Code = "configuration_wrong" // a setting cannot work
+	CauseProtocol        Code = "protocol"            // the server breaks another rule
 )
 
 // Cause is why a login fails, or what is left to do.
@@ -86,7 +84,7 @@ type Cause struct {
 	Err error `json:"-"`
 }
 
-// cause finds the true cause: of all that is wrong, what has to be mended first.
+// cause finds the true cause: of all that is wrong, what has to be fixed first.
 func (x *examination) cause() Cause {
 	for _, look := range []func(*examination) *Cause{
 		(*examination).storeCause, (*examination).connectionCause, (*examination).workingCause,
@@ -100,7 +98,7 @@ func (x *examination) cause() Cause {
 	return x.login(CauseNotSignedIn, "you are not signed in, and nothing stands in the way of a login")
 }
 
-// login returns a cause that a login mends.
+// login returns a cause that a login fixes.
 func (x *examination) login(code Code, format string, args ...any) Cause {
 	return Cause{Code: code, Message: fmt.Sprintf(format, args...), Command: x.command("login"), Kind: handstamp.ErrLoginRequired}
 }
@@ -247,7 +245,7 @@ func (x *examination) workingCause() *Cause {
 		c := x.login(CauseScope, "the stored login works, but the authorization server did not grant %s, which a request needed",
 			strings.Join(x.deniedScopes(), " "))
 		c.Command, c.Kind = "", handstamp.ErrDenied
-		c.Hint = "the account may lack the right: ask those who run the server"
+		c.Hint = "the account may lack the right: contact the operator of the server"
 		return &c
 	}
 	c := &Cause{Code: CauseNone, Message: "the stored login works", Command: x.command("tools")}
@@ -277,7 +275,7 @@ func (x *examination) deniedScopes() []string {
 func (x *examination) scopeCause() *Cause {
 	m := x.MCP
 	if m.Scope == "" {
-		return &Cause{Code: CauseScope, Kind: handstamp.ErrDenied, Hint: "ask those who run the server",
+		return &Cause{Code: CauseScope, Kind: handstamp.ErrDenied, Hint: "contact the operator of the server",
 			Message: "the MCP server accepts the token, and denies access (403)"}
 	}
 	c := x.login(CauseScope, "the token lacks the scope %s, which the MCP server wants", m.Scope)

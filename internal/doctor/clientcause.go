@@ -30,7 +30,7 @@ func (x *examination) clientCause() *Cause {
 	if x.nothingThere() {
 		return &Cause{Code: CauseNoMetadata, Kind: handstamp.ErrRegistrationRequired,
 			Message: "the server wants a token and describes no authorization server, and nothing is at the default endpoints at " + p.Issuer,
-			Hint:    "it may take tokens of another kind, such as an API key: ask those who run it; the bridge sends one with --header"}
+			Hint:    "it may take tokens of another kind, such as an API key: contact its operator; the bridge sends one with --header"}
 	}
 	if t := x.TokenEndpoint; t != nil && t.Sent && t.Err != nil && !t.Client {
 		c := x.failed(CauseTokenEndpoint, t.Err, x.command("doctor"))

@@ -49,7 +49,7 @@ type Report struct {
 	inspection *handstamp.Inspection
 }
 
-// Repair mends what needs no user, and notes it in the report; see [handstamp.Client.Repair].
+// Repair fixes what needs no user, and notes it in the report; see [handstamp.Client.Repair].
 func (r *Report) Repair(ctx context.Context, c *handstamp.Client) error {
 	done, err := c.Repair(ctx, r.Server, r.inspection)
 	r.Fixed = append(r.Fixed, done...)

@@ -49,7 +49,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// Options says where credentials are kept, and what to do when that cannot be
+// Options set where credentials are kept, and what to do when that cannot be
 // written.
 type Options struct {
 	// Dir is the folder of the credentials. It is made if it is not there. It

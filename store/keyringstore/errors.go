@@ -49,7 +49,7 @@ func (e *Error) Error() string {
 	return e.Reason.Error()
 }
 
-// Hint says what the user can do.
+// Hint describes what the user can do.
 func (e *Error) Hint() string {
 	switch e.Reason {
 	case ErrUnavailable:

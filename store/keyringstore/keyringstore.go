@@ -36,7 +36,7 @@ const Service = "handstamp"
 // lockName is the lock that is held while a key is made.
 const lockName store.LockName = "keyring"
 
-// Options says where the key is.
+// Options set where the key is.
 type Options struct {
 	// Item is the name of the item in the keyring, as users see it there. Stores whose values
 	// are in different places should have different ones. Empty: "store key".

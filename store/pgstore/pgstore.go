@@ -1,6 +1,6 @@
 // Package pgstore keeps credentials in PostgreSQL, for any number of replicas, tenants and users.
 //
-//	pool, err := pgxpool.New(ctx, databaseURL) // with connect_timeout=10
+//	pool, err := pgxpool.New(ctx, databaseURL) // New names the timeouts that it needs
 //	db, err := pgstore.New(ctx, pool, pgstore.Options{Keys: []sealed.Key{key}})
 //	ada, err := db.Store(store.Owner{Tenant: "acme", User: "ada"})
 //	client := &handstamp.Client{Store: ada}
@@ -89,7 +89,8 @@ type Database struct {
 
 // New returns the Database behind a pool, which stays the caller's. It should have a ConnectTimeout
 // and a PingTimeout: without them, a server that does not respond, or that has vanished in a
-// failover, takes all of its connections for a minute or more. [Database.Close] closes the connections that the Database has of its own.
+// failover, takes all of its connections for a minute or more. [Database.Close] closes the
+// connections that the Database has of its own.
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) {
 	config := pool.Config()
 	config.MaxConns, config.MinConns, config.MinIdleConns = o.Refreshes, 0, 0

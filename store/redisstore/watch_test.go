@@ -101,17 +101,26 @@ func TestAppsSeeEachOthersChanges(t *testing.T) {
 		open(t, newClient(t, servers), redisstore.Options{}))
 }
 
-// What docs/stores.md grants is enough. A user of Redis who may not publish writes all the same.
+// What docs/stores.md grants is enough, also in a Cluster. A user of Redis who may not publish
+// writes all the same.
 func TestPermissions(t *testing.T) {
-	server := servicetest.StartRedis(t)
+	alone := []*servicetest.Redis{servicetest.StartRedis(t)}
 	user := strings.Fields("on >password ~handstamp:* +@connection -@dangerous +info +wait " +
 		"+eval +evalsha +hget +hset +hdel +hmget +hvals +get +set +del +pexpire")
-	for name, grants := range map[string][]string{
-		"follows": {"&handstamp:change", "+publish", "+subscribe"}, "mute": {"resetchannels"},
+	follows := []string{"&handstamp:change", "+publish", "+subscribe"}
+	for name, test := range map[string]struct {
+		servers []*servicetest.Redis
+		grants  []string
+	}{
+		"follows": {alone, follows},
+		"mute":    {alone, []string{"resetchannels"}},
+		"cluster": {servicetest.StartRedisCluster(t), append(slices.Clone(follows), "+cluster|slots")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server.Command(slices.Concat([]string{"acl", "setuser", name}, user, grants)...)
-			o := addresses(server)
+			for _, server := range test.servers {
+				server.Command(slices.Concat([]string{"acl", "setuser", name}, user, test.grants)...)
+			}
+			o := addresses(test.servers...)
 			o.Username, o.Password = name, "password"
 			db := open(t, newClient(t, o), redisstore.Options{})
 			s := storeOf(t, db, store.Owner{User: name})
@@ -133,8 +142,11 @@ func TestPermissions(t *testing.T) {
 			if err := s.Delete(t.Context(), lockedKey, revision); err != nil {
 				t.Errorf("Delete = %v", err)
 			}
-			if denied := server.Command("acl", "log"); name == "follows" && strings.Contains(denied, name) {
-				t.Errorf("it was denied something:\n%s", denied)
+			for _, server := range test.servers {
+				denied := server.Command("acl", "log")
+				if name != "mute" && strings.Contains(denied, name) {
+					t.Errorf("it was denied something:\n%s", denied)
+				}
 			}
 		})
 	}

@@ -81,7 +81,7 @@ var rows = []row{
 		ofReport(func(r Report) int { return len(r.Flaws) })},
 	{"refresh tokens used", ofReport(func(r Report) int { return r.Tokens })},
 	{"of them used again after a fault", ofReport(func(r Report) int { return r.Repeated })},
-	{"logins that this ended, at a server that forgives nothing; all named",
+	{"logins that ended after any fault, at a server that forgives nothing; all named",
 		ofReport(func(r Report) int { return r.Lost })},
 	{"kills at a write before the response was stored, of them lost (named): strict server", ofKills(lab.RotateStrict, false)},
 	{"the same: server that forgives a repetition", ofKills(lab.RotateGrace, false)},

@@ -140,7 +140,7 @@ func (d *doctorCommand) command(t *target) func(verb string) string {
 	}
 }
 
-// repair mends what it can and examines the server once more.
+// repair fixes what it can and examines the server once more.
 func (d *doctorCommand) repair(
 	ctx context.Context, c *handstamp.Client, r *doctor.Report, o doctor.Options,
 ) (*doctor.Report, error) {

@@ -34,8 +34,9 @@ func (a *app) newExec() *cobra.Command {
 		Use:   "exec <server> --env NAME -- command…",
 		Short: "Run a command with the token in its environment",
 		Long: `Run a command with a fresh access token in an environment variable of its own.
-The exit code is that of the command. The command gets the signals, but none of
-Handstamp's own secrets. The token is not refreshed while the command runs.`,
+The exit code is that of the command, or 126 or 127 if it cannot be run. The command
+gets the signals, but none of Handstamp's own secrets. The token is not refreshed while
+the command runs.`,
 		Example: `  handstamp exec linear --env LINEAR_TOKEN -- ./agent --fast`,
 		Args:    e.checkArgs,
 		RunE:    withArgs(e.run),

@@ -35,8 +35,8 @@ that are stored or configured.
 Each signed-in server is also an MCP server at /mcp/NAME of the same address, for MCP
 hosts that speak HTTP and no OAuth. Each has a bearer token of its own: the page shows
 what to configure, and --json prints it. Port and tokens stay the same the next time.
-A host never starts a login: where one is required, it gets an error, and the page has
-a button.
+An MCP host never starts a login: where one is required, it gets an error, and the page
+has a button.
 
 If the page is served already, a second handstamp serve opens it, and ends, unless --port
 names another port.

@@ -28,9 +28,9 @@ client's key, and the flags that a profile such as default-1a2b3c4d stands for. 
 uses no network, unless --check has each login tried, and refreshed if needed, with
 one request to the MCP server.
 
-The exit code is 0 if every login shown is usable, 4 if a login is required, 3 if a
-server is unreachable, and 7 if a credential cannot be read. With --quiet nothing is
-printed.`,
+The exit code is 0 if every login shown is usable, 4 if a login is required, 3 if the
+last refresh failed and the next one waits, or with --check a server is unreachable, and
+7 if a credential cannot be read. With --quiet nothing is printed.`,
 		Args: between(0, 1, "one server, or none for all"),
 		RunE: withArgs(s.run),
 	}

@@ -35,8 +35,8 @@ func (a *app) newStoreMigrate() *cobra.Command {
 commands use it. Whenever this is interrupted, every credential can still be used;
 run it again to complete it. Of two logins at one server, the newer stays.
 
-End bridges and other programs that run meanwhile, and start them again: they go on
-using the old store.`,
+Restart bridges and other programs that run meanwhile: they report that the credentials
+have moved, and do not use the new store until then.`,
 		Example: `  handstamp store migrate keyring --dry-run
   handstamp store migrate keyring
   HANDSTAMP_STORE_KEY_FILE=~/.handstamp.key handstamp store migrate encrypted`,
@@ -44,7 +44,7 @@ using the old store.`,
 		RunE: withArgs(m.run),
 	}
 	cmd.Flags().StringVar(&m.from, "from", "", "the store to move from (default: the one in use)")
-	cmd.Flags().BoolVar(&m.dryRun, "dry-run", false, "only say what would be done")
+	cmd.Flags().BoolVar(&m.dryRun, "dry-run", false, "show what would be done, and change nothing")
 	return cmd
 }
 

@@ -44,7 +44,7 @@ func markdown() string {
 		}
 		file := strings.Join(files, "; ")
 		if h.Manual() {
-			file = "no file: " + h.By
+			file = "no file: " + strings.ReplaceAll(h.By, "|", "→") // a pipe would end the cell
 		}
 		if len(h.Old) > 0 {
 			file += ". Old, only read: " + paths(h.Old)

@@ -485,4 +485,6 @@ func sendDown(t *testing.T, c *contract) {
 		t.Fatal(err)
 	}
 	f.want(f.token(key, "ada"), http.StatusInternalServerError, "error")
+	f.want(f.do(key, "GET", "/v1/logins", ofAda), http.StatusInternalServerError, "error")
+	f.want(f.do(key, "DELETE", "/v1/logins", f.ofLogin()), http.StatusInternalServerError, "error")
 }
