@@ -5,14 +5,17 @@ package handstamp_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // eventually waits for a condition that another process brings about.
@@ -21,18 +24,37 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	proctest.Wait(t, testenv.Timeout, what, ok)
 }
 
+// maxLateHelpers is how often a test begins anew because the machine was too busy to start a helper
+// in the time that one is given: the process does the work itself then.
+const maxLateHelpers = 10
+
+// killedBesideItsHelper returns an environment in which a process was killed while the server had
+// carried out the refresh of its helper and not yet responded, and the record from before. The
+// server has responded since.
+func killedBesideItsHelper(t *testing.T, h lab.Habits) (m *testenv.Env, before *record.Record) {
+	t.Helper()
+	for range maxLateHelpers {
+		m = testenv.NewOnDisk(t, h)
+		m.Expire()
+		before = m.Record()
+		gate, p := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call", Helper: true})
+		p.Signal(syscall.SIGKILL)
+		p.Killed()
+		gate.Release()
+		if !slices.Contains(p.Said, "locked:"+string(store.LockRefresh)) {
+			return m, before
+		}
+	}
+	t.Fatalf("%d processes refreshed without a helper", maxLateHelpers)
+	return nil, nil
+}
+
 // A process is killed, with all of its group, while the server has rotated the
 // token and not yet responded. Its helper stores the response: at a server that forgives
 // nothing, the login lives. Done in the process itself it would be lost, as
 // TestKilledAt shows.
 func TestHelperOutlivesItsProcess(t *testing.T) {
-	m := testenv.NewOnDisk(t, lab.NoneFirst())
-	m.Expire()
-	before := m.Record()
-	gate, p := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call", Helper: true})
-	p.Signal(syscall.SIGKILL)
-	p.Killed()
-	gate.Release()
+	m, before := killedBesideItsHelper(t, lab.NoneFirst())
 	eventually(t, "the rotated token on the disk", func() bool {
 		rec := m.StoredRecord()
 		return rec.Grant.RefreshToken != before.Grant.RefreshToken && rec.Intent == nil
@@ -45,14 +67,7 @@ func TestHelperOutlivesItsProcess(t *testing.T) {
 
 // A helper proves possession with the key of the credential, and stores the nonces that it got.
 func TestHelperOfBoundToken(t *testing.T) {
-	m := testenv.NewOnDisk(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ServerNonce: 2, ResourceNonce: 5}})
-	m.Expire()
-	gate := m.Lab.Hold("token:refresh:committed")
-	p := m.Start(testenv.Job{Do: "call", Helper: true})
-	m.Held(gate)
-	p.Signal(syscall.SIGKILL)
-	p.Killed()
-	gate.Release()
+	m, _ := killedBesideItsHelper(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ServerNonce: 2, ResourceNonce: 5}})
 	eventually(t, "the rotated token on the disk", func() bool { return m.StoredRecord().Intent == nil })
 	m.MustRun()
 	m.Expire()
@@ -157,8 +172,20 @@ func TestNoHelper(t *testing.T) {
 // A process that waits for a user is killed; the login that it has begun goes
 // on, and those who wait for it have its result: one tab for all.
 func TestHelperSignsIn(t *testing.T) {
+	for range maxLateHelpers {
+		if helperSignsIn(t) {
+			return
+		}
+	}
+	t.Fatalf("%d processes signed in without a helper", maxLateHelpers)
+}
+
+// helperSignsIn reports false if the first process had no helper in time.
+func helperSignsIn(t *testing.T) bool {
+	t.Helper()
 	m := testenv.NewEmptyOnDisk(t, lab.NoneFirst())
 	gate := m.Lab.Hold("authorize:received")
+	defer gate.Release()
 	p := m.Start(testenv.Job{Do: "call", Helper: true, Login: true})
 	p.Await("shown")
 	m.Held(gate)
@@ -166,6 +193,11 @@ func TestHelperSignsIn(t *testing.T) {
 	other.Await("waiting")
 	p.Signal(syscall.SIGKILL)
 	p.Killed()
+	if slices.Contains(p.Said, "locked:"+string(store.LockLogin)) {
+		gate.Release()
+		_ = other.Outcome() // so that nothing writes to the folder any more
+		return false
+	}
 	third := m.Start(testenv.Job{Do: "call", Helper: true, Login: true})
 	third.Await("waiting")
 	gate.Release()
@@ -175,6 +207,7 @@ func TestHelperSignsIn(t *testing.T) {
 		}
 	}
 	m.WantCounts(map[string]int{"authorize": 1, "token:code": 1, "register": 1})
+	return true
 }
 
 // Those who wait for a login that a user declines do not ask the user again,

@@ -44,10 +44,7 @@ func TestClientRejectedAheadOfTime(t *testing.T) {
 		return c
 	}
 	w.MustCall(session())
-	rec := w.Record()
-	rec.Grant.ExpiresAt = time.Now().Add(5 * time.Second)
-	rec.Grant.ObtainedAt = time.Now().Add(-time.Hour)
-	w.Put(rec)
+	w.AboutToExpire()
 	w.Lab.ForgetClients()
 	c := session()
 	for range 3 {
@@ -145,11 +142,7 @@ func TestDeadRefreshTokenInOtherWords(t *testing.T) {
 func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustCall(w.Session())
-	r := w.Record()
-	r.Grant.ObtainedAt, r.Grant.ExpiresAt = time.Now().Add(-time.Hour), time.Now().Add(30*time.Second)
-	if err := record.Put(t.Context(), w.Store, r); err != nil {
-		t.Fatal(err)
-	}
+	w.AboutToExpire()
 	w.Lab.SetFault("token:refresh", rejectionOf(401, ``))
 	for range 3 {
 		w.MustCall(w.Session())

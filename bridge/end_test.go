@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
@@ -69,18 +70,19 @@ func TestEndWhateverTheServerSends(t *testing.T) {
 			endless(conn, "X-More: more\r\n", 10*time.Millisecond)
 		},
 	} {
-		for _, by := range []string{"stdin", "context"} {
-			if by == "stdin" && testing.Short() {
-				continue // each of them waits three seconds for the response
-			}
+		for by := range longestEnds {
 			t.Run(name+"/"+by, func(t *testing.T) {
 				t.Parallel()
-				began := make(chan struct{})
-				s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, _ request) {
-					close(began)
-					write(w)
-				}}
-				runToEnd(t, serve(t, s.ServeHTTP), began, by, false)
+				inMemory(t, func(t *testing.T) {
+					began, over := make(chan struct{}), make(chan struct{})
+					s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, _ request) {
+						close(began)
+						write(w)
+						close(over)
+					}}
+					runToEnd(t, bubbleServer(t, s.ServeHTTP), began, by, false)
+					<-over // the clock runs for as long as the test does
+				})
 			})
 		}
 	}
@@ -88,29 +90,42 @@ func TestEndWhateverTheServerSends(t *testing.T) {
 
 // TestEndWithAHostThatDoesNotRead ends bridges whose standard output is full.
 func TestEndWithAHostThatDoesNotRead(t *testing.T) {
-	for _, by := range []string{"stdin", "context"} {
+	for by := range longestEnds {
 		t.Run(by, func(t *testing.T) {
 			t.Parallel()
-			began := make(chan struct{})
-			s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
-				result(w, got.id, `"`+strings.Repeat("x", 1<<20)+`"`)
-				close(began)
-			}}
-			runToEnd(t, serve(t, s.ServeHTTP), began, by, true)
+			inMemory(t, func(t *testing.T) {
+				began := make(chan struct{})
+				s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+					close(began)
+					result(w, got.id, `"`+strings.Repeat("x", 1<<20)+`"`)
+				}}
+				runToEnd(t, bubbleServer(t, s.ServeHTTP), began, by, true)
+			})
 		})
 	}
 }
 
-// runToEnd runs a bridge, makes a call, ends it once the call has begun, and checks
+// longestEnds are how long a bridge may take to end, by what ends it: for responses that are due
+// once standard input has ended, and for what is being written once its context has.
+var longestEnds = map[string]time.Duration{
+	"stdin":   2500 * time.Millisecond,
+	"context": 250 * time.Millisecond,
+}
+
+// runToEnd runs a bridge in a bubble, makes a call, ends it once the call has begun, and checks
 // how long that takes.
-func runToEnd(t *testing.T, url string, began <-chan struct{}, by string, deaf bool) {
+func runToEnd(
+	t *testing.T, o bridge.Options, began <-chan struct{}, by string, deaf bool,
+) {
 	t.Helper()
 	inR, in := io.Pipe()
 	outR, out := io.Pipe()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
+	o.Stdin, o.Stdout, o.Logger = inR, out, nil // what does not end would fill the log
 	done := make(chan error, 1)
-	go func() { done <- bridge.Run(ctx, bridge.Options{URL: url, Stdin: inR, Stdout: out}) }()
+	go func() { done <- bridge.Run(ctx, o) }()
+	defer in.Close()
 	defer outR.Close()
 	lines := bufio.NewReader(outR)
 	fmt.Fprintln(in, `{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
@@ -122,6 +137,7 @@ func runToEnd(t *testing.T, url string, began <-chan struct{}, by string, deaf b
 	if !deaf {
 		go io.Copy(io.Discard, lines)
 	}
+	synctest.Wait() // the response has come as far as it does
 	start := time.Now()
 	if by == "stdin" {
 		in.Close()
@@ -133,7 +149,7 @@ func runToEnd(t *testing.T, url string, began <-chan struct{}, by string, deaf b
 	case <-time.After(timeout):
 		t.Fatal("it does not end")
 	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %v", took)
+	if took := time.Since(start); took > longestEnds[by] {
+		t.Errorf("it took %v, more than %v", took, longestEnds[by])
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/handstamp/handstamp/bridge"
 )
 
 // streaming is a server whose session stream opens when slow allows it, and
@@ -46,41 +44,46 @@ func (s *streaming) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// streamWait is how long a bridge waits for the session's stream before it sends a request.
+const streamWait = 500 * time.Millisecond
+
 // TestStreamBeforeRequests: a server may have something to ask the host in the
 // first request already, and nowhere to say it but on the session's stream.
 func TestStreamBeforeRequests(t *testing.T) {
-	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
-		select {
-		case <-listed:
-		case <-time.After(100 * time.Millisecond):
+	inMemory(t, func(t *testing.T) {
+		s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
+			select {
+			case <-listed:
+			case <-time.After(streamWait - time.Millisecond): // the latest that is waited for
+			}
+		}}
+		h := start(t, bubbleServer(t, s.ServeHTTP))
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		h.response("1")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.overtaken {
+			t.Error("a request was sent before the stream was open")
 		}
-	}}
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-	h.hello()
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.response("1")
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.overtaken {
-		t.Error("a request was sent before the stream was open")
-	}
+	})
 }
 
 // TestStreamWithoutHead: a server that sends nothing on the stream until it has
-// something to send blocks nothing for long.
+// something to send blocks nothing for longer than streamWait.
 func TestStreamWithoutHead(t *testing.T) {
-	s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
-		select {
-		case <-listed:
-		case <-time.After(timeout):
+	inMemory(t, func(t *testing.T) {
+		s := &streaming{listed: make(chan struct{}), slow: func(listed <-chan struct{}) {
+			select {
+			case <-listed:
+			case <-time.After(timeout):
+			}
+		}}
+		h := start(t, bubbleServer(t, s.ServeHTTP))
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		if _, waited := h.responseWithin("1", timeout); waited != streamWait {
+			t.Errorf("the response took %v, not %v", waited, streamWait)
 		}
-	}}
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-	h.hello()
-	began := time.Now()
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.response("1")
-	if waited := time.Since(began); waited > timeout/4 {
-		t.Errorf("the response took %v", waited)
-	}
+	})
 }

@@ -80,7 +80,7 @@ func TestSlowConfigure(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(testenv.Timeout):
 		t.Error("a user waits while another one's Client is set up")
 	}
 	close(release)

@@ -99,9 +99,10 @@ func openChild(dir, server string, trace func(filestore.Step)) (*filestore.Store
 	return s, k, err
 }
 
-// soon bounds what must happen within seconds on an idle machine.
+// soon bounds what must happen within seconds on an idle machine: for hundreds of writes that a busy
+// disk takes its time for.
 func soon() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), 30*time.Second)
+	return context.WithTimeout(context.Background(), 5*time.Minute)
 }
 
 // childPut stores a new record for the server.

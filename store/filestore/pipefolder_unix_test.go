@@ -42,7 +42,7 @@ func TestPipeInPlaceOfFolder(t *testing.T) {
 			select {
 			case err := <-done:
 				t.Logf("opened: %v", err)
-			case <-time.After(5 * time.Second):
+			case <-time.After(30 * time.Second): // of for ever
 				t.Fatal("the store waits for the pipe")
 			}
 		})

@@ -114,7 +114,7 @@ func TestLockOfKilledProcess(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Fatal(err)
 	}
-	if waited := time.Since(killed); waited > 5*time.Second {
+	if waited := time.Since(killed); waited > 30*time.Second { // and not never
 		t.Errorf("the lock was free only after %v", waited)
 	}
 }
