@@ -115,11 +115,23 @@ func (r *Redis) Signal(s syscall.Signal) {
 
 // Command runs a command of Redis on the server, and returns its output.
 func (r *Redis) Command(args ...string) string {
-	cli := find(r.t, r.service, r.service+"-cli", "/opt/"+r.service+"/bin")
-	cmd := exec.Command(cli, append([]string{"-s", r.Socket()}, args...)...)
-	cmd.Env = append(os.Environ(), proctest.Service)
+	out, _ := r.cli(args...).Output()
+	return string(out)
+}
+
+// commands runs several commands, one a line, on one connection.
+func (r *Redis) commands(lines string) string {
+	cmd := r.cli()
+	cmd.Stdin = strings.NewReader(lines)
 	out, _ := cmd.Output()
 	return string(out)
+}
+
+func (r *Redis) cli(args ...string) *exec.Cmd {
+	program := find(r.t, r.service, r.service+"-cli", "/opt/"+r.service+"/bin")
+	cmd := exec.Command(program, append([]string{"-s", r.Socket()}, args...)...)
+	cmd.Env = append(os.Environ(), proctest.Service)
+	return cmd
 }
 
 // await waits until the output of a command has a text.

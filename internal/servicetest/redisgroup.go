@@ -70,6 +70,17 @@ sentinel failover-timeout NAME 5000
 // Sentinel returns the address of the Sentinel.
 func (g *RedisGroup) Sentinel() string { return g.sentinel.Addr() }
 
+// CatchUp waits until every replica has what the primary server has.
+func (g *RedisGroup) CatchUp() {
+	t := g.Primary.t
+	t.Helper()
+	// WAIT counts the replicas that have the last write of its own connection.
+	out := g.Primary.commands(fmt.Sprintf("set caught-up 1\nwait %d 60000\n", len(g.Replicas)))
+	if want := fmt.Sprintf("OK\n%d\n", len(g.Replicas)); out != want {
+		t.Fatalf("the replicas do not catch up: %q", out)
+	}
+}
+
 // Failover kills the primary server, and returns when Sentinel has promoted another.
 func (g *RedisGroup) Failover() {
 	t := g.Primary.t

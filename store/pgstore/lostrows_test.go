@@ -40,17 +40,17 @@ func TestStandbyWithoutTheLastRows(t *testing.T) {
 	standby := primary.StartStandby()
 	o := newOutage(t, servicetest.URLs(primary, standby))
 	lag(t, primary, standby)
-	before := <-o.start(o.first)
-	if before.err != nil {
-		t.Fatal(before.err)
+	before := <-o.Start(o.First)
+	if before.Err != nil {
+		t.Fatal(before.Err)
 	}
 	primary.Kill()
 	standby.Start()
 	standby.Promote()
-	o.first.StoreChanged("") // as package hosted calls it after the connection was lost
-	first := <-o.start(o.first)
-	o.wantSame(t, first, <-o.start(o.second))
-	if first.token.Value != before.token.Value {
+	o.First.StoreChanged("") // as package hosted calls it after the connection was lost
+	first := <-o.Start(o.First)
+	o.WantSame(first, <-o.Start(o.Second))
+	if first.Token.Value != before.Token.Value {
 		t.Error("the replica has another token than the one it was issued")
 	}
 }

@@ -14,77 +14,17 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/internal/testenv"
-	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/pgstore"
 )
 
-// outage is a login that two replicas have, at a server that ends a login whose refresh token is
-// used twice, and whose access token has expired.
-type outage struct {
-	*testenv.Env
-	first, second *handstamp.Client
-}
-
-func newOutage(t *testing.T, url string) *outage {
+// newOutage signs two replicas in, each with a pool of its own.
+func newOutage(t *testing.T, url string) *testenv.Outage {
 	t.Helper()
-	o := &outage{Env: testenv.New(t, testenv.Personality(t, "rotates-strictly"))}
-	for _, c := range []**handstamp.Client{&o.second, &o.first} {
+	return testenv.NewOutage(t, func() store.Store {
 		db, _ := openURL(t, url, pgstore.Options{})
-		o.Store = storeOf(t, db, ownerOf(0))
-		*c = o.Session()
-		(*c).LoginPolicy = handstamp.LoginNever
-	}
-	o.MustLogin(o.Session())
-	o.Expire()
-	o.Lab.Reset()
-	return o
-}
-
-// result is what a call of Token has returned.
-type result struct {
-	token *handstamp.Token
-	err   error
-}
-
-func (o *outage) start(c *handstamp.Client) <-chan result {
-	results := make(chan result, 1)
-	go func() {
-		got, err := c.Token(context.Background(), o.Lab.MCPURL(), handstamp.TokenOptions{})
-		results <- result{got, err}
-	}()
-	return results
-}
-
-// hold starts a refresh, which waits at a point of the authorization server.
-func (o *outage) hold(t *testing.T, point string) (*lab.Gate, <-chan result) {
-	t.Helper()
-	gate := o.Lab.Hold(point)
-	t.Cleanup(gate.Release)
-	results := o.start(o.first)
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
-	defer cancel()
-	if _, err := gate.Wait(ctx); err != nil {
-		t.Fatal(err)
-	}
-	return gate, results
-}
-
-// wantSame checks that both replicas have the token of the one refresh.
-func (o *outage) wantSame(t *testing.T, first, second result) {
-	t.Helper()
-	if first.err != nil || second.err != nil {
-		t.Fatalf("the replicas got %v and %v\n%s", first.err, second.err, o.Diary())
-	}
-	if first.token.Value != second.token.Value {
-		t.Error("the replicas have two tokens")
-	}
-	o.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
-	if a := o.Lab.Audit(); a.Reuses != 0 || a.FamiliesRevoked != 0 {
-		t.Errorf("%d reuses, %d families revoked", a.Reuses, a.FamiliesRevoked)
-	}
-	o.MustCall(o.first)
-	o.MustCall(o.second)
+		return storeOf(t, db, ownerOf(0))
+	})
 }
 
 // long returns a time that is as long as it is in the field where there is time.
@@ -100,19 +40,19 @@ func long(short, field time.Duration) time.Duration {
 func TestDatabaseDownWhenATokenArrives(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	o := newOutage(t, server.URL())
-	gate, results := o.hold(t, "token:refresh:committed")
+	gate, results := o.Hold("token:refresh:committed")
 	server.Kill()
 	gate.Release()
 	first := <-results
 	for end := time.Now().Add(long(time.Second, 30*time.Second)); time.Now().Before(end); {
-		r := <-o.start(o.second)
-		if !errors.Is(r.err, handstamp.ErrStore) || !errors.Is(r.err, store.ErrUnusable) {
-			t.Fatalf("without a database: %v", r.err)
+		r := <-o.Start(o.Second)
+		if !errors.Is(r.Err, handstamp.ErrStore) || !errors.Is(r.Err, store.ErrUnusable) {
+			t.Fatalf("without a database: %v", r.Err)
 		}
 		time.Sleep(100 * time.Millisecond) // so as not to keep the machine busy
 	}
 	server.Start()
-	o.wantSame(t, first, <-o.start(o.second))
+	o.WantSame(first, <-o.Start(o.Second))
 }
 
 // The database is restarted while a refresh waits for the authorization server. Its lock ends with
@@ -120,17 +60,17 @@ func TestDatabaseDownWhenATokenArrives(t *testing.T) {
 func TestDatabaseRestartDuringARefresh(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	o := newOutage(t, server.URL())
-	gate, results := o.hold(t, "token:refresh:committed")
+	gate, results := o.Hold("token:refresh:committed")
 	server.Kill()
 	server.Start()
-	waiting := o.start(o.second)
+	waiting := o.Start(o.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), long(2*time.Second, 15*time.Second))
 	defer cancel()
 	if r, err := gate.Wait(ctx); err == nil {
 		t.Errorf("another replica sent the refresh token: %v", r)
 	}
 	gate.Release()
-	o.wantSame(t, <-results, <-waiting)
+	o.WantSame(<-results, <-waiting)
 }
 
 // A standby takes over while a refresh waits for the authorization server.
@@ -138,9 +78,9 @@ func TestFailoverDuringARefresh(t *testing.T) {
 	primary := servicetest.StartPostgres(t, "synchronous_standby_names=*")
 	standby := primary.StartStandby()
 	o := newOutage(t, servicetest.URLs(primary, standby))
-	gate, results := o.hold(t, "token:refresh:committed")
+	gate, results := o.Hold("token:refresh:committed")
 	primary.Kill()
-	waiting := o.start(o.second)
+	waiting := o.Start(o.Second)
 	standby.Promote()
 	ctx, cancel := context.WithTimeout(t.Context(), long(time.Second, 15*time.Second))
 	defer cancel()
@@ -150,10 +90,10 @@ func TestFailoverDuringARefresh(t *testing.T) {
 	gate.Release()
 	first := <-results
 	second := <-waiting
-	if errors.Is(second.err, store.ErrUnusable) { // it came before the standby took over
-		second = <-o.start(o.second)
+	if errors.Is(second.Err, store.ErrUnusable) { // it came before the standby took over
+		second = <-o.Start(o.Second)
 	}
-	o.wantSame(t, first, second)
+	o.WantSame(first, second)
 }
 
 // Without a database no refresh begins: the refresh token is still good when it is back.
@@ -161,15 +101,15 @@ func TestNoRefreshBeginsWithoutADatabase(t *testing.T) {
 	server := servicetest.StartPostgres(t)
 	o := newOutage(t, server.URL())
 	server.Kill()
-	for _, c := range []*handstamp.Client{o.first, o.second} {
-		r := <-o.start(c)
-		if !errors.Is(r.err, handstamp.ErrStore) || !errors.Is(r.err, store.ErrUnusable) {
-			t.Errorf("without a database: %v", r.err)
+	for _, c := range []*handstamp.Client{o.First, o.Second} {
+		r := <-o.Start(c)
+		if !errors.Is(r.Err, handstamp.ErrStore) || !errors.Is(r.Err, store.ErrUnusable) {
+			t.Errorf("without a database: %v", r.Err)
 		}
 	}
 	o.WantCounts(map[string]int{"token:refresh": 0})
 	server.Start()
-	o.wantSame(t, <-o.start(o.first), <-o.start(o.second))
+	o.WantSame(<-o.Start(o.First), <-o.Start(o.Second))
 }
 
 // The database does not respond any more when the new refresh token arrives, and goes on later,
@@ -181,7 +121,7 @@ func TestDatabaseHangsWhenATokenArrives(t *testing.T) {
 	}
 	server := servicetest.StartPostgres(t)
 	o := newOutage(t, server.URL())
-	gate, results := o.hold(t, "token:refresh:committed")
+	gate, results := o.Hold("token:refresh:committed")
 	server.Pause()
 	began := time.Now()
 	gate.Release()
@@ -189,12 +129,12 @@ func TestDatabaseHangsWhenATokenArrives(t *testing.T) {
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("the token that is at hand took %v", took)
 	}
-	r := <-o.start(o.second)
-	if !errors.Is(r.err, handstamp.ErrStore) {
-		t.Errorf("while the database hangs: %v", r.err)
+	r := <-o.Start(o.Second)
+	if !errors.Is(r.Err, handstamp.ErrStore) {
+		t.Errorf("while the database hangs: %v", r.Err)
 	}
 	server.Resume()
-	o.wantSame(t, first, <-o.start(o.second))
+	o.WantSame(first, <-o.Start(o.Second))
 }
 
 // A server that is there and does not respond is reported within seconds, by each write, also of a

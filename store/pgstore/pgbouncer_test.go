@@ -106,17 +106,17 @@ func TestWatchBehindPgBouncer(t *testing.T) {
 func TestPgBouncerRestartDuringARefresh(t *testing.T) {
 	_, bouncer := behindPgBouncer(t, 20)
 	o := newOutage(t, bouncer.URL())
-	gate, results := o.hold(t, "token:refresh:committed")
+	gate, results := o.Hold("token:refresh:committed")
 	bouncer.Kill()
 	bouncer.Start()
-	waiting := o.start(o.second)
+	waiting := o.Start(o.Second)
 	ctx, cancel := context.WithTimeout(t.Context(), long(2*time.Second, 15*time.Second))
 	defer cancel()
 	if r, err := gate.Wait(ctx); err == nil {
 		t.Errorf("another replica sent the refresh token: %v", r)
 	}
 	gate.Release()
-	o.wantSame(t, <-results, <-waiting)
+	o.WantSame(<-results, <-waiting)
 }
 
 // PgBouncer takes LISTEN and passes no notification on: there everything is taken for changed now and
