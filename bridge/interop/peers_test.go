@@ -22,7 +22,7 @@ import (
 const stepTimeout = 30 * time.Second
 
 // endTimeout bounds how long the bridges of an application outlive its sessions.
-const endTimeout = 10 * time.Second
+const endTimeout = 30 * time.Second
 
 // size is how much a large call carries, each way.
 const size = 64 << 10

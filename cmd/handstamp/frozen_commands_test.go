@@ -21,7 +21,8 @@ func TestFrozenCommandReadsTheResponse(t *testing.T) {
 	if testing.Short() {
 		t.Skip("every frozen process is waited for, half a minute together")
 	}
-	const timeout, frozen = 3 * time.Second, 4 * time.Second
+	// The timeout is also for what comes before and after, beside other processes that start.
+	const timeout, frozen = 7 * time.Second, 8 * time.Second
 	for _, test := range []struct {
 		point    string
 		args     []string

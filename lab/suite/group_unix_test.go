@@ -10,9 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab/suite"
 )
 
@@ -20,7 +20,7 @@ import (
 // started, and says that its time was up.
 func TestTimeUp(t *testing.T) {
 	if testing.Short() {
-		t.Skip("each of two clients is given six seconds to end")
+		t.Skip("each of two clients is given five seconds to end")
 	}
 	t.Parallel()
 	const script = `trap "" INT; sleep 600 & echo $! >"$1/pid"; cat >/dev/null; wait`
@@ -28,13 +28,12 @@ func TestTimeUp(t *testing.T) {
 	for _, client := range []suite.Client{&suite.Program{Command: command}, &suite.Bridge{Command: command}} {
 		home := t.TempDir()
 		command[4] = home
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		err := client.Session(ctx, suite.Session{URL: "http://127.0.0.1/", Home: home, Env: os.Environ()})
-		cancel()
+		started := filepath.Join(home, "pid")
+		err := client.Session(timeUpWith(t, started), suite.Session{URL: "http://127.0.0.1/", Home: home, Env: os.Environ()})
 		if err == nil || !strings.Contains(err.Error(), "in time") {
 			t.Errorf("%T: %v", client, err)
 		}
-		raw, err := os.ReadFile(filepath.Join(home, "pid"))
+		raw, err := os.ReadFile(started)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -49,9 +48,40 @@ func TestTimeUp(t *testing.T) {
 	}
 }
 
+// timeUp is a context whose time is up once a channel is closed.
+type timeUp struct {
+	context.Context
+	done <-chan struct{}
+}
+
+func (c timeUp) Done() <-chan struct{} { return c.done }
+
+func (c timeUp) Err() error {
+	select {
+	case <-c.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// timeUpWith returns a context whose time is up once a file has a line, which a busy machine writes
+// in its own time.
+func timeUpWith(t *testing.T, file string) context.Context {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		proctest.Holds(testenv.Timeout, func() bool {
+			raw, _ := os.ReadFile(file)
+			return strings.HasSuffix(string(raw), "\n")
+		})
+	}()
+	return timeUp{t.Context(), done}
+}
+
 // gone waits for the end of a process that has been killed.
 func gone(pid int) bool {
-	return proctest.Holds(5*time.Second, func() bool {
+	return proctest.Holds(testenv.Timeout, func() bool {
 		if raw, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat"); err == nil && strings.Contains(string(raw), ") Z ") {
 			return true // an orphan that has not been waited for yet
 		}

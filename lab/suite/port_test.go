@@ -43,7 +43,7 @@ func TestPortLost(t *testing.T) {
 	}}
 	report, err := suite.Run(t.Context(), suite.Options{
 		Client: thieving, Personalities: []lab.Personality{p}, Conditions: []suite.Condition{suite.GrantRevoked},
-		Processes: []int{1}, Timeout: 5 * time.Second, Dir: t.TempDir(),
+		Processes: []int{1}, Timeout: 20 * time.Second, Dir: t.TempDir(),
 	})
 	if l := thief.Load(); l != nil {
 		(*l).Close()

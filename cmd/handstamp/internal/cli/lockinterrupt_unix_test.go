@@ -45,7 +45,7 @@ func (c *command) awaitHeld(ending string) {
 // A command that is interrupted while its refresh waits for a stopped process ends at once, and
 // so does its helper: nothing is requested once the lock is free.
 func TestInterruptWhileAStoppedProcessHoldsTheLock(t *testing.T) {
-	const limit = 2 * time.Second
+	const limit = 10 * time.Second // less than the 15 s that a command waits for a lock
 	for _, ending := range []string{".refresh.lock", ".lock"} {
 		for name, args := range map[string][]string{
 			"token": {"token", "--refresh"}, "tools": {"tools"}, "bridge": {"bridge"},

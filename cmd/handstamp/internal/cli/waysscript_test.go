@@ -26,7 +26,7 @@ func cmdKey(ts *testscript.TestScript, neg bool, args []string) {
 
 // decideDevice decides on the device code of a login that runs in the background.
 func decideDevice(ts *testscript.TestScript, server *lab.Server, approve bool) {
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
