@@ -13,8 +13,8 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// maxEnd bounds the end of a bridge on a busy machine. It ends by itself, at a server that stalls
-// within the four seconds that TestEnds of package bridge has, and with no bound it would not.
+// maxEnd bounds the end of a bridge on a busy machine: it ends by itself, in seconds also where the
+// server stalls. How many these are is tested in package bridge, by a clock of its own.
 const maxEnd = 15 * time.Second
 
 // refreshing starts a bridge and returns when the server has rotated its refresh
