@@ -215,6 +215,9 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 		document = m != nil && m.RegistrationEndpoint != ""
 	}
 	replaceable := client.Source == record.SourceDynamic || document
+	sent := *client
+	sent.Method = r.request.form.method // not as it is stored, where the configuration has another
+	rejection := r.errs.clientRejected(&sent, rejected)
 	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil && replaceable {
 			c.Rejected = true
@@ -226,7 +229,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 		}
 		if !replaceable {
 			beginCooldown(rec, r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.request.sent,
-				r.errs.clientRejected(client, rejected), time.Now())
+				rejection, time.Now())
 		}
 		r.endGrant(rec, record.GrantError{Code: rejected.Code, Description: oauth.Sanitize(rejected.Description)})
 	})
@@ -241,7 +244,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 	if replaceable {
 		return nil, nil
 	}
-	return nil, r.errs.clientRejected(client, rejected)
+	return nil, rejection
 }
 
 // onWrongClock keeps the grant and its client: with the right clock the same refresh token works. No
