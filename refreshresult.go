@@ -284,6 +284,23 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 	return nil, r.errs.unreachable(rec, cause)
 }
 
+// onUnmade keeps everything where the request could not be made. No other process waits for that: it
+// may be able to make one.
+func (r *refreshAttempt) onUnmade(
+	ctx context.Context, rec *record.Record, cause error,
+) (*cachedToken, error) {
+	rec, err := r.grant.update(ctx, rec, r.endIntent)
+	if err != nil {
+		return nil, err
+	}
+	r.events.fail(StepRefresh, cause, "the request could not be made")
+	token, err := r.keep(rec, r.errs.from(cause))
+	if token != nil {
+		token.serveForNow()
+	}
+	return token, err
+}
+
 // noteRetry notes in the record until when the authorization server is left alone.
 func noteRetry(rec *record.Record, wait time.Duration, cause error) {
 	failures := 1
