@@ -98,7 +98,8 @@ type Client struct {
 
 	// InitialAccessToken authorizes dynamic registrations where the authorization server requires
 	// that (RFC 7591, section 3). It is sent to the authorization server at which the first client
-	// of an MCP server is registered, and not to one that the MCP server names later.
+	// of a credential is registered, and not to one that the MCP server names later, while that
+	// client is stored. With the field AuthorizationServer it is sent to that one only.
 	// SoftwareStatement is sent with registrations, too (section 2.3).
 	InitialAccessToken secret.String
 	SoftwareStatement  string

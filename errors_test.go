@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -197,5 +198,43 @@ func TestLoginRequiredIsOneSentence(t *testing.T) {
 	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
 	if err == nil || strings.Count(err.Error(), url) != 1 || !strings.Contains(err.Error(), "ended the login") {
 		t.Errorf("error %q", err)
+	}
+}
+
+// A configured client that is rejected after it has authenticated with a key before gets an error
+// about how it authenticates now, and a cooldown.
+func TestRejectedClientThatHadAKey(t *testing.T) {
+	for method, requests := range map[string]int{"client_secret_basic": 2, "none": 1} { // Basic with and without client_id
+		t.Run(method, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{})
+			w.MustLogin(w.Session())
+			rec := w.Record()
+			client := rec.Clients[0]
+			client.Source, client.Method, client.MethodSource = record.SourceConfigured, "private_key_jwt", record.MethodConfigured
+			w.Put(rec)
+			w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized,
+				ContentType: "application/json", Body: `{"error":"invalid_client"}`})
+			session := func() *handstamp.Client {
+				c := w.Session()
+				c.LoginPolicy = handstamp.LoginNever
+				c.Registration = &handstamp.Registration{ClientID: client.ID, TokenEndpointAuthMethod: method}
+				if method != "none" {
+					c.Registration.ClientSecret = "not-the-right-one"
+				}
+				return c
+			}
+			w.AboutToExpire()
+			w.MustCall(session()) // with the token, which is good
+			w.WantCounts(map[string]int{"token:refresh": requests})
+			w.Expire()
+			for range 2 {
+				err := w.Call(session())
+				testenv.WantKind(t, err, handstamp.ErrClientRejected)
+				if err == nil || !strings.Contains(err.Error(), "client secret") {
+					t.Errorf("error %v", err)
+				}
+			}
+			w.WantCounts(map[string]int{"token:refresh": requests})
+		})
 	}
 }

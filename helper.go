@@ -167,7 +167,8 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 		return nil, false, nil // nothing to refresh
 	}
 	job := &helperJob{Refresh: &helperRefresh{
-		Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL, User: why.user,
+		Rejected: why.rejected.Reveal(), Force: why.force.Reveal(), MinTTL: why.minTTL,
+		User: why.user, Ahead: why.ahead,
 	}}
 	if r.config.LockTimeout > 0 {
 		job.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)

@@ -99,6 +99,25 @@ func TestHelperOfManyProcesses(t *testing.T) {
 	m.WantTabs(1)
 }
 
+// A token that is refreshed ahead is refreshed by the helper, too, and once.
+func TestHelperRefreshesAhead(t *testing.T) {
+	m := testenv.NewOnDisk(t, lab.NoneFirst())
+	rec := m.Record()
+	rec.Grant.ObtainedAt, rec.Grant.ExpiresAt = time.Now().Add(-56*time.Minute), time.Now().Add(4*time.Minute)
+	m.Put(rec)
+	c := m.Session()
+	c.RefreshHelper = testenv.HelperOf(testenv.Job{Dir: m.Dir})
+	for range 2 {
+		if busy, err := c.RefreshAhead(t.Context(), m.Lab.MCPURL()); err != nil || !busy.IsZero() {
+			t.Errorf("%v, %v", busy, err)
+		}
+	}
+	m.WantCounts(map[string]int{"token:refresh": 1})
+	if m.Record().Grant.RefreshToken == rec.Grant.RefreshToken {
+		t.Error("the old refresh token is stored")
+	}
+}
+
 // What happens in a helper is reported as if it had happened here: hooks are called,
 // and errors have the same kinds and messages.
 func TestHelperReportsWhatHappens(t *testing.T) {

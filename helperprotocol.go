@@ -17,7 +17,7 @@ import (
 // helperProtocol is the version of what is written to a helper and read from it.
 // Both are one program in most cases; where it was replaced meanwhile, a helper
 // that does not understand ends, and the work is done here.
-const helperProtocol = 4
+const helperProtocol = 5
 
 // helperJob is what a helper is to do. Its secrets are plain: it is only ever
 // written to a pipe.
@@ -36,7 +36,7 @@ type helperJob struct {
 type helperRefresh struct {
 	Rejected, Force string
 	MinTTL          time.Duration
-	User            bool
+	User, Ahead     bool
 }
 
 // helperLogin is a loginRequest.
@@ -151,9 +151,13 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Error: Error{Message: err.Error()}}
 	}
-	return &helperError{
+	d := &helperError{
 		Error: *e, Kind: kindName(e.Kind), Err: errorText(e.Err), Opened: e.opened, Unrefreshed: e.unrefreshed,
 	}
+	if e.quiet {
+		d.Err = ""
+	}
+	return d
 }
 
 func (d *helperError) restore(server string) error {

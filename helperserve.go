@@ -105,8 +105,11 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	if j.Refresh != nil {
 		// The process that started the helper goes on with the token at hand where its callers do:
 		// here there is no caller.
-		why := tokenNeed{rejected: secret.String(j.Refresh.Rejected), force: secret.String(j.Refresh.Force), minTTL: j.Refresh.MinTTL, user: j.Refresh.User}
-		f, _, err := s.refresher.flight(ctx, why)
+		need := tokenNeed{
+			rejected: secret.String(j.Refresh.Rejected), force: secret.String(j.Refresh.Force), minTTL: j.Refresh.MinTTL,
+			user: j.Refresh.User, ahead: j.Refresh.Ahead,
+		}
+		f, _, err := s.refresher.flight(ctx, need)
 		return f, err
 	}
 	l := j.Login

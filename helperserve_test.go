@@ -24,7 +24,7 @@ func TestHelperEndsWithNoUserToWaitForIt(t *testing.T) {
 	m := testenv.NewOnDisk(t, lab.NoneFirst())
 	m.Expire()
 	gate, holder := m.StartHeld("token:refresh:committed", testenv.Job{Do: "call"})
-	request, err := json.Marshal(map[string]any{"Protocol": 4, "Client": map[string]any{}, "Server": m.Lab.MCPURL(), "Refresh": map[string]any{}})
+	request, err := json.Marshal(map[string]any{"Protocol": 5, "Client": map[string]any{}, "Server": m.Lab.MCPURL(), "Refresh": map[string]any{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,8 @@ type history struct {
 	lastLogins     [2]time.Time   // the last two logins, the older one first, since a token of them worked
 	replaced       *replacement   // the token that last replaced a rejected one
 	logins         int            // that this process has carried out
-	before         *record.Record // what the last of them has replaced
+	before         *record.Record // what the last of them has replaced; nil once that is accepted
+	beforeUntil    secret.String  // the access token that has replaced it
 }
 
 // declinedLogin returns how the last login ended, if that was a moment ago and
@@ -156,19 +157,20 @@ func (h *history) refreshDidNotHelp(rejected secret.String) bool {
 	return h.replaced != nil && rejected == h.replaced.token && time.Since(h.replaced.at) < retryCooldown
 }
 
-// recordReplaced notes the record that a login of this process has replaced.
-func (h *history) recordReplaced(before *record.Record) {
+// recordReplaced notes the record that a login of this process has replaced with an access token;
+// nil forgets it.
+func (h *history) recordReplaced(before *record.Record, by secret.String) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.before = before
+	h.before, h.beforeUntil = before, by
 }
 
-// replacedLogin returns the record that the last login of this process has replaced, if its grant
-// may still work; else nil.
-func (h *history) replacedLogin() *record.Record {
+// replacedLogin returns the record that a login of this process has replaced with an access token, if
+// its grant may still work; else nil.
+func (h *history) replacedLogin(by secret.String) *record.Record {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if b := h.before; b != nil && b.Grant != nil && !b.Grant.Rejected && b.GrantError == nil {
+	if b := h.before; b != nil && h.beforeUntil == by && b.Grant != nil && !b.Grant.Rejected && b.GrantError == nil {
 		return b
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -52,11 +53,21 @@ func (i *identity) read(
 		return
 	}
 	i.report(before, account)
-	i.remember(ctx, "the account", func(rec *record.Record) {
-		if rec.Grant != nil && rec.Grant.AccessToken == t.AccessToken {
-			rec.Account = account
+	rec, err := i.records.update(ctx, i.rec.Clone(), func(rec *record.Record) error {
+		if rec.Grant == nil || rec.Grant.AccessToken != t.AccessToken {
+			return errSuperseded
 		}
+		rec.Account = account
+		return nil
 	})
+	switch {
+	case err == nil:
+		i.rec = rec
+	case errors.Is(err, errSuperseded): // by a logout, perhaps, which stands
+		i.tokens.noteChange()
+	default:
+		i.events.fail(StepStore, err, "the account could not be stored")
+	}
 }
 
 // report reports a login as another user than the one before.

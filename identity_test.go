@@ -170,3 +170,55 @@ func TestAccountIsRequestedWhenTheLoginIsStored(t *testing.T) {
 		t.Errorf("account %q", rec.Account)
 	}
 }
+
+// A logout while the account is requested stands, and the login that it came upon ends as one that
+// has succeeded.
+func TestLogoutWhileTheAccountIsRequested(t *testing.T) {
+	for name, signIn := range map[string]func(w *testenv.Env, c *handstamp.Client) error{
+		"a login": (*testenv.Env).Login,
+		"a login in steps": func(w *testenv.Env, c *handstamp.Client) error {
+			c.RedirectURI = stepRedirect
+			step, err := c.BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+			if err != nil {
+				return err
+			}
+			response, err := lab.Consent(t.Context(), step.Request.URL)
+			if err != nil {
+				return err
+			}
+			_, err = c.CompleteLogin(t.Context(), step.Suspended, response)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{OpenID: true})
+			gate := w.Lab.Hold("userinfo:received")
+			c := w.Session()
+			c.Scopes, c.LoginPolicy = []string{"openid"}, handstamp.LoginNever
+			c.AuthTransport = changing{grant: "authorization_code", change: func(resp *http.Response) (*http.Response, error) {
+				return replaceMember(resp, "id_token", "null")
+			}}
+			var outcomes []string
+			c.Hooks.LoggedIn = func(e handstamp.LoginEvent) { outcomes = append(outcomes, e.Outcome) }
+			done := make(chan error, 1)
+			go func() { done <- signIn(w, c) }()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if _, err := gate.Wait(ctx); err != nil {
+				t.Fatalf("the login has not requested the account: %v", err)
+			}
+			o := handstamp.LogoutOptions{NoRevoke: true, KeepClient: true}
+			if _, err := w.Session().Logout(ctx, w.Lab.MCPURL(), o); err != nil {
+				t.Fatal(err)
+			}
+			gate.Release()
+			if err := <-done; err != nil || len(outcomes) != 1 || outcomes[0] != handstamp.OutcomeSignedIn {
+				t.Errorf("the login ended with %v, %q", err, outcomes)
+			}
+			if rec := w.Record(); rec.Grant != nil {
+				t.Error("the logout was undone")
+			}
+			testenv.WantKind(t, w.Call(c), handstamp.ErrLoginRequired) // not with the token that was logged out
+		})
+	}
+}

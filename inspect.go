@@ -261,7 +261,7 @@ func (in *inspector) tryRegistration(ctx context.Context, l *loginClients) {
 	p.ClientSource, p.Registers = record.SourceDynamic, true
 	p.Method = l.registrar().newNegotiation().terms.methods[0]
 	p.MethodReason = "it is what the registration would request; the response decides"
-	err := in.fetcher.ProbeRegistration(ctx, as.RegistrationEndpoint, in.config.InitialAccessToken)
+	err := in.fetcher.ProbeRegistration(ctx, as.RegistrationEndpoint, l.registrar().initialAccessToken())
 	in.out.Registration = in.trial(err)
 	if err == nil { // it has made a client of a request that is none
 		in.out.Registration.Reason = "the server accepts even a registration that cannot be read"

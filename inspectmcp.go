@@ -91,7 +91,10 @@ func (in *inspector) sendProved(req *http.Request, token *cachedToken) (*http.Re
 	for state := (retryState{}); err == nil && token.wantsNonce(resp) && state.forNonce(token, resp) != nil; {
 		resp.Body.Close()
 		again := req.Clone(req.Context())
-		if again.Body, err = req.GetBody(); err == nil {
+		if req.GetBody != nil { // nil: the request has no body
+			again.Body, err = req.GetBody()
+		}
+		if err == nil {
 			resp, err = in.server.send(again, token)
 		}
 	}

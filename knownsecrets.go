@@ -63,8 +63,12 @@ func (k *knownSecrets) shown(text string) string {
 	return oauth.Sanitize(oauth.RedactSecrets(text, k.all()))
 }
 
-// maxShownList bounds a list that is shown.
-const maxShownList = 1000
+// maxShownList bounds a list that is shown, and maxRedactedList one that has a secret: each of its
+// values is searched by itself.
+const (
+	maxShownList    = 1000
+	maxRedactedList = 20
+)
 
 // shownScope returns the scopes of a server as they may be shown.
 func (k *knownSecrets) shownScope(scope string) string {
@@ -79,7 +83,7 @@ func (k *knownSecrets) shownList(values []string) []string {
 	values = values[:min(len(values), maxShownList)]
 	clean := oauth.Sanitize
 	if containsSecret(strings.Join(values, " "), k.all()) { // which costs less than each by itself
-		clean = k.shown
+		clean, values = k.shown, values[:min(len(values), maxRedactedList)]
 	}
 	shown := make([]string, len(values))
 	for i, value := range values {
@@ -90,7 +94,7 @@ func (k *knownSecrets) shownList(values []string) []string {
 
 // containsSecret is [oauth.ContainsSecret] for a text of any length.
 func containsSecret(text string, secrets []secret.String) bool {
-	const window, overlap = 2 << 10, 512 // of what is searched at once, in bytes
+	const window, overlap = 16 << 10, 512 // of what is searched at once, in bytes
 	for len(text) > window {
 		if oauth.ContainsSecret(text[:window], secrets) {
 			return true

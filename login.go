@@ -106,6 +106,8 @@ func (s *session) neededLogin(ctx context.Context, o LoginOptions, waits *int) (
 func (s *session) tryLogin(ctx context.Context, t *cachedToken, waits *int, result *LoginResult) {
 	if result.Rejected = s.proveLogin(ctx, t, waits); result.Rejected != nil {
 		result.Kept = s.restoreLogin(ctx, t.token)
+	} else {
+		s.history.recordReplaced(nil, "")
 	}
 }
 

@@ -321,7 +321,7 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	ctx, cancel := awake.WithTimeout(context.WithoutCancel(ctx), storeTimeout, errStoreBusy)
 	defer cancel()
 	rec, err := l.records.update(ctx, l.rec, func(rec *record.Record) error {
-		l.history.recordReplaced(rec.Clone())
+		l.history.recordReplaced(rec.Clone(), grant.AccessToken)
 		g := *grant
 		rec.ServerURL = l.serverURL
 		rec.Account = cmp.Or(account, l.identity.before(rec))

@@ -141,15 +141,18 @@ func (r *registrar) describeKeys(request *oauth.RegistrationRequest) {
 			request.TLSSubject = leaf.Subject.String()
 		}
 	}
-	request.InitialAccessToken, request.SoftwareStatement = r.config.InitialAccessToken, r.config.SoftwareStatement
+	request.InitialAccessToken, request.SoftwareStatement = r.initialAccessToken(), r.config.SoftwareStatement
 }
 
-// registeredElsewhere reports whether clients of the server were registered at another issuer before,
-// and it is the MCP server that names this one now: the initial access token is not for it, then.
-func (r *registrar) registeredElsewhere() bool {
-	return r.config.AuthorizationServer == nil && slices.ContainsFunc(r.rec.Clients, func(c *record.Client) bool {
+// initialAccessToken returns the configured token. It is not for an issuer that only the MCP server
+// names, after clients of the server were registered at another one.
+func (r *registrar) initialAccessToken() oauth.Secret {
+	if r.config.AuthorizationServer == nil && slices.ContainsFunc(r.rec.Clients, func(c *record.Client) bool {
 		return c.Source == record.SourceDynamic && !oauth.SameButSlash(c.Issuer, r.plan.server.Issuer)
-	})
+	}) {
+		return ""
+	}
+	return r.config.InitialAccessToken
 }
 
 // methodAlternatives returns the methods to register for, those that the server lists
@@ -204,9 +207,6 @@ func (r *registrar) requestRegistration(ctx context.Context, t registrationTerms
 			Scope:                   strings.Join(t.scopes, " "),
 		}
 		r.describeKeys(&request)
-		if r.registeredElsewhere() {
-			request.InitialAccessToken = ""
-		}
 		if r.clients.callback.redirectURI != "" {
 			request.RedirectURIs, request.ResponseTypes = []string{r.clients.callback.redirectURI}, []string{"code"}
 		}

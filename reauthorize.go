@@ -30,7 +30,7 @@ const (
 type retryState struct {
 	refreshes    int
 	logins       int
-	sharedTokens int    // logins that came to a token which another process had stored
+	sharedTokens int    // of other processes, that it was sent again with in place of a login
 	nonces       int    // sent again for the nonce of a proof
 	nonce        string // with which it is sent again next; empty: with the last one that was kept
 	waits        int    // before a token that was just issued was sent again
@@ -162,6 +162,9 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 	if a.config.Grant != nil {
 		return nil, nil
 	}
+	if shared := a.sharedToken(ctx, r, used); shared != nil {
+		return shared, nil
+	}
 	r.signedInFor = insufficientAuthentication + " " + challenge.ACRValues + " " + challenge.MaxAge
 	if !a.history.mayStepUp(r.signedInFor, r) {
 		return nil, nil
@@ -177,17 +180,14 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 // login has (MCP authorization, "Step-Up Authorization Flow"). What the server
 // goes on rejecting is not requested for ever.
 func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
-	// What is required of bound tokens does not concern a bearer token.
-	foreign := challenge.ForDPoP && !used.bound()
-	if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
+	needed := missingScopes(used, challenge)
+	if len(needed) == 0 {
 		return nil, nil
 	}
-	needed := strings.Fields(challenge.Scope)
-	if len(needed) == 0 || used == nil {
-		return nil, nil
+	if shared := a.sharedToken(ctx, r, used); shared != nil {
+		return shared, nil
 	}
-	slices.Sort(needed)
-	if !a.history.mayStepUp(strings.Join(needed, " "), r) {
+	if !a.config.mayLogin(nil) || !a.history.mayStepUp(strings.Join(needed, " "), r) {
 		return nil, nil
 	}
 	rec, err := a.records.load(ctx)
@@ -206,6 +206,38 @@ func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedTo
 	}
 	a.events.say(StepReauthorization, "the request needs more scope: %s", strings.Join(needed, " "))
 	return a.logins.login(ctx, loginRequest{challenge: challenge, scopes: scopes, needed: needed, rejectedToken: used.token})
+}
+
+// missingScopes returns the scopes that a request needs which was rejected for want of them, sorted;
+// nil if it was rejected for another reason.
+func missingScopes(used *cachedToken, challenge oauth.BearerChallenge) []string {
+	// What is required of bound tokens does not concern a bearer token.
+	foreign := challenge.ForDPoP && !used.bound()
+	if challenge.Error != "insufficient_scope" || foreign || used == nil {
+		return nil
+	}
+	needed := strings.Fields(challenge.Scope)
+	slices.Sort(needed)
+	return needed
+}
+
+// sharedToken returns a token that was stored since the one that was used, by a login of the user's
+// in another process perhaps; nil if there is none.
+func (a *reauthorizer) sharedToken(ctx context.Context, r *retryState, used *cachedToken) *cachedToken {
+	if r.sharedTokens == maxSharedTokens {
+		return nil
+	}
+	rec, err := a.records.load(ctx)
+	if err != nil {
+		a.events.fail(StepStore, err, "the store cannot be read")
+		return nil
+	}
+	if !rec.Grant.Usable(used.token, time.Now()) {
+		return nil
+	}
+	r.sharedTokens++
+	a.events.say(StepReauthorization, "the request is sent again with a token that another process has stored")
+	return a.tokens.use(rec)
 }
 
 func containsAll(have, want []string) bool {

@@ -167,6 +167,35 @@ func TestStepUpOfManyRequests(t *testing.T) {
 	w.WantTabs(2)
 }
 
+// A login for the scope of a rejected request, which the user has done in another process, reaches one
+// that must not sign in itself. A token without that scope is sent once.
+func TestStepUpInAnotherProcess(t *testing.T) {
+	w := testenv.New(t, lab.Habits{RequiredScope: "admin", ScopesSupported: []string{"read", "admin"}, ChallengeScope: "read"})
+	w.MustLogin(w.Session())
+	never := w.Session()
+	never.LoginPolicy = handstamp.LoginNever
+	forbidden := func(requests int) {
+		t.Helper()
+		w.Lab.Reset()
+		if err := w.Call(never); err == nil || !strings.Contains(err.Error(), "403") {
+			t.Errorf("a call without the scope: %v", err)
+		}
+		w.WantCounts(map[string]int{"mcp": requests, "token:refresh": 0})
+	}
+	forbidden(1)
+	if _, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
+		t.Fatal(err)
+	}
+	forbidden(2)
+	forbidden(1)
+	o := handstamp.LoginOptions{Scopes: []string{"admin"}}
+	if _, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), o); err != nil {
+		t.Fatal(err)
+	}
+	w.MustCall(never)
+	w.WantTabs(2)
+}
+
 // A server that grants a scope and goes on asking for it gets its logins once, not
 // for every request.
 func TestStepUpThatDoesNotHelp(t *testing.T) {
@@ -209,6 +238,7 @@ func TestInsufficientUserAuthentication(t *testing.T) {
 			}
 			w.MustCall(w.Session())
 			w.MustCall(w.Session())
+			w.MustCall(never) // which has still the token from before
 			w.WantTabs(2)
 			w.WantCounts(map[string]int{"token:refresh": 0})
 			w.Lab.RevokeFamilies() // and the next login knows how the user has to sign in

@@ -215,6 +215,9 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 		document = m != nil && m.RegistrationEndpoint != ""
 	}
 	replaceable := client.Source == record.SourceDynamic || document
+	sent := *client
+	sent.Method = r.request.form.method // not as it is stored, where the configuration has another
+	rejection := r.errs.clientRejected(&sent, rejected)
 	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		if c := rec.GrantClient(); c != nil && replaceable {
 			c.Rejected = true
@@ -226,7 +229,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 		}
 		if !replaceable {
 			beginCooldown(rec, r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client), r.request.sent,
-				r.errs.clientRejected(client, rejected), time.Now())
+				rejection, time.Now())
 		}
 		r.endGrant(rec, record.GrantError{Code: rejected.Code, Description: oauth.Sanitize(rejected.Description)})
 	})
@@ -241,7 +244,7 @@ func (r *refreshAttempt) onInvalidClient(ctx context.Context, rec *record.Record
 	if replaceable {
 		return nil, nil
 	}
-	return nil, r.errs.clientRejected(client, rejected)
+	return nil, rejection
 }
 
 // onWrongClock keeps the grant and its client: with the right clock the same refresh token works. No
@@ -279,6 +282,23 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 		return token, nil
 	}
 	return nil, r.errs.unreachable(rec, cause)
+}
+
+// onUnmade keeps everything where the request could not be made. No other process waits for that: it
+// may be able to make one.
+func (r *refreshAttempt) onUnmade(
+	ctx context.Context, rec *record.Record, cause error,
+) (*cachedToken, error) {
+	rec, err := r.grant.update(ctx, rec, r.endIntent)
+	if err != nil {
+		return nil, err
+	}
+	r.events.fail(StepRefresh, cause, "the request could not be made")
+	token, err := r.keep(rec, r.errs.from(cause))
+	if token != nil {
+		token.serveForNow()
+	}
+	return token, err
 }
 
 // noteRetry notes in the record until when the authorization server is left alone.

@@ -18,7 +18,7 @@ import (
 //   - refreshes an access token that the MCP server rejects, or that has expired.
 //
 // It registers nothing and opens no browser. It returns what was done, a sentence each, also with
-// an error.
+// an error. That is of kind [ErrLoginRequired] if the login has ended, as the refresh has shown.
 func (c *Client) Repair(ctx context.Context, serverURL string, in *Inspection) (done []string, err error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -50,10 +50,17 @@ func (s *session) refreshFor(ctx context.Context, rec *record.Record, in *Inspec
 	if rejected {
 		need.rejected = rec.Grant.AccessToken
 	}
-	if _, err := s.refresher.refresh(ctx, need); err != nil {
+	snap, err := s.refresher.refresh(ctx, need)
+	switch {
+	case err != nil:
 		return nil, err
+	case snap != nil:
+		return []string{"the access token was refreshed"}, nil
 	}
-	return []string{"the access token was refreshed"}, nil
+	if rec, err = s.records.load(ctx); err != nil || s.config.unattended(rec) {
+		return nil, err // the next request obtains a token
+	}
+	return nil, s.errs.loginRequired(rec)
 }
 
 // moveDamageAway has the store set a damaged record aside, and returns what became of it.

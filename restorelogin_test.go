@@ -1,8 +1,11 @@
 package handstamp_test
 
 import (
+	"context"
 	"net/http"
+	"net/url"
 	"testing"
+	"testing/synctest"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -58,6 +61,47 @@ func TestRejectedLoginKeepsTheOneBefore(t *testing.T) {
 			w.WantTabs(tabs)
 		})
 	}
+}
+
+// A rejected login of another process is not replaced by what this one has replaced long before.
+func TestRejectedLoginOfAnotherProcess(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		w.MustLogin(w.Session())
+		first := w.Record().Grant.AccessToken
+		c := w.Session()
+		w.MustLogin(c) // in place of the first one
+		w.Lab.RevokeFamilies()
+
+		other, consents := w.Session(), make(chan struct{})
+		other.Prompt.Authorize = func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+			<-consents
+			return w.Consent(ctx, r)
+		}
+		called := make(chan error, 1)
+		go func() { called <- w.Call(other) }() // which signs in
+		synctest.Wait()
+		type end struct {
+			result *handstamp.LoginResult
+			err    error
+		}
+		ended := make(chan end, 1)
+		go func() {
+			result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+			ended <- end{result, err}
+		}()
+		synctest.Wait() // it waits for the login of the other
+		w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+		close(consents)
+		if err := <-called; err == nil {
+			t.Error("the call worked")
+		}
+		if e := <-ended; e.err != nil || e.result.Rejected == nil || e.result.Kept {
+			t.Errorf("the login ended with %+v, %v", e.result, e.err)
+		}
+		if stored := w.Record().Grant; stored == nil || stored.AccessToken == first {
+			t.Error("the login from before the last one is stored again")
+		}
+	})
 }
 
 // A bound login survives a login without proofs at a server that takes no other tokens.

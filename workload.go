@@ -105,30 +105,30 @@ func AssertionFromCommand(program string, args ...string) AssertionSource {
 			return "", assertionError(err, "the command "+program+" brought no token",
 				firstSentence(stderr, stdout))
 		}
-		return readAssertion(stdout.Bytes(), "the output of the command "+program)
+		return readAssertion(stdout.kept.Bytes(), "the output of the command "+program)
 	}
 }
 
 var errSlowCommand = fmt.Errorf("it took more than %v", commandTimeout)
 
 // boundedBuffer keeps the first bytes that are written to it. A program that writes more is not
-// stopped.
+// stopped. The buffer is not embedded, or io.Copy would call its ReadFrom, which has no bound.
 type boundedBuffer struct {
-	bytes.Buffer
+	kept  bytes.Buffer
 	limit int
 }
 
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	b.Buffer.Write(p[:min(len(p), b.limit-b.Len())])
+	b.kept.Write(p[:min(len(p), b.limit-b.kept.Len())])
 	return len(p), nil
 }
 
 // firstSentence returns the first line of what a program has reported, unless that has a piece of
 // its token, or a word that may be another secret.
 func firstSentence(stderr, stdout *boundedBuffer) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(stderr.String()), "\n")
+	line, _, _ := strings.Cut(strings.TrimSpace(stderr.kept.String()), "\n")
 	line = oauth.Sanitize(line)
-	token := strings.TrimSpace(stdout.String())
+	token := strings.TrimSpace(stdout.kept.String())
 	separated := func(r rune) bool { return strings.ContainsRune(" \"'=:,;()[]{}<>", r) }
 	if line == "" || slices.ContainsFunc(strings.FieldsFunc(line, separated), mayBeSecret) ||
 		token != "" && oauth.ContainsSecret(line, []oauth.Secret{oauth.Secret(token)}) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,6 +58,22 @@ func TestAssertionFromCommandEndsWhatItStarted(t *testing.T) {
 			_ = syscall.Kill(child, syscall.SIGKILL)
 			t.Fatal("what the command has started is still there")
 		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// What a command writes is not kept, but for the beginning.
+func TestAssertionFromCommandThatWritesMuch(t *testing.T) {
+	for _, command := range []string{"head -c 67108864 /dev/zero", "head -c 67108864 /dev/zero >&2; exit 1"} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := handstamp.AssertionFromCommand("sh", "-c", command)(t.Context(), handstamp.GrantTarget{})
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: no error", command)
+		}
+		if kept := (after.TotalAlloc - before.TotalAlloc) >> 20; kept > 32 {
+			t.Errorf("%s: %d MiB were allocated for 64", command, kept)
 		}
 	}
 }

@@ -80,29 +80,38 @@ func (e redactor) withResponse(o object) redactor {
 // redact removes the secrets from a text of a server; see [redact.Text].
 func (e redactor) redact(text string) string { return redact.Text(text, e...) }
 
+// has reports whether a text of a server, of a few KiB, contains a secret or a piece of one.
+func (e redactor) has(text string) bool { return redact.Whole(text, e...) != text }
+
 // RedactSecrets returns the text with [Redacted] in place of each piece of a secret, in any encoding
 // that [redact.Text] knows.
 func RedactSecrets(text string, secrets []Secret) string {
 	return redactor(nil).withSecrets(secrets).redact(text)
 }
 
-// ContainsSecret reports whether a text of a server contains a secret or a piece of one, in any
-// encoding that [redact.Text] knows.
+// ContainsSecret reports whether a text of a server, of a few KiB, contains a secret or a piece of
+// one, in any encoding that [redact.Text] knows.
 func ContainsSecret(text string, secrets []Secret) bool {
-	return RedactSecrets(text, secrets) != text
+	return redactor(nil).withSecrets(secrets).has(text)
 }
 
 // WithoutSecrets returns the challenge without the parts that contain a secret, such as the access
-// token of the request: scopes and the metadata's URL go into requests and messages.
+// token of the request: scopes and the metadata's URL go into requests and messages. It looks at all
+// scopes at once: a server that knows the token decides how many there are.
 func (b BearerChallenge) WithoutSecrets(secrets ...Secret) BearerChallenge {
 	e := redactor(nil).withSecrets(secrets)
-	if e.redact(b.ResourceMetadata) != b.ResourceMetadata {
+	user := b.ACRValues + " " + b.MaxAge
+	if !e.has(b.ResourceMetadata + " " + b.Scope + " " + user) {
+		return b
+	}
+	if e.has(b.ResourceMetadata) {
 		b.ResourceMetadata = ""
 	}
-	b.Scope = strings.Join(slices.DeleteFunc(strings.Fields(b.Scope), func(scope string) bool {
-		return e.redact(scope) != scope
+	scopes := strings.Fields(redact.Whole(b.Scope, e...))
+	b.Scope = strings.Join(slices.DeleteFunc(scopes, func(scope string) bool {
+		return strings.Contains(scope, Redacted)
 	}), " ")
-	if e.redact(b.ACRValues) != b.ACRValues || e.redact(b.MaxAge) != b.MaxAge {
+	if e.has(user) {
 		b.ACRValues, b.MaxAge = "", ""
 	}
 	return b

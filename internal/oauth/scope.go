@@ -15,14 +15,28 @@ func cleanScope(scope string) string {
 	})), " ")
 }
 
+// maxScopes bounds the scopes that are read of a list or of a text.
+const maxScopes = 1000
+
 // validScopes returns those of the texts that are scope tokens.
 func validScopes(texts []string) []string {
-	return slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
+	valid := slices.DeleteFunc(slices.Clone(texts), func(text string) bool {
 		return text == "" || !isVisible(text) || strings.ContainsAny(text, ` "\`)
 	})
+	return valid[:min(len(valid), maxScopes)]
 }
 
-// Without returns the scopes, or other words, without those to omit.
+// Without returns the scopes, or other words, without those to omit. It takes no longer than reading
+// them does, as both may be lists of a hostile server.
 func Without(words, omit []string) []string {
-	return slices.DeleteFunc(slices.Clone(words), func(word string) bool { return slices.Contains(omit, word) })
+	const few = 8
+	omitted := func(word string) bool { return slices.Contains(omit, word) }
+	if len(words) > few && len(omit) > few {
+		set := make(map[string]bool, len(omit))
+		for _, word := range omit {
+			set[word] = true
+		}
+		omitted = func(word string) bool { return set[word] }
+	}
+	return slices.DeleteFunc(slices.Clone(words), omitted)
 }
