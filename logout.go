@@ -56,6 +56,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	}
 	result := &LogoutResult{WasSignedIn: rec.Grant != nil, Damaged: damage != nil}
 	if rec.Revision == "" {
+		s.tokens.forget()
 		return result, s.forget(ctx, rec, false)
 	}
 	if importIncomplete(rec) && !o.NoRevoke {
@@ -69,7 +70,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 		return nil, err
 	}
 	defer func() { s.outcomes.loggedOut(last, result) }()
-	s.tokens.current.Store(nil)
+	s.tokens.forget()
 	if last != nil && !o.NoRevoke {
 		result.RevokeError = revoker{&s.credential}.revokeGrant(ctx, last)
 		result.Revoked = result.RevokeError == nil
