@@ -83,8 +83,9 @@ type Database struct {
 	listen   *pgx.ConnConfig
 	pollEach time.Duration
 
-	mu   sync.Mutex
-	held map[string]*refreshLock // guarded by mu; by the credential's id
+	mu      sync.Mutex
+	held    map[string]*refreshLock // guarded by mu; by the credential's id
+	orphans map[lockName]orphan     // guarded by mu; those that were found lately
 }
 
 // New returns the Database behind a pool, which stays the caller's. It should have a ConnectTimeout
@@ -109,7 +110,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	db := &Database{
 		pool: pool, refresh: refresh, keys: o.Keys, unprepared: unprepared(pool),
 		changes: newNotifier(pool), listen: o.Listen, pollEach: o.Poll,
-		held: make(map[string]*refreshLock),
+		held: make(map[string]*refreshLock), orphans: make(map[lockName]orphan),
 	}
 	// What is prepared in one round trip would be another's statement in the next.
 	db.pooled.Store(pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeDescribeExec)
