@@ -36,6 +36,7 @@ var errLockLost = fmt.Errorf("%w: the lock of the refresh was lost with its conn
 type refreshLock struct {
 	lease
 	conn     *pgxpool.Conn
+	leave    func() // has another refresh at the server have a connection
 	tx       pgx.Tx
 	replaces string // the holder whose lease was found without extension
 
@@ -48,6 +49,7 @@ type refreshLock struct {
 // refreshWait is the wait for the lock of a refresh.
 type refreshWait struct {
 	db     *Database
+	server string
 	failed int // connections that were broken
 }
 
@@ -60,11 +62,16 @@ type orphan struct {
 
 // try takes an advisory lock in a transaction that stays open; unlock is nil if another holds it.
 func (w *refreshWait) try(ctx context.Context, lock lockName) (unlock func(), err error) {
-	conn, err := w.db.refresh.Acquire(ctx)
+	leave, err := w.db.refreshes.Lock(ctx, w.server)
 	if err != nil {
 		return nil, unusable(ctx, err)
 	}
-	l := &refreshLock{conn: conn, lease: lease{
+	conn, err := w.db.refresh.Acquire(ctx)
+	if err != nil {
+		leave()
+		return nil, unusable(ctx, err)
+	}
+	l := &refreshLock{conn: conn, leave: leave, lease: lease{
 		db: w.db, lock: lock, holder: rand.Text(), lasts: holderLease, each: holderExtend,
 	}}
 	held, found, err := l.begin(ctx)
@@ -231,6 +238,7 @@ func (l *refreshLock) unlock() {
 // end ends the transaction, if there is one, with the lease, and gives the connection back. It
 // reports whether the lease is gone.
 func (l *refreshLock) end(leased bool) (done bool) {
+	defer l.leave()
 	defer l.conn.Release() // which closes it if it is still in the transaction
 	if l.tx == nil {
 		return false

@@ -1,11 +1,15 @@
 package pgstore_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/pgstore"
 )
 
@@ -49,4 +53,38 @@ func TestLockOfALivingHolderAndImpatientCallers(t *testing.T) {
 	if err := lockWithin(t, other, 3*time.Second); err != nil {
 		t.Errorf("after the holder: %v", err)
 	}
+}
+
+// Refreshes at a server that hangs, of whomever they are, leave connections to those at others.
+func TestRefreshesAtOneServerLeaveSomeToOthers(t *testing.T) {
+	db, _ := open(t, servicetest.StartPostgres(t), pgstore.Options{Refreshes: 4})
+	lock := func(user int, server string, d time.Duration) (unlock func(), err error) {
+		key := store.Key{Server: server, Profile: store.DefaultProfile}
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		return storeOf(t, db, ownerOf(user)).Lock(ctx, key, store.LockRefresh)
+	}
+	var held []func()
+	for i := range 4 {
+		unlock, err := lock(i, fmt.Sprint("https://hangs.example/", i), testenv.Timeout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, unlock)
+	}
+	if _, err := lock(4, "https://hangs.example/4", 100*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one more at the server that hangs: %v", err)
+	}
+	unlock, err := lock(4, "https://other.example/mcp", testenv.Timeout)
+	if err != nil {
+		t.Fatalf("at another server: %v", err)
+	}
+	unlock()
+	for _, unlock := range held {
+		unlock()
+	}
+	if unlock, err = lock(4, "https://hangs.example/4", testenv.Timeout); err != nil {
+		t.Fatalf("after the others: %v", err)
+	}
+	unlock()
 }
