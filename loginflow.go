@@ -367,7 +367,9 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 // onFailedWrite decides what becomes of the new grant where it could not be written. A write that has
 // failed may have been carried out: then the grant has replaced the one before, and is not revoked.
 func (l *loginFlow) onFailedWrite(ctx context.Context, grant *record.Grant, err error) error {
-	keep := func() bool { return l.config.locked == nil && l.records.keepUnsaved(l.rec, grant.AccessToken, "") }
+	keep := func() bool {
+		return l.config.locked == nil && l.records.keepUnsaved(l.rec, grant.AccessToken, refreshedGrant{})
+	}
 	if !l.interactive && keep() {
 		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
 		return nil

@@ -66,13 +66,19 @@ type unacknowledged struct {
 	store.Store
 	left   atomic.Int32 // writes that are carried out so
 	silent atomic.Bool  // reads fail, once one of them was
+
+	acknowledged atomic.Bool // what was carried out last
 }
 
 func (s *unacknowledged) lost(err error) error {
-	if err == nil && s.left.Add(-1) >= 0 {
+	if err != nil {
+		return err
+	}
+	s.acknowledged.Store(s.left.Add(-1) < 0)
+	if !s.acknowledged.Load() {
 		return store.ErrUnusable
 	}
-	return err
+	return nil
 }
 
 func (s *unacknowledged) Put(
