@@ -58,6 +58,12 @@ func (a *accessTokens) noteChange() {
 	}
 }
 
+// forget has no request sent with a token that was read before: it was removed.
+func (a *accessTokens) forget() {
+	a.records.changes.Add(1)
+	a.current.Store(nil)
+}
+
 // useIssued is useToken for a token that this process was issued.
 func (a *accessTokens) useIssued(rec *record.Record) *cachedToken {
 	snap := a.use(rec)
@@ -234,6 +240,11 @@ func (s *cachedToken) outdate() {
 // valid reports whether the token has not expired yet.
 func (s *cachedToken) valid(now time.Time) bool {
 	return s != nil && (s.expiresAt.IsZero() || now.Before(s.expiresAt))
+}
+
+// serves reports whether the need accepts the token.
+func (s *cachedToken) serves(need tokenNeed) bool {
+	return need.accepts(s.token, s.expiresAt, time.Now())
 }
 
 // lasts reports whether the token does not expire sooner than that.

@@ -3,12 +3,15 @@ package handstamp_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	gotoken "go/token"
+	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -19,6 +22,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 func TestAuditRecords(t *testing.T) {
@@ -76,6 +80,70 @@ func TestAuditRecords(t *testing.T) {
 	for _, secret := range w.Lab.Secrets() {
 		if strings.Contains(log.String(), secret) {
 			t.Error("the log has a secret")
+		}
+	}
+}
+
+// repeating is an authorization server's transport: the responses of one endpoint are changed.
+func repeating(path string, change func(map[string]any)) http.RoundTripper {
+	return testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil || req.URL.Path != path {
+			return resp, err
+		}
+		defer resp.Body.Close()
+		members := make(map[string]any)
+		if err := json.NewDecoder(resp.Body).Decode(&members); err != nil {
+			return nil, err
+		}
+		change(members)
+		text, err := json.Marshal(members)
+		resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+		return resp, err
+	})
+}
+
+// A server that repeats a secret where it has none does not bring it into the log, and none makes its
+// records large.
+func TestAuditRecordsOfAServerThatRepeatsSecrets(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	var log bytes.Buffer
+	var events []handstamp.LoginEvent
+	const initial = "an-initial-access-token"
+	session := func(path string, change func(map[string]any)) *handstamp.Client {
+		c := w.Session()
+		c.AuthTransport, c.InitialAccessToken = repeating(path, change), initial
+		c.Audit = slog.NewJSONHandler(&log, nil)
+		c.Hooks.LoggedIn = func(e handstamp.LoginEvent) { events = append(events, e) }
+		return c
+	}
+	c := session("/token", func(members map[string]any) {
+		repeated := base64.StdEncoding.EncodeToString([]byte(fmt.Sprint(members["refresh_token"])))
+		members["scope"] = fmt.Sprint("mcp ", members["refresh_token"], " x:", members["access_token"], " ", repeated,
+			" ", strings.Repeat("s ", 10_000))
+	})
+	w.MustLogin(c)
+	status, err := c.Status(t.Context(), w.Lab.MCPURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = session("/register", func(members map[string]any) { members["client_id"] = "client-" + initial })
+	c.Store = new(store.Memory)
+	c.Prompt = handstamp.Prompt{Authorize: func(_ context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+		return url.Values{"error": {"access_denied"}, "state": {r.State}, "iss": {r.Issuer}}, nil
+	}}
+	testenv.WantKind(t, w.Login(c), handstamp.ErrDenied)
+	if !strings.Contains(log.String(), "registered") || !strings.Contains(log.String(), `"scope":"mcp`) {
+		t.Errorf("the log has no record of both: %s", &log)
+	}
+	if len(events) == 0 || len(events[0].Scope) > 2000 {
+		t.Errorf("%d events; the scope of the first has %d bytes", len(events), len(events[0].Scope))
+	}
+	shown := log.String() + fmt.Sprint(events)
+	for _, secret := range append(w.Lab.Secrets(), initial) {
+		if strings.Contains(shown+status.Scope, secret) ||
+			strings.Contains(shown, base64.StdEncoding.EncodeToString([]byte(secret))) {
+			t.Error("a record, an event or the status has a secret")
 		}
 	}
 }

@@ -290,7 +290,7 @@ func (l *logins) end(ctx context.Context, rec *record.Record, req loginRequest, 
 		l.recordFailure(ctx, rec, err)
 		event.Err, event.Outcome = err, kindOf(err)
 	} else {
-		event.Issuer, event.Scope = rec.Grant.Issuer, rec.Grant.ScopeGranted
+		event.Issuer, event.Scope = rec.Grant.Issuer, oauth.SanitizeLine(l.secrets.shownScope(rec.Grant.ScopeGranted))
 	}
 	event.Duration = time.Since(req.since)
 	l.events.loginEnds(rec, err)

@@ -347,19 +347,10 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 		}
 		return nil
 	})
-	l.rec = rec
-	switch {
-	case err == nil:
-	case !l.interactive && l.config.locked == nil && l.records.keepUnsaved(rec, t.AccessToken, ""):
-		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
-	default:
-		// These tokens are lost.
-		rec = rec.Clone()
-		rec.Grant = grant
-		if revokeErr := (revoker{l.credential}).revokeGrant(context.WithoutCancel(ctx), rec); revokeErr != nil {
-			l.events.fail(StepRevocation, revokeErr, "the tokens that could not be stored could not be revoked")
+	if l.rec = rec; err != nil {
+		if err = l.onFailedWrite(context.WithoutCancel(ctx), grant, err); err != nil {
+			return err
 		}
-		return err
 	}
 	if shared := l.clients.shared(); shared != nil {
 		shared.learn(ctx, l.clients.client)
@@ -367,8 +358,35 @@ func (l *loginFlow) storeGrant(ctx context.Context, request *tokenRequest, t *oa
 	if account == "" {
 		l.identity.read(requesting, t, request.redeem.Prover, before)
 	}
-	if grant.RefreshToken == "" && !l.config.unattended(rec) {
+	if grant.RefreshToken == "" && !l.config.unattended(l.rec) {
 		l.notice("the authorization server issued no refresh token: this login ends when its access token expires")
 	}
 	return nil
+}
+
+// onFailedWrite decides what becomes of the new grant where it could not be written. A write that has
+// failed may have been carried out: then the grant has replaced the one before, and is not revoked.
+func (l *loginFlow) onFailedWrite(ctx context.Context, grant *record.Grant, err error) error {
+	keep := func() bool {
+		return l.config.locked == nil && l.records.keepUnsaved(l.rec, grant.AccessToken, refreshedGrant{})
+	}
+	if !l.interactive && keep() {
+		l.notice("the login could not be stored and lives in this process only, which goes on trying: %v", err)
+		return nil
+	}
+	stored, unreadable := l.records.load(ctx)
+	switch {
+	case unreadable != nil: // the next access stores it, or finds it
+		keep()
+		return err
+	case stored.Grant != nil && stored.Grant.AccessToken == grant.AccessToken:
+		l.rec = stored
+		return nil
+	}
+	lost := l.rec.Clone()
+	lost.Grant = grant
+	if revokeErr := (revoker{l.credential}).revokeGrant(ctx, lost); revokeErr != nil {
+		l.events.fail(StepRevocation, revokeErr, "the tokens that could not be stored could not be revoked")
+	}
+	return err
 }

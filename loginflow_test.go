@@ -1,11 +1,15 @@
 package handstamp_test
 
 import (
+	"context"
+	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/store"
 )
 
 // atBrittleStore returns a session of a registered client whose store takes no writes.
@@ -54,4 +58,87 @@ func TestAskedLoginThatCannotBeStored(t *testing.T) {
 	}
 	w.MustCall(c)
 	w.WantTabs(2)
+}
+
+// unacknowledged is a store that carries writes out and reports that they have failed, as a database
+// does whose response is lost.
+type unacknowledged struct {
+	store.Store
+	left   atomic.Int32 // writes that are carried out so
+	silent atomic.Bool  // reads fail, once one of them was
+
+	acknowledged atomic.Bool // what was carried out last
+}
+
+func (s *unacknowledged) lost(err error) error {
+	if err != nil {
+		return err
+	}
+	s.acknowledged.Store(s.left.Add(-1) < 0)
+	if !s.acknowledged.Load() {
+		return store.ErrUnusable
+	}
+	return nil
+}
+
+func (s *unacknowledged) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	next, err := s.Store.Put(ctx, key, value, revision)
+	return next, s.lost(err)
+}
+
+func (s *unacknowledged) Delete(ctx context.Context, key store.Key, revision store.Revision) error {
+	return s.lost(s.Store.Delete(ctx, key, revision))
+}
+
+func (s *unacknowledged) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if s.silent.Load() && s.left.Load() <= 0 {
+		return nil, "", store.ErrUnusable
+	}
+	return s.Store.Get(ctx, key)
+}
+
+// A login whose write was carried out, but not acknowledged, has replaced the one before: it is not
+// revoked, and works, whether or not that is seen at once.
+func TestLoginThatIsStoredAndNotAcknowledged(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		t.Run(fmt.Sprintf("silent %t", silent), func(t *testing.T) {
+			w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+			w.MustLogin(w.Session())
+			broken := &unacknowledged{Store: w.Store}
+			c := w.Session()
+			c.Store = broken
+			w.Lab.Reset()
+			gate := w.Lab.Hold("token:code:committed")
+			defer gate.Release()
+			done := make(chan error, 1)
+			go func() { done <- w.Login(c) }()
+			ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+			defer cancel()
+			if _, err := gate.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+			broken.left.Store(1)
+			broken.silent.Store(silent)
+			gate.Release()
+			err := <-done
+			if silent {
+				testenv.WantKind(t, err, handstamp.ErrStore)
+			} else if err != nil {
+				t.Error(err)
+			}
+			w.WantCounts(map[string]int{"revoke": 0})
+			broken.silent.Store(false)
+			w.Lab.Reset()
+			for _, session := range []*handstamp.Client{c, w.Session()} {
+				w.Expire()
+				w.MustCall(session)
+			}
+			w.WantCounts(map[string]int{"authorize": 0})
+			if a := w.Lab.Audit(); a.Reuses != 0 || a.FamiliesRevoked != 0 {
+				t.Errorf("%d reuses, %d families revoked", a.Reuses, a.FamiliesRevoked)
+			}
+		})
+	}
 }

@@ -3,6 +3,7 @@ package handstamp
 import (
 	"context"
 	"errors"
+	"log/slog"
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
@@ -44,7 +45,8 @@ type LogoutResult struct {
 // more; then the token is revoked at the server; then the record is deleted, with all copies
 // that the store has of it. A server that cannot be reached does not keep the
 // credential alive here, and neither does the end of ctx once the record is out
-// of use: that ends the wait for the server, which RevokeError then reports.
+// of use: that ends the wait for the server, which RevokeError then reports. With the error of a
+// store that may have removed the record, or not, the token is revoked, too.
 func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) (*LogoutResult, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -56,6 +58,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	}
 	result := &LogoutResult{WasSignedIn: rec.Grant != nil, Damaged: damage != nil}
 	if rec.Revision == "" {
+		s.tokens.forget()
 		return result, s.forget(ctx, rec, false)
 	}
 	if importIncomplete(rec) && !o.NoRevoke {
@@ -64,16 +67,12 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 		}
 	}
 	last, rec, forgotten, err := s.disable(ctx, rec, o.KeepClient)
+	s.endUse(ctx, last, o, result, err)
 	if err != nil {
-		s.outcomes.audit(AuditLogout, kindOf(err))
+		s.outcomes.audit(AuditLogout, kindOf(err), slog.Bool(AuditRevoked, result.Revoked))
 		return nil, err
 	}
 	defer func() { s.outcomes.loggedOut(last, result) }()
-	s.tokens.current.Store(nil)
-	if last != nil && !o.NoRevoke {
-		result.RevokeError = revoker{&s.credential}.revokeGrant(ctx, last)
-		result.Revoked = result.RevokeError == nil
-	}
 	if o.DeleteClient {
 		result.ClientDeleted, result.DeleteClientError = deleteClients(ctx, s.fetcher, rec)
 	}
@@ -120,6 +119,19 @@ func (s *session) disable(ctx context.Context, rec *record.Record, keepClients b
 		}
 	}
 	return last, disabled, true, nil
+}
+
+// endUse ends the use of the token of a record that is out of use. Where err is that of a write which
+// may have been carried out all the same, last is all that still has the token.
+func (s *session) endUse(ctx context.Context, last *record.Record, o LogoutOptions, result *LogoutResult, err error) {
+	if err != nil && !errors.Is(err, store.ErrUnusable) && !errors.Is(err, errStoreBusy) {
+		return // it is in use
+	}
+	s.tokens.forget()
+	if last != nil && !o.NoRevoke {
+		result.RevokeError = revoker{&s.credential}.revokeGrant(ctx, last)
+		result.Revoked = result.RevokeError == nil
+	}
 }
 
 // applySavedResponse takes over the response to a refresh that a process saved and did not live

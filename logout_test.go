@@ -1,14 +1,17 @@
 package handstamp_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -221,4 +224,85 @@ func TestLogoutDuringRefresh(t *testing.T) {
 	if a := w.Lab.Audit(); !a.Families[0].Revoked {
 		t.Error("a token that no process holds any more is still good")
 	}
+}
+
+// A logout whose writes were carried out, but not acknowledged, is an error, and leaves no token behind
+// that works: neither at the server nor in this process.
+func TestLogoutThatIsNotAcknowledged(t *testing.T) {
+	for _, writes := range []int32{1, 2, 1000} {
+		t.Run(fmt.Sprint(writes, " writes"), func(t *testing.T) {
+			w := testenv.New(t, lab.NoneFirst())
+			w.MustCall(w.Session())
+			broken := &unacknowledged{Store: w.Store}
+			c := w.Session()
+			c.Store, c.LoginPolicy = broken, handstamp.LoginNever
+			var log bytes.Buffer
+			c.Audit = slog.NewTextHandler(&log, nil)
+			w.MustCall(c)
+			w.Lab.Reset()
+			broken.left.Store(writes)
+			_, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+			if failed := writes > 1; failed {
+				testenv.WantKind(t, err, handstamp.ErrStore)
+			} else if err != nil {
+				t.Error(err)
+			}
+			if a := w.Lab.Audit(); !a.Families[0].Revoked {
+				t.Error("a token that no process holds any more is still good")
+			}
+			if !strings.Contains(log.String(), "revoked=true") {
+				t.Errorf("the audit log has %s", &log)
+			}
+			_, err = c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+			testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+		})
+	}
+}
+
+// A store that takes no write at all keeps no token alive at the server either.
+func TestLogoutThatCannotBeStored(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	c := w.Session()
+	c.Store = readOnly{w.Store}
+	_, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+	testenv.WantKind(t, err, handstamp.ErrStore)
+	if a := w.Lab.Audit(); !a.Families[0].Revoked {
+		t.Error("the token is still good")
+	}
+}
+
+// readOnly is a store of a disk that cannot be written to.
+type readOnly struct{ store.Store }
+
+func (readOnly) Put(context.Context, store.Key, []byte, store.Revision) (store.Revision, error) {
+	return "", store.ErrUnusable
+}
+
+func (readOnly) Delete(context.Context, store.Key, store.Revision) error { return store.ErrUnusable }
+
+// The same where the database does not respond to the write that it carries out.
+func TestLogoutAtASilentStore(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	c := w.Session()
+	c.Store, c.LockTimeout = silentWrites{w.Store}, 100*time.Millisecond
+	_, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+	testenv.WantKind(t, err, handstamp.ErrStore)
+	if a := w.Lab.Audit(); !a.Families[0].Revoked {
+		t.Error("a token that no process holds any more is still good")
+	}
+}
+
+// silentWrites is a store that carries a write out and does not respond.
+type silentWrites struct{ store.Store }
+
+func (s silentWrites) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if _, err := s.Store.Put(ctx, key, value, revision); err != nil {
+		return "", err
+	}
+	<-ctx.Done()
+	return "", ctx.Err()
 }

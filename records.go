@@ -27,7 +27,7 @@ type records struct {
 	events    *narrator
 	seen      func(*record.Record)                // is called with each record that is read or written
 	schedule  func(*record.Record) store.Schedule // nil: nothing becomes due
-	changes   atomic.Uint64                       // by others, that were reported
+	changes   atomic.Uint64                       // own ones, and those by others that were reported
 
 	mu        sync.Mutex
 	unsaved   *unsavedLogin   // guarded by mu; what the store did not take
@@ -96,6 +96,7 @@ func (r *records) read(ctx context.Context) (rec *record.Record, damage, err err
 		rec.Changes = changes
 		return rec, nil, nil
 	}
+	changes = r.changes.Load() // it may have been stored
 	rec, err = r.get(ctx)
 	if rec != nil {
 		rec.Changes = changes
@@ -190,6 +191,9 @@ func (r *records) put(ctx context.Context, rec *record.Record, space store.Reser
 		return record.PutScheduled(ctx, r.store, rec, r.schedule(rec))
 	})
 	if err == nil { // so that the stored record was still the one that rec was read as
+		if now := r.changes.Add(1); now == changes+1 {
+			changes = now
+		}
 		rec.Changes = changes
 	}
 	r.written(rec, began, err, "written")

@@ -104,29 +104,44 @@ func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, e
 		defer timer.Stop()
 		fallback = timer.C
 	}
-	for {
+	for again := false; ; again = true {
 		f, joined, err := r.flight(ctx, why)
 		if err != nil {
 			return nil, err
 		}
-		for waiting := true; waiting; {
-			select {
-			case <-f.done:
-				waiting = false
-			case <-fallback:
-				fallback = nil
-				if current := r.tokens.current.Load(); current.usable(time.Now()) {
-					return current, nil
-				}
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
+		if current, err := r.await(ctx, f, why, fallback); current != nil || err != nil {
+			return current, err
 		}
-		if f.err != nil || !joined || f.snap == nil || why.accepts(f.snap.token, f.snap.expiresAt, time.Now()) {
+		if f.err != nil || !joined || f.snap == nil || f.snap.serves(why) && (again || !f.snap.outdated.Load()) {
 			return f.snap, f.err
 		}
-		// The flight under way was for another need, which is met by less.
+		// The flight under way was for another need, which is met by less, or had read before a change.
 	}
+}
+
+// await waits until the flight has ended and returns nil, or the token at hand if that serves once
+// fallback has fired.
+func (r *refresher) await(ctx context.Context, f *flight, why tokenNeed, fallback <-chan time.Time) (*cachedToken, error) {
+	for {
+		select {
+		case <-f.done:
+			return nil, nil
+		case <-fallback:
+			if current := r.atHand(why); current != nil {
+				return current, nil
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// atHand returns the token at hand if it serves the need, else nil.
+func (r *refresher) atHand(need tokenNeed) *cachedToken {
+	if current := r.tokens.current.Load(); current.usable(time.Now()) && current.serves(need) {
+		return current
+	}
+	return nil
 }
 
 // flight returns the refresh under way, or starts one.
@@ -155,7 +170,7 @@ func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joine
 func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cachedToken, error) {
 	rec, err := r.records.load(ctx)
 	if err != nil {
-		if current := r.tokens.current.Load(); current.usable(time.Now()) && need.accepts(current.token, current.expiresAt, time.Now()) {
+		if current := r.atHand(need); current != nil {
 			r.events.fail(StepStore, err, "the store cannot be read; going on with the token at hand")
 			current.serveForNow()
 			return current, nil

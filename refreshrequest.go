@@ -173,7 +173,7 @@ func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *record.Recor
 		return nil, nil, false
 	}
 	current, err := r.storeToken(ctx, rec, saved.ReceivedAt, token, nil)
-	if now := time.Now(); current != nil && !(current.valid(now) && r.need.accepts(current.token, current.expiresAt, now)) {
+	if current != nil && !(current.valid(time.Now()) && current.serves(r.need)) {
 		return nil, errSuperseded, true // so long ago that it is to be refreshed in turn
 	}
 	return current, err, true

@@ -91,7 +91,7 @@ func (r *refreshAttempt) storeToken(ctx context.Context, rec *record.Record, at 
 	case errors.Is(err, errSuperseded):
 		return r.resultAfterReplacement(ctx, rec, t)
 	case err != nil:
-		if !r.records.keepUnsaved(rec, t.AccessToken, r.grant.token) {
+		if !r.records.keepUnsaved(rec, t.AccessToken, r.grant) {
 			return nil, err
 		}
 		r.notice("the refreshed login could not be stored and lives in this process only, which goes on trying: %v", err)

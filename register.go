@@ -79,7 +79,7 @@ func (r *registrar) register(ctx context.Context) error {
 	r.clients.authMethod, r.clients.justRegistered, r.clients.clientProbed = choice, true, true
 	r.clients.chosen()
 	r.outcomes.audit(AuditRegistration, "registered",
-		slog.String(AuditIssuer, as.Issuer), slog.String(AuditClientID, reg.ClientID))
+		slog.String(AuditIssuer, as.Issuer), slog.String(AuditClientID, r.secrets.shown(reg.ClientID)))
 	r.plan.proofs = r.config.DPoP.wants(r.plan.proofs || reg.DPoPBoundAccessTokens)
 	if err := r.prepareProofs(); err != nil {
 		return err

@@ -106,6 +106,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 	if r := c.Registration; r != nil {
 		secrets.configured = append(secrets.configured, r.ClientSecret)
 	}
+	secrets.note(new(record.Record)) // those of the configuration are sent before there is a record
 	events := newNarrator(config, serverURL, key.Profile, secrets)
 	server := &mcpServer{
 		config: config, events: events, secrets: secrets, serverURL: serverURL, url: u, target: target,

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -131,6 +132,103 @@ func TestStoreChangedWhileItIsRead(t *testing.T) {
 	if got := sent.rejected.Load(); got > 1 {
 		t.Errorf("%d requests were rejected", got)
 	}
+}
+
+// What this process changes while it reads the record itself is not taken back by what was read.
+func TestReadBesideAnOwnChange(t *testing.T) {
+	reading := map[string]func(context.Context, *handstamp.Client, string){
+		"request": func(ctx context.Context, c *handstamp.Client, server string) {
+			_, _ = c.Token(ctx, server, handstamp.TokenOptions{})
+		},
+		"status": func(ctx context.Context, c *handstamp.Client, server string) {
+			_, _ = c.Status(ctx, server)
+		},
+	}
+	for name, read := range reading {
+		t.Run("logout beside a "+name, func(t *testing.T) {
+			w, c, sent := ownChange(t, read, func(w *testenv.Env, c *handstamp.Client) error {
+				_, err := c.Logout(w.T.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{NoRevoke: true})
+				return err
+			})
+			if err := w.Call(c); !errors.Is(err, handstamp.ErrLoginRequired) || sent.header.Load() != "" {
+				t.Errorf("after the logout a request carried %q (%v)", sent.header.Load(), err)
+			}
+			_, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+			testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+		})
+		t.Run("login beside a "+name, func(t *testing.T) {
+			w, c, sent := ownChange(t, read, (*testenv.Env).Login)
+			w.MustCall(c)
+			if want := "Bearer " + w.Record().Grant.AccessToken.Reveal(); sent.header.Load() != want {
+				t.Error("after the login a request carried the token before it")
+			}
+		})
+	}
+}
+
+// ownChange returns a Client that has changed its login while it read it.
+func ownChange(
+	t *testing.T, read func(context.Context, *handstamp.Client, string),
+	change func(*testenv.Env, *handstamp.Client) error,
+) (*testenv.Env, *handstamp.Client, *watchedTransport) {
+	t.Helper()
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	reads := &countedReads{Store: w.Store}
+	w.Store = reads
+	w.MustLogin(w.Session())
+	c, sent := w.Session(), new(watchedTransport)
+	c.BaseTransport, c.LoginPolicy = sent, handstamp.LoginNever
+	during := func() {
+		if err := change(w, c); err != nil {
+			t.Error(err)
+		}
+	}
+	reads.during.Store(&during)
+	read(t.Context(), c, w.Lab.MCPURL())
+	if reads.during.Load() != nil {
+		t.Fatal("nothing was read")
+	}
+	return w, c, sent
+}
+
+// A caller who comes after a logout does not get what a read that began before it has found.
+func TestLogoutBeforeAReadIsJoined(t *testing.T) {
+	testenv.InBubble(t, testenv.Personality(t, "rotates-strictly"), func(t *testing.T, w *testenv.Env) {
+		reads := &countedReads{Store: w.Store}
+		w.Store = reads
+		w.MustLogin(w.Session())
+		c := w.Session()
+		c.LoginPolicy = handstamp.LoginNever
+		got := make(chan error, 1)
+		during := func() {
+			if _, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{NoRevoke: true}); err != nil {
+				t.Error(err)
+			}
+			go func() {
+				_, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+				got <- err
+			}()
+			synctest.Wait()
+		}
+		reads.during.Store(&during)
+		_, _ = c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+		testenv.WantKind(t, <-got, handstamp.ErrLoginRequired)
+	})
+}
+
+// Whoever signs out where another replica has done so before, and has not heard of it, sends the
+// token no more.
+func TestLogoutAfterOneElsewhere(t *testing.T) {
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	first, second, _ := twoReplicas(t, w)
+	for i, c := range []*handstamp.Client{first, second} {
+		result, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+		if err != nil || result.WasSignedIn != (i == 0) {
+			t.Errorf("logout %d: %+v, %v", i, result, err)
+		}
+	}
+	_, err := second.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+	testenv.WantKind(t, err, handstamp.ErrLoginRequired)
 }
 
 // Not every request whose token is good reads a store that fails.

@@ -20,6 +20,10 @@ type TokenOptions struct {
 	// login has ended, and Token returns [ErrLoginRequired] or signs in.
 	Refresh bool
 
+	// Rejected is a token that does not work. It is Refresh, unless there is another token by now:
+	// of several callers who report the same one, the others get what the first one was issued.
+	Rejected secret.String
+
 	// MinTTL is how long the token has to be valid from now on: one that is not is
 	// refreshed. The new one may live less long, too, and then each call refreshes; see
 	// Token.ExpiresAt.
@@ -105,6 +109,8 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 	need := tokenNeed{minTTL: o.MinTTL}
 	current := s.tokens.current.Load()
 	switch {
+	case o.Rejected != "":
+		need.force = o.Rejected
 	case o.Refresh && current != nil:
 		need.force = current.token
 	case o.Refresh:

@@ -53,3 +53,29 @@ func TestMinTTLOfATokenAtHand(t *testing.T) {
 	}
 	w.WantCounts(map[string]int{"token:refresh": 1})
 }
+
+// A token that several callers of a Client report as rejected is refreshed once, and one that nothing
+// has replaced meanwhile is.
+func TestTokenThatSeveralCallersReport(t *testing.T) {
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	c := w.Session()
+	w.MustLogin(c)
+	token := func(o handstamp.TokenOptions) *handstamp.Token {
+		t.Helper()
+		token, err := c.Token(t.Context(), w.Lab.MCPURL(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	rejected := token(handstamp.TokenOptions{}).Value
+	w.Lab.Reset()
+	refreshed := token(handstamp.TokenOptions{Rejected: rejected}).Value
+	if refreshed == rejected || token(handstamp.TokenOptions{Rejected: rejected}).Value != refreshed {
+		t.Error("the callers have different tokens, or the one that was rejected")
+	}
+	w.WantCounts(map[string]int{"token:refresh": 1})
+	token(handstamp.TokenOptions{Rejected: refreshed, MinTTL: time.Second})
+	token(handstamp.TokenOptions{Refresh: true})
+	w.WantCounts(map[string]int{"token:refresh": 3})
+}

@@ -23,21 +23,20 @@ const (
 // unsavedLogin is a login that the store did not take.
 type unsavedLogin struct {
 	rec      *record.Record
-	replaces secret.String // the refresh token that was used for it; empty: none
+	replaces refreshedGrant // none, if it is not of a refresh
 }
 
 // savedGrant is a grant that a refresh has stored.
 type savedGrant struct {
 	*record.Grant
-	replaces secret.String // the refresh token that was used for it
-	intent   string        // the ID of the intent to use it
+	replaces refreshedGrant
 }
 
 // keepUnsaved keeps a login with this access token that could not be stored, and reports whether
 // rec has it. Space had been reserved before the login, so that this is a disk or a database that
 // broke within a moment, or a store that reserves nothing; but its refresh token exists nowhere
 // else, and the one in the store, which it replaces, was used.
-func (r *records) keepUnsaved(rec *record.Record, accessToken, replaces secret.String) bool {
+func (r *records) keepUnsaved(rec *record.Record, accessToken secret.String, replaces refreshedGrant) bool {
 	if rec.Grant == nil || rec.Grant.AccessToken != accessToken {
 		return false
 	}
@@ -52,7 +51,7 @@ func (r *records) keepUnsaved(rec *record.Record, accessToken, replaces secret.S
 func (r *records) keepSaved(rec *record.Record, grant refreshedGrant) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.saved = &savedGrant{rec.Clone().Grant, grant.token, grant.intent}
+	r.saved = &savedGrant{rec.Clone().Grant, grant}
 }
 
 // noteLoss reports whether the store has the grant again that a refresh of this process has
@@ -66,12 +65,12 @@ func (r *records) noteLoss(rec *record.Record, err error) bool {
 		return false
 	case err == nil && rec.Grant != nil && rec.Grant.RefreshToken == saved.RefreshToken:
 		return false // as it should be
-	case err == nil && rec.Intent != nil && rec.Intent.ID != saved.intent:
+	case err == nil && rec.Intent != nil && rec.Intent.ID != saved.replaces.intent:
 		return false // another process refreshes what was lost, and may have a better one soon
 	}
 	r.saved = nil
 	if err != nil || rec.Grant == nil || rec.GrantError != nil ||
-		rec.Grant.RefreshToken != saved.replaces || r.unsaved != nil {
+		rec.Grant.RefreshToken != saved.replaces.token || r.unsaved != nil {
 		return false // another login, or none
 	}
 	restored := rec.Clone()
@@ -94,6 +93,9 @@ func (r *records) flushUnsaved(ctx context.Context) *record.Record {
 	defer r.mu.Unlock()
 	if r.unsaved == unsaved && (err == nil || errors.Is(err, store.ErrConflict)) {
 		r.unsaved = nil // stored now, or overtaken by another login
+		if used := unsaved.replaces; err == nil && used.token != "" && used.token != unsaved.rec.Grant.RefreshToken {
+			r.saved = &savedGrant{unsaved.rec.Grant, used}
+		}
 	}
 	if r.unsaved == nil { // by this goroutine, or by another one meanwhile
 		return nil
@@ -102,11 +104,12 @@ func (r *records) flushUnsaved(ctx context.Context) *record.Record {
 }
 
 // save stores a login. What others have written meanwhile is replaced if the login there is still
-// the one whose refresh token was used.
+// the one whose refresh token was used. A login that is there, since a write that failed was carried
+// out, is written once more: it may be at one server of the store alone.
 func (r *records) save(ctx context.Context, unsaved *unsavedLogin) (err error) {
 	rec := unsaved.rec.Clone()
 	for range maxConflicts {
-		if err = r.put(ctx, rec, nil); !errors.Is(err, store.ErrConflict) || unsaved.replaces == "" {
+		if err = r.put(ctx, rec, nil); !errors.Is(err, store.ErrConflict) {
 			return err
 		}
 		stored, readErr := getRecord(ctx, r.store, r.key, r.timeout)
@@ -115,10 +118,16 @@ func (r *records) save(ctx context.Context, unsaved *unsavedLogin) (err error) {
 			return err
 		case readErr != nil:
 			return readErr
-		case stored.Grant == nil || stored.Grant.RefreshToken != unsaved.replaces:
+		case stored.Grant == nil:
 			return err
+		case stored.Grant.AccessToken == rec.Grant.AccessToken:
+			_ = r.put(ctx, stored, nil)
+			return nil
+		case unsaved.replaces.token == "" || stored.Grant.RefreshToken != unsaved.replaces.token:
+			return err
+		default:
+			rec.Revision = stored.Revision
 		}
-		rec.Revision = stored.Revision
 	}
 	return err
 }

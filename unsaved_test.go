@@ -294,60 +294,89 @@ func TestStoreHangsWhenATokenArrives(t *testing.T) {
 }
 
 // A store that has lost its last writes, as after a failover, gets the refreshed login back from the
-// process that refreshed it, which does not send the refresh token a second time.
+// process that refreshed it, which does not send the refresh token a second time. It does not matter
+// whether the store took the login at once, later, or without saying so.
 func TestStoreGoesBack(t *testing.T) {
 	for _, until := range []string{"before the refresh", "before its response"} {
-		t.Run(until, func(t *testing.T) {
-			w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
-			first, second := w.Session(), w.Session()
-			w.MustLogin(w.Session())
-			w.Expire()
-			w.Lab.Reset()
-			ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
-			defer cancel()
-			old := w.Record()
-			gate := w.Lab.Hold("token:refresh:committed")
-			defer gate.Release()
-			got := make(chan *handstamp.Token, 1)
-			go func() {
-				token, err := first.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
-				if err != nil {
-					t.Error(err)
-				}
-				got <- token
-			}()
-			if _, err := gate.Wait(ctx); err != nil {
-				t.Fatal(err)
-			}
-			if until == "before its response" {
-				old = w.Record()
-			}
-			gate.Release()
-			issued := <-got
-			if issued == nil {
-				return
-			}
-			old.Revision = w.Record().Revision
-			w.Put(old)
-			for _, c := range []*handstamp.Client{first, second} {
-				c.StoreChanged("")
-				token, err := c.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
-				if err != nil || token.Value != issued.Value {
-					t.Errorf("the token is not the one that was issued (%v)", err)
-				}
-			}
-			w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
+		for _, stored := range []string{"at once", "later", "unacknowledged"} {
+			t.Run(until+", stored "+stored, func(t *testing.T) { storeGoesBack(t, until, stored) })
+		}
+	}
+}
 
-			// What others have put in its place stays.
-			w.MustLogin(w.Session())
-			login := w.Record().Grant.RefreshToken
-			first.StoreChanged("")
-			if _, err := first.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{}); err != nil {
-				t.Error(err)
-			}
-			if w.Record().Grant.RefreshToken != login {
-				t.Error("a later login was replaced")
-			}
-		})
+func storeGoesBack(t *testing.T, until, stored string) {
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	first, second := w.Session(), w.Session()
+	failing := &failingWrites{Store: w.Store}
+	broken := &unacknowledged{Store: failing}
+	first.Store = broken
+	w.MustLogin(w.Session())
+	w.Expire()
+	w.Lab.Reset()
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	old := w.Record()
+	gate := w.Lab.Hold("token:refresh:committed")
+	defer gate.Release()
+	got := make(chan *handstamp.Token, 1)
+	go func() {
+		token, err := first.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
+		if err != nil {
+			t.Error(err)
+		}
+		got <- token
+	}()
+	if _, err := gate.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if until == "before its response" {
+		old = w.Record()
+	}
+	failing.fails.Store(stored == "later")
+	if stored == "unacknowledged" {
+		broken.left.Store(2) // the response, and the login
+	}
+	gate.Release()
+	issued := <-got
+	if issued == nil {
+		return
+	}
+	failing.fails.Store(false)
+	token := func(c *handstamp.Client) {
+		t.Helper()
+		c.StoreChanged("")
+		token, err := c.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{})
+		if err != nil || token.Value != issued.Value {
+			t.Errorf("the token is not the one that was issued (%v)", err)
+		}
+	}
+	token(first)
+	key, err := store.NewKey(w.Lab.MCPURL(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := w.Store.Lock(ctx, key, store.LockRefresh) // which is held until all is stored
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if !broken.acknowledged.Load() || w.Record().Grant.RefreshToken == old.Grant.RefreshToken {
+		t.Error("the login is not stored, or only at one server")
+	}
+	old.Revision = w.Record().Revision
+	w.Put(old)
+	token(first)
+	token(second)
+	w.WantCounts(map[string]int{"token:refresh": 1, "authorize": 0})
+
+	// What others have put in its place stays.
+	w.MustLogin(w.Session())
+	login := w.Record().Grant.RefreshToken
+	first.StoreChanged("")
+	if _, err := first.Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{}); err != nil {
+		t.Error(err)
+	}
+	if w.Record().Grant.RefreshToken != login {
+		t.Error("a later login was replaced")
 	}
 }

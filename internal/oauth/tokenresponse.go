@@ -125,7 +125,22 @@ func (r reply) tokens() (*TokenResponse, error) {
 				"the token endpoint's response has a malformed %s", m.name)
 		}
 	}
+	t.Scope = t.scopeWithoutTokens()
 	return t, flaw
+}
+
+// scopeWithoutTokens returns the scope, which may be shown and logged, without what repeats a token of
+// the response.
+func (t *TokenResponse) scopeWithoutTokens() string {
+	repeats := func(text string) bool {
+		return slices.ContainsFunc([]Secret{t.AccessToken, t.RefreshToken, t.IDToken}, func(token Secret) bool {
+			return len(token) >= 8 && strings.Contains(text, token.Reveal()) // a shorter one may be a word
+		})
+	}
+	if !repeats(t.Scope) {
+		return t.Scope
+	}
+	return strings.Join(slices.DeleteFunc(strings.Fields(t.Scope), repeats), " ")
 }
 
 // tokenMembers returns the members that describe the grant: those of the response, or of an

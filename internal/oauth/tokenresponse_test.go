@@ -128,6 +128,20 @@ func TestScopeMember(t *testing.T) {
 	}
 }
 
+// A scope is shown and logged: what repeats a token is not part of it.
+func TestScopeThatRepeatsAToken(t *testing.T) {
+	const tokens = `{"access_token":"the-access-token","refresh_token":"the-refresh-token","id_token":"the-id-token",`
+	for scope, want := range map[string]string{
+		"mcp the-refresh-token": "mcp", "mcp:the-access-token mcp": "mcp", "the-id-token": "",
+		"mcp the access token": "mcp the access token",
+	} {
+		token, err := ParseTokenResponse(responseOf(200, "", tokens+`"scope":"`+scope+`"}`))
+		if err != nil || token.Scope != want || !token.ScopePresent {
+			t.Errorf("scope %s: %q, present %v (%v)", scope, token.Scope, token.ScopePresent, err)
+		}
+	}
+}
+
 // TestTokenErrors: which responses are errors, which are transient, and which tokens are kept
 // in spite of either.
 func TestTokenErrors(t *testing.T) {

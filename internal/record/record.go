@@ -31,8 +31,8 @@ type Record struct {
 	// Revision is the one that the record was read or written with. It is not part of the JSON.
 	Revision store.Revision `json:"-"`
 
-	// Changes is how many changes by others the reader had heard of before it read the record. It
-	// is not part of the JSON.
+	// Changes is how many changes, its own and reported ones, the reader knew of before it read the
+	// record. It is not part of the JSON.
 	Changes uint64 `json:"-"`
 
 	// AuthorizationServer is what the last login discovered.

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"context"
 	"math/rand/v2"
+	"net/url"
 	"sync"
 	"time"
 
@@ -27,6 +28,15 @@ type lockName struct {
 	name store.LockName
 }
 
+// hostOf returns the host of a key's server: its authorization server is mostly that of all its paths.
+func hostOf(key store.Key) string {
+	u, err := url.Parse(key.Server)
+	if err != nil {
+		return ""
+	}
+	return u.Host
+}
+
 // Lock implements [store.Store].
 func (s *ownedStore) Lock(
 	ctx context.Context, key store.Key, name store.LockName,
@@ -39,7 +49,7 @@ func (s *ownedStore) Lock(
 	}
 	try := s.db.tryLease
 	if name == store.LockRefresh {
-		try = (&refreshWait{db: s.db}).try
+		try = (&refreshWait{db: s.db, server: hostOf(key)}).try
 	}
 	for wait := firstPoll; ; wait = min(2*wait, lastPoll) {
 		unlock, err := try(ctx, lock)

@@ -61,8 +61,9 @@ type Options struct {
 	// Poll is how often that is. Zero is a minute.
 	Poll time.Duration
 
-	// Refreshes is how many refreshes this replica has under way at most, each with a connection
-	// of its own beside those of the pool. Zero is 8.
+	// Refreshes is how many refreshes this replica has under way at one MCP server at most, each with
+	// a connection of its own beside those of the pool. For those at others there are a quarter more:
+	// one whose authorization server hangs does not hold them up. Zero is 8.
 	Refreshes int32
 }
 
@@ -77,14 +78,16 @@ type Database struct {
 	pooled     atomic.Bool       // statements cannot be prepared
 	unprepared pgx.QueryExecMode // is the mode that works all the same
 
-	waits locks.Set[lockName] // one goroutine of this process waits for a lock of the database
+	waits     locks.Set[lockName] // one goroutine of this process waits for a lock of the database
+	refreshes locks.Set[string]   // at one server: that one that hangs does not take all connections
 
 	changes  *notifier
 	listen   *pgx.ConnConfig
 	pollEach time.Duration
 
-	mu   sync.Mutex
-	held map[string]*refreshLock // guarded by mu; by the credential's id
+	mu      sync.Mutex
+	held    map[string]*refreshLock // guarded by mu; by the credential's id
+	orphans map[lockName]orphan     // guarded by mu; those that were found lately
 }
 
 // New returns the Database behind a pool, which stays the caller's. It should have a ConnectTimeout
@@ -93,10 +96,8 @@ type Database struct {
 // connections that the Database has of its own.
 func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) {
 	config := pool.Config()
-	config.MaxConns, config.MinConns, config.MinIdleConns = o.Refreshes, 0, 0
-	if o.Refreshes <= 0 {
-		config.MaxConns = defaultRefreshes
-	}
+	refreshes := cmp.Or(max(o.Refreshes, 0), defaultRefreshes)
+	config.MaxConns, config.MinConns, config.MinIdleConns = refreshes+max(refreshes/4, 1), 0, 0
 	// A pool goes on connecting to a server that is there and does not respond, although no caller
 	// waits for it any more; another one that takes over would find no connection left.
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, connectTimeout)
@@ -110,7 +111,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, o Options) (*Database, error) 
 	db := &Database{
 		pool: pool, refresh: refresh, keys: o.Keys, unprepared: unprepared(pool),
 		changes: newNotifier(pool), listen: o.Listen, pollEach: o.Poll,
-		held: make(map[string]*refreshLock),
+		refreshes: locks.Set[string]{Holders: int(refreshes)},
+		held:      make(map[string]*refreshLock), orphans: make(map[lockName]orphan),
 	}
 	// What is prepared in one round trip would be another's statement in the next.
 	db.pooled.Store(pool.Config().ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeDescribeExec)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ var errLockLost = fmt.Errorf("%w: the lock of the refresh was lost with its conn
 type refreshLock struct {
 	lease
 	conn     *pgxpool.Conn
+	leave    func() // has another refresh at the server have a connection
 	tx       pgx.Tx
 	replaces string // the holder whose lease was found without extension
 
@@ -47,29 +49,34 @@ type refreshLock struct {
 // refreshWait is the wait for the lock of a refresh.
 type refreshWait struct {
 	db     *Database
-	orphan orphan // the lease that was found beside a free lock
-	since  time.Time
+	server string
 	failed int // connections that were broken
 }
 
-// orphan is a lease whose holder may be dead.
+// orphan is a lease beside a free lock: its holder may be dead.
 type orphan struct {
 	holder  string
 	expires time.Time
+	since   time.Time // when this process has found it first
 }
 
 // try takes an advisory lock in a transaction that stays open; unlock is nil if another holds it.
 func (w *refreshWait) try(ctx context.Context, lock lockName) (unlock func(), err error) {
-	conn, err := w.db.refresh.Acquire(ctx)
+	leave, err := w.db.refreshes.Lock(ctx, w.server)
 	if err != nil {
 		return nil, unusable(ctx, err)
 	}
-	l := &refreshLock{conn: conn, lease: lease{
+	conn, err := w.db.refresh.Acquire(ctx)
+	if err != nil {
+		leave()
+		return nil, unusable(ctx, err)
+	}
+	l := &refreshLock{conn: conn, leave: leave, lease: lease{
 		db: w.db, lock: lock, holder: rand.Text(), lasts: holderLease, each: holderExtend,
 	}}
 	held, found, err := l.begin(ctx)
 	switch {
-	case err == nil && held && w.isFree(found):
+	case err == nil && held && w.db.isFree(lock, found):
 		l.replaces = found.holder
 		w.db.keepLock(l)
 		return l.unlock, nil
@@ -87,15 +94,22 @@ func (w *refreshWait) try(ctx context.Context, lock lockName) (unlock func(), er
 // maxBroken is how many broken connections a wait for a lock puts up with.
 const maxBroken = 10
 
-// isFree reports whether the lease that was found is none, or was not extended for long enough.
-func (w *refreshWait) isFree(found orphan) bool {
+// isFree reports whether the lease that was found is none, or was not extended for long enough. That
+// may be longer than one caller waits, so that it counts from the first who has found it.
+func (db *Database) isFree(lock lockName, found orphan) bool {
 	if found.holder == "" {
 		return true
 	}
-	if found != w.orphan {
-		w.orphan, w.since = found, time.Now()
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	seen := db.orphans[lock]
+	if seen.holder != found.holder || !seen.expires.Equal(found.expires) {
+		// Those that nothing waits for any more are not kept: they have ended by now.
+		maps.DeleteFunc(db.orphans, func(_ lockName, o orphan) bool { return time.Since(o.since) > holderLease })
+		seen = orphan{found.holder, found.expires, time.Now()}
+		db.orphans[lock] = seen
 	}
-	return time.Since(w.since) >= orphanTime
+	return time.Since(seen.since) >= orphanTime
 }
 
 // begin has the setting at once: the server may be far away, and the next statement come later
@@ -147,6 +161,7 @@ func (db *Database) keepLock(l *refreshLock) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.held[l.lock.id] = l
+	delete(db.orphans, l.lock)
 }
 
 // holds returns the lock of the refresh of a credential, if this process holds it.
@@ -223,6 +238,7 @@ func (l *refreshLock) unlock() {
 // end ends the transaction, if there is one, with the lease, and gives the connection back. It
 // reports whether the lease is gone.
 func (l *refreshLock) end(leased bool) (done bool) {
+	defer l.leave()
 	defer l.conn.Release() // which closes it if it is still in the transaction
 	if l.tx == nil {
 		return false

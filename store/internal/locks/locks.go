@@ -10,16 +10,19 @@ import (
 // Set is a set of locks, one for each value of K. The zero Set is ready. It may
 // be used by any number of goroutines.
 type Set[K comparable] struct {
+	// Holders is how many may hold the same lock at once. Zero is one.
+	Holders int
+
 	mu   sync.Mutex
 	held map[K]*lock // guarded by mu; only what a user holds or waits for
 }
 
 type lock struct {
-	token chan struct{} // full while held
-	users int           // guarded by Set.mu; holder and waiters
+	token chan struct{} // full while no other may hold it
+	users int           // guarded by Set.mu; holders and waiters
 }
 
-// Lock waits until the caller alone holds the lock of name, or until ctx ends.
+// Lock waits until the caller holds the lock of name, or until ctx ends.
 // The unlock it returns may be called more than once.
 func (s *Set[K]) Lock(ctx context.Context, name K) (unlock func(), err error) {
 	if err := ctx.Err(); err != nil {
@@ -31,7 +34,7 @@ func (s *Set[K]) Lock(ctx context.Context, name K) (unlock func(), err error) {
 		if s.held == nil {
 			s.held = make(map[K]*lock)
 		}
-		l = &lock{token: make(chan struct{}, 1)}
+		l = &lock{token: make(chan struct{}, max(s.Holders, 1))}
 		s.held[name] = l
 	}
 	l.users++

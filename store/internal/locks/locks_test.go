@@ -90,3 +90,36 @@ func TestLockWithEndedContext(t *testing.T) {
 		t.Errorf("%d locks are left", len(s.held))
 	}
 }
+
+// A lock that several may hold is had by as many, and the next one has to wait.
+func TestLockOfSeveral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Set[string]{Holders: 2}
+		var held []func()
+		for range 2 {
+			unlock, err := s.Lock(t.Context(), "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, unlock)
+		}
+		had := false
+		go func() {
+			unlock, err := s.Lock(t.Context(), "a")
+			if had = err == nil; had {
+				unlock()
+			}
+		}()
+		synctest.Wait()
+		if had {
+			t.Error("a third holds the lock")
+		}
+		for _, unlock := range held {
+			unlock()
+		}
+		synctest.Wait()
+		if !had || len(s.held) != 0 {
+			t.Errorf("the third holds it: %t; %d locks are left", had, len(s.held))
+		}
+	})
+}

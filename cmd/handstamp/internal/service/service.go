@@ -73,7 +73,7 @@ func New(o Options) http.Handler {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &service{Options: o, limits: limits{rate: o.Rate}}
-	s.mux.HandleFunc("GET /v1/token", s.endpoint(s.token, "server", "min_ttl", "refresh", "method",
+	s.mux.HandleFunc("GET /v1/token", s.endpoint(s.token, "server", "min_ttl", "refresh", "rejected", "method",
 		"url", "nonce"))
 	s.mux.HandleFunc("GET /v1/logins", s.endpoint(s.logins))
 	s.mux.HandleFunc("DELETE /v1/logins", s.endpoint(s.signOut, "server"))

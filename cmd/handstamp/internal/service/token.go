@@ -3,7 +3,9 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -47,6 +50,10 @@ func (s *service) token(ctx context.Context, r *request) (any, error) {
 		return nil, err
 	}
 	t, err := client.Token(ctx, r.server(), options)
+	if rejected := r.query.Get("rejected"); err == nil && rejected != "" && rejected == fingerprint(t.Value) {
+		options.Rejected = t.Value
+		t, err = client.Token(ctx, r.server(), options)
+	}
 	if err != nil {
 		return nil, s.orNoLogin(ctx, err, client, r)
 	}
@@ -71,14 +78,26 @@ func tokenOptions(query url.Values) (o handstamp.TokenOptions, err error) {
 		}
 		o.MinTTL = time.Duration(seconds) * time.Second
 	}
+	rejected := query.Get("rejected")
+	if rejected != "" && len(rejected) != fingerprintSize {
+		return o, badRequest("rejected is the first 16 hexadecimal digits of the token's SHA-256")
+	}
 	switch query.Get("refresh") {
 	case "", "false":
 	case "true":
-		o.Refresh = true
+		o.Refresh = rejected == "" // or else the one that was rejected alone
 	default:
 		return o, badRequest("refresh is true or false")
 	}
 	return o, nil
+}
+
+// fingerprintSize is how many hexadecimal digits of its SHA-256 name a token.
+const fingerprintSize = 16
+
+// fingerprint names a token: in a URL it would be in logs.
+func fingerprint(token secret.String) string {
+	return fmt.Sprintf("%x", sha256.Sum256([]byte(token.Reveal())))[:fingerprintSize]
 }
 
 // provedRequest returns the request that a proof is wanted for; nil: none is.

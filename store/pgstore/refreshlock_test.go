@@ -1,0 +1,90 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/handstamp/handstamp/internal/servicetest"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/pgstore"
+)
+
+// A lock whose holder was killed after a write is free when it has shown no sign of life for a
+// while, also for callers of whom none waits that long.
+func TestLockOfAKilledHolderAndImpatientCallers(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	db, _ := open(t, server, pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	mustPut(t, s, lockedKey, nil)
+	holder := startHolder(t, writes+server.URL())
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	for killed := time.Now(); lockWithin(t, s, time.Second) != nil; {
+		if time.Since(killed) > testenv.Timeout {
+			t.Fatal("the lock is not free")
+		}
+	}
+}
+
+// A holder that extends its lease keeps others away however often they look, also when the
+// connection of its lock was cut.
+func TestLockOfALivingHolderAndImpatientCallers(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	first, pool := open(t, server, pgstore.Options{})
+	second, _ := open(t, server, pgstore.Options{})
+	s, other := storeOf(t, first, ownerOf(0)), storeOf(t, second, ownerOf(0))
+	revision := mustPut(t, s, lockedKey, nil)
+	unlock := mustLock(t, s)
+	if _, err := s.Put(t.Context(), lockedKey, []byte("begun"), revision); err != nil {
+		t.Fatal(err)
+	}
+	cutLocks(t, pool)
+	for began := time.Now(); time.Since(began) < long(2*time.Second, 10*time.Second); {
+		if err := lockWithin(t, other, time.Second); err == nil {
+			t.Fatal("the lock of a living holder was taken")
+		}
+	}
+	unlock()
+	if err := lockWithin(t, other, 3*time.Second); err != nil {
+		t.Errorf("after the holder: %v", err)
+	}
+}
+
+// Refreshes at a server that hangs, of whomever they are, leave connections to those at others.
+func TestRefreshesAtOneServerLeaveSomeToOthers(t *testing.T) {
+	db, _ := open(t, servicetest.StartPostgres(t), pgstore.Options{Refreshes: 4})
+	lock := func(user int, server string, d time.Duration) (unlock func(), err error) {
+		key := store.Key{Server: server, Profile: store.DefaultProfile}
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		return storeOf(t, db, ownerOf(user)).Lock(ctx, key, store.LockRefresh)
+	}
+	var held []func()
+	for i := range 4 {
+		unlock, err := lock(i, fmt.Sprint("https://hangs.example/", i), testenv.Timeout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, unlock)
+	}
+	if _, err := lock(4, "https://hangs.example/4", 100*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one more at the server that hangs: %v", err)
+	}
+	unlock, err := lock(4, "https://other.example/mcp", testenv.Timeout)
+	if err != nil {
+		t.Fatalf("at another server: %v", err)
+	}
+	unlock()
+	for _, unlock := range held {
+		unlock()
+	}
+	if unlock, err = lock(4, "https://hangs.example/4", testenv.Timeout); err != nil {
+		t.Fatalf("after the others: %v", err)
+	}
+	unlock()
+}
