@@ -65,7 +65,8 @@ func (a *app) globalArgs() (args []string) {
 
 // checkBridgeFlags finds flags that the bridge would reject, when no user looks on.
 func checkBridgeFlags(flags []string) error {
-	cmd, _, err := newApp(Process{}).newRoot().Find([]string{"bridge"})
+	a := newApp(Process{})
+	cmd, _, err := a.newRoot().Find([]string{"bridge"})
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func checkBridgeFlags(flags []string) error {
 	if rest := cmd.Flags().Args(); len(rest) > 0 {
 		return usage("after -- come flags of handstamp bridge, and %q is none", rest[0])
 	}
-	return nil
+	return a.global.check()
 }
 
 // hostEnv returns the variables without which the bridge would look elsewhere. None holds a
@@ -105,7 +106,9 @@ func (a *app) hostEnv(h *mcphost.Host) splice.Object {
 			add(name, path)
 		}
 	}
-	add("HANDSTAMP_STORE", a.env.get("HANDSTAMP_STORE"))
+	if word := a.env.get(byVariable); !hasPassword(word) {
+		add(byVariable, word)
+	}
 	if a.global.Proxy == "" {
 		env = append(env, a.proxies()...)
 	}

@@ -92,7 +92,7 @@ func (c *connectCommand) wanted() any {
 // runTool runs a host's own command.
 func (a *app) runTool(ctx context.Context, tool string, args ...string) error {
 	cmd := exec.CommandContext(ctx, tool, args...)
-	cmd.Env = a.env.without(tokenVariable, "HANDSTAMP_CLIENT_SECRET")
+	cmd.Env = a.env.without(append(a.storeSecret(), tokenVariable, "HANDSTAMP_CLIENT_SECRET")...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

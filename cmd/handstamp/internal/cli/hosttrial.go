@@ -69,6 +69,7 @@ func (c *connectCommand) missingVariables() []string {
 			names = append(names, name)
 		}
 	}
+	names = append(names, c.storeSecret()...)
 	slices.Sort(names)
 	passed := environment(c.host.Env.Bare(c.env))
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool {
