@@ -287,17 +287,18 @@ func (c *connectCommand) write(ctx context.Context) error {
 	if err != nil {
 		return c.notWritten(err)
 	}
-	c.result.setChange(change, c.dryRun)
+	c.result.setChange(change, c.dryRun, c.snippet())
 	return c.show("Connected", change)
 }
 
-func (r *hostResult) setChange(change *mcphost.Change, dryRun bool) {
+// setChange notes what an edit does. entry is the text of the one that it writes.
+func (r *hostResult) setChange(change *mcphost.Change, dryRun bool, entry string) {
 	r.File, r.Backup = change.File, change.Backup
 	switch {
 	case !change.Changed():
 		r.Outcome = outcomeUnchanged
 	case dryRun:
-		r.Outcome, r.Diff = outcomeWould, unifiedDiff(change.File, change.Before, change.After)
+		r.Outcome, r.Diff = outcomeWould, unifiedDiff(change.File, change.Before, change.After, entry)
 	default:
 		r.Outcome = outcomeWritten
 	}

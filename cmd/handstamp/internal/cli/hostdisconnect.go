@@ -118,7 +118,7 @@ func (d *disconnectCommand) remove(ctx context.Context, e mcphost.Entry) error {
 		d.result.Notes = append(d.result.Notes,
 			"the entry that was there before could not be brought back: it is in a backup beside this one")
 	}
-	d.result.setChange(change, d.dryRun)
+	d.result.setChange(change, d.dryRun, "")
 	return d.show()
 }
 
