@@ -96,6 +96,10 @@ func (d *disconnectCommand) choose(entries []mcphost.Entry, name string) (e mcph
 		}
 		return e, f
 	}
+	names = nil
+	for _, e := range ours {
+		names = append(names, e.Name)
+	}
 	return e, usage("%s is connected to %s several times: name one of %s", d.host.Name, clean(name),
 		list(names, "and"))
 }

@@ -79,6 +79,16 @@ func checkBridgeFlags(flags []string) error {
 	return a.global.check()
 }
 
+var (
+	proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"}
+
+	// entryVariables are those that hostEnv returns if they are set, and that users seldom add.
+	entryVariables = append([]string{
+		"HANDSTAMP_HOME", byVariable, "HANDSTAMP_STORE_KEY_FILE", "HANDSTAMP_STORE_PASSPHRASE_FILE",
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
+	}, proxyVariables...)
+)
+
 // hostEnv returns the variables without which the bridge would look elsewhere. None holds a
 // secret.
 func (a *app) hostEnv(h *mcphost.Host) splice.Object {
@@ -117,9 +127,7 @@ func (a *app) hostEnv(h *mcphost.Host) splice.Object {
 
 // proxies returns the variables that name proxies, without those that have a password.
 func (a *app) proxies() (env splice.Object) {
-	for _, name := range []string{
-		"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
-	} {
+	for _, name := range proxyVariables {
 		if value := a.env.get(name); value != "" && !strings.Contains(value, "@") {
 			env = append(env, splice.Member{Name: name, Value: value})
 		}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"os/exec"
-	"reflect"
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
@@ -12,10 +11,10 @@ import (
 )
 
 // tool returns the path of the host's own command, "" where the file is written. An entry that is
-// not ours would have to be removed first, and could not be brought back without showing what is
-// in it to all who see command lines.
+// there would have to be removed first: it would be lost if this process ended there, and could not be
+// brought back without showing what is in it to all who see command lines.
 func (c *connectCommand) tool() string {
-	if c.taken && !c.ours {
+	if c.taken {
 		return ""
 	}
 	return c.hostTool(c.host, c.hostOptions)
@@ -42,18 +41,6 @@ func (c *connectCommand) writeByTool(ctx context.Context, tool string) error {
 			c.err.note("", "Nothing was run: this was a dry run")
 		})
 	}
-	before, err := c.toolEntry()
-	switch {
-	case err != nil:
-		return c.notWritten(err)
-	case before != nil && reflect.DeepEqual(before.Value, c.wanted()):
-		r.Outcome = outcomeUnchanged
-		return c.show("", nil)
-	case before != nil:
-		if err := c.runTool(ctx, tool, "mcp", "remove", r.Name, "--scope", "user"); err != nil {
-			return err
-		}
-	}
 	if err := c.runTool(ctx, tool, add...); err != nil {
 		return err
 	}
@@ -78,15 +65,6 @@ func (c *connectCommand) toolEntry() (*mcphost.Entry, error) {
 		}
 	}
 	return nil, err
-}
-
-// wanted is the entry as a file is decoded.
-func (c *connectCommand) wanted() any {
-	members, err := splice.Members(c.host.Format, []byte(c.snippet()), c.host.Path)
-	if err != nil {
-		return nil
-	}
-	return members[c.result.Name]
 }
 
 // runTool runs a host's own command.

@@ -71,7 +71,7 @@ func (c *connectCommand) missingVariables() []string {
 	}
 	names = append(names, c.storeSecret()...)
 	slices.Sort(names)
-	passed := environment(c.host.Env.Bare(c.env))
+	passed := c.bareEnv()
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool {
 		return !variable.Get().MatchString("${"+name+"}") || passed.get(name) != ""
 	})
@@ -81,13 +81,18 @@ func (c *connectCommand) missingVariables() []string {
 // the login are kept where it is another command than bridge.
 func (c *connectCommand) bare(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.server.Command, args...)
-	cmd.Env = c.host.Env.Bare(c.env)
-	for _, m := range c.server.Env {
-		cmd.Env = environment(cmd.Env).with(m.Name, m.Value.(string))
-	}
-	cmd.Env = environment(cmd.Env).with("HANDSTAMP_LOGIN", "never")
+	cmd.Env = c.bareEnv().with("HANDSTAMP_LOGIN", "never")
 	cmd.WaitDelay = time.Second
 	return cmd
+}
+
+// bareEnv returns the environment that the bridge is sure to have.
+func (c *connectCommand) bareEnv() environment {
+	env := environment(c.host.Env.Bare(c.env))
+	for _, m := range slices.Concat(c.server.Env, c.kept) {
+		env = env.with(m.Name, m.Value.(string))
+	}
+	return env
 }
 
 // bareStatus has the program look for the login, and returns its exit code and its error.
@@ -96,8 +101,8 @@ func (c *connectCommand) bareStatus(ctx context.Context) (code int, message stri
 	defer cancel()
 	args := []string{"status", c.server.Args[1], "--json"}
 	for _, flag := range []string{"--profile", "--store"} {
-		if i := slices.Index(c.server.Args, flag); i > 0 {
-			args = append(args, flag, c.server.Args[i+1])
+		if value := flagValue(c.server.Args, flag); value != "" {
+			args = append(args, flag, value)
 		}
 	}
 	cmd := c.bare(ctx, args...)
