@@ -24,14 +24,16 @@ const trialTimeout = 15 * time.Second
 // store is looked for.
 func (c *connectCommand) try(ctx context.Context) {
 	note := func(text string) { c.result.Notes = append(c.result.Notes, text) }
-	usable := false
 	here, err := c.entry(ctx, c.target)
-	if err == nil {
-		usable = here.Usable()
-	} else if kindOf(err) == kindStore {
+	switch {
+	case err != nil && kindOf(err) == kindStore:
 		note("the credential store cannot be used: " + err.Error())
 		return
+	case err != nil:
+		note("the bridge is not tried: " + err.Error())
+		return
 	}
+	usable := here.Usable()
 	code, report := c.bareStatus(ctx)
 	switch {
 	case code == exitStore:

@@ -23,7 +23,7 @@ type target struct {
 	config  *serverConfig // never nil
 	auth    authSettings  // of the login; see app.authenticate
 	keep    authSettings  // those that later sessions have to find again
-	local   bool          // the command can do without the files that these name
+	local   bool          // the command can do without secrets and keys that are kept elsewhere
 
 	repeat     string       // flags of this run for every suggested command
 	loginFlags string       // flags of this run for a suggested login
