@@ -190,11 +190,33 @@ func (a *app) lookPath(name string) string {
 func shownURL(rawURL string) string {
 	u, err := parseURL(rawURL)
 	if err != nil {
-		return clean(strings.SplitN(rawURL, "?", 2)[0])
+		return clean(shownWrongURL(rawURL))
 	}
 	query := u.RawQuery
 	if u.RawQuery = ""; query != "" {
 		return u.String() + "?…"
 	}
 	return clean(rawURL)
+}
+
+// shownWrongURL is shownURL for what no server's URL can be. Where the end of a password is not
+// certain, nothing is shown of what follows the scheme.
+func shownWrongURL(rawURL string) string {
+	scheme, rest := "", rawURL
+	if i := strings.Index(rawURL, "://"); i >= 0 {
+		scheme, rest = rawURL[:i+3], rawURL[i+3:]
+	}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	if strings.Contains(rest[end:], "@") {
+		return scheme + "…"
+	}
+	host := rest[strings.LastIndex(rest[:end], "@")+1 : end]
+	path := rest[end:]
+	if i := strings.IndexAny(path, "?#"); i >= 0 {
+		path = path[:i]
+	}
+	return scheme + host + path
 }

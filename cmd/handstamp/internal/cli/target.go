@@ -154,7 +154,7 @@ func (a *app) server(arg string) (*target, error) {
 	if u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) && !a.global.allowHTTP &&
 		!t.config.AllowHTTP {
 		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
-			"use https, or --allow-http if you must", clean(t.url))
+			"use https, or --allow-http if you must", shownURL(t.url))
 	}
 	t.url = withScheme(t.url)
 	if t.key, err = store.NewKey(t.url, ""); err != nil {
@@ -204,8 +204,10 @@ func parseURL(raw string) (*url.URL, error) {
 	}
 	u, err := url.Parse(withScheme(raw))
 	switch {
+	case err != nil && strings.Contains(raw, "@"):
+		return nil, errors.New("this is not a URL") // the cause may quote a password
 	case err != nil:
-		// The text of url.Parse quotes the URL, which may hold a password.
+		// The text of url.Parse quotes the URL, which may hold a secret.
 		return nil, fmt.Errorf("this is not a URL: %w", errors.Unwrap(err))
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("a server's URL begins with https://, not with %s://", u.Scheme)
