@@ -71,7 +71,9 @@ func (c *connectCommand) missingVariables() []string {
 			names = append(names, name)
 		}
 	}
-	names = append(names, c.storeSecret()...)
+	if c.global.Store == "" {
+		names = append(names, c.storeSecret()...)
+	}
 	slices.Sort(names)
 	passed := c.bareEnv()
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool {
@@ -79,10 +81,14 @@ func (c *connectCommand) missingVariables() []string {
 	})
 }
 
-// bare returns the command of the entry as a host would start it. Only its flags that are about
-// the login are kept where it is another command than bridge.
+// bare returns the command of the entry as a host would start it: in which folder is not known, but
+// for a project's. Only its flags that are about the login are kept where it is another command
+// than bridge.
 func (c *connectCommand) bare(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.server.Command, args...)
+	if !c.project {
+		cmd.Dir = filepath.VolumeName(c.server.Command) + string(filepath.Separator)
+	}
 	cmd.Env = c.bareEnv().with("HANDSTAMP_LOGIN", "never")
 	cmd.WaitDelay = time.Second
 	return cmd
@@ -102,10 +108,13 @@ func (c *connectCommand) bareStatus(ctx context.Context) (code int, message stri
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()
 	args := []string{"status", c.server.Args[1], "--json"}
-	for _, flag := range []string{"--profile", "--store"} {
+	for _, flag := range []string{"--profile", "--store", "--tenant", "--user"} {
 		if value := flagValue(c.server.Args, flag); value != "" {
 			args = append(args, flag, value)
 		}
+	}
+	if slices.Contains(c.server.Args, "--allow-http") {
+		args = append(args, "--allow-http")
 	}
 	cmd := c.bare(ctx, args...)
 	var stderr bytes.Buffer
