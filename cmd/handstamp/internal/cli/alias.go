@@ -100,9 +100,12 @@ func (d *addCommand) run(ctx context.Context, alias, url string) error {
 
 // config returns the configuration that the flags make.
 func (d *addCommand) config(url string) (*serverConfig, error) {
-	_, err := parseURL(url)
+	u, err := parseURL(url)
 	if err != nil {
 		return nil, usage("%w", err)
+	}
+	if err := checkHTTP(u, d.global.allowHTTP); err != nil {
+		return nil, err
 	}
 	o := &d.login
 	s := &serverConfig{

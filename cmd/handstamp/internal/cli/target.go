@@ -151,10 +151,8 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	if u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) && !a.global.allowHTTP &&
-		!t.config.AllowHTTP {
-		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
-			"use https, or --allow-http if you must", shownURL(t.url))
+	if err := checkHTTP(u, a.global.allowHTTP || t.config.AllowHTTP); err != nil {
+		return nil, err
 	}
 	t.url = withScheme(t.url)
 	if t.key, err = store.NewKey(t.url, ""); err != nil {
@@ -165,6 +163,15 @@ func (a *app) server(arg string) (*target, error) {
 		t.config = conf
 	}
 	return t, nil
+}
+
+// checkHTTP rejects plain http beyond this machine, unless it is allowed.
+func checkHTTP(u *url.URL, allowed bool) error {
+	if u.Scheme != "http" || oauth.IsLoopback(u.Hostname()) || allowed {
+		return nil
+	}
+	return usage("%s is plain http, where anyone on the network can read the token; "+
+		"use https, or --allow-http if you must", shownURL(u.String()))
 }
 
 // alias returns the configured name of a server and its configuration, or "".
@@ -181,6 +188,15 @@ func (a *app) storedTarget(k store.Key) *target {
 		t.name, t.config = alias, conf
 	}
 	a.setStored(t, k.Profile)
+	return t
+}
+
+// wrongTarget returns the target of an alias that no command can use, for what is shown of it.
+func (a *app) wrongTarget(alias string) *target {
+	conf := a.conf.Servers[alias]
+	t := &target{name: alias, url: withScheme(conf.URL), config: conf, named: true, repeat: a.repeated()}
+	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), conf.Profile, a.baseProfile())
+	t.key, _ = store.NewKey(t.url, t.profile)
 	return t
 }
 
