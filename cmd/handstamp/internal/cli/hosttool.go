@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
@@ -24,7 +26,17 @@ func (a *app) hostTool(h *mcphost.Host, o hostOptions) string {
 	if h.Tool == "" || o.project || o.file != "" {
 		return ""
 	}
-	return a.lookPath(h.Tool)
+	tool := a.lookPath(h.Tool)
+	if isBatchFile(tool) {
+		return ""
+	}
+	return tool
+}
+
+// isBatchFile reports whether cmd.exe would run a program, on Windows: it takes what is in the quotes of
+// JSON for commands, and puts variables into it.
+func isBatchFile(path string) bool {
+	return slices.Contains([]string{".cmd", ".bat"}, strings.ToLower(filepath.Ext(path)))
 }
 
 // writeByTool has Claude Code's own command add the entry: Claude Code writes to its file all
