@@ -47,6 +47,11 @@ A secret does not belong there: name a file or a variable of the environment.`,
 					return usage("--%s is for one login: give it to handstamp login", name)
 				}
 			}
+			for _, name := range []string{"ca-file", "proxy", "timeout"} {
+				if cmd.Flags().Changed(name) {
+					return usage("--%s is not kept for a server: give it to each command", name)
+				}
+			}
 			return d.run(cmd.Context(), args[0], args[1])
 		},
 	}
@@ -100,15 +105,20 @@ func (d *addCommand) run(ctx context.Context, alias, url string) error {
 
 // config returns the configuration that the flags make.
 func (d *addCommand) config(url string) (*serverConfig, error) {
-	_, err := parseURL(url)
+	u, err := parseURL(url)
 	if err != nil {
 		return nil, usage("%w", err)
+	}
+	if err := checkHTTP(u, d.global.allowHTTP); err != nil {
+		return nil, err
 	}
 	o := &d.login
 	s := &serverConfig{
 		URL: withScheme(url), Profile: d.global.profile,
 		ClientID: o.clientID, ClientSecretFile: absolutePath(o.secret.file), ClientSecretEnv: o.secret.env,
-		ClientMetadataURL: o.metadataURL, AuthMethod: o.method, authSettings: o.auth.set.absolute(),
+		ClientMetadataURL: o.metadataURL, AuthMethod: o.method,
+		authSettings: o.auth.set.or(d.global.certificate()).absolute(),
+
 		Scopes:   strings.Fields(strings.Join(o.scopes, " ")),
 		Resource: o.resource, NoResource: o.noResource, CallbackPort: o.callbackPort,
 		AllowHTTP: d.global.allowHTTP,

@@ -78,19 +78,46 @@ func (s authSettings) withoutKey() authSettings {
 	return s
 }
 
-// runsCommand reports whether tokens come from a command.
-func (s authSettings) runsCommand() bool {
-	return strings.HasPrefix(s.Workload, "command:") ||
-		s.Enterprise != nil && strings.HasPrefix(s.Enterprise.IDToken, "command:")
-}
+// leftSetting is a setting that another machine does not take over, in words, and the flags that
+// give it there.
+type leftSetting struct{ what, flags string }
 
-// withoutCommands returns the settings as another machine takes them over: whoever writes to a user
-// could have them run a command there.
-func (s authSettings) withoutCommands() authSettings {
-	if s.runsCommand() {
-		s.Grant, s.Workload, s.Enterprise = "", "", nil
+// withoutSources returns the settings as another machine takes them over, and what is left out: all
+// that names something of a machine. Whoever writes to a user could have them send any file or
+// variable to a server, or run a command.
+func (s authSettings) withoutSources() (authSettings, []leftSetting) {
+	var left []leftSetting
+	leave := func(what, flags string) { left = append(left, leftSetting{what, flags}) }
+	if s.Workload != "" || s.Grant == grantWorkload {
+		leave(sourceInWords(s.Workload), "--workload SOURCE")
+		s.Grant, s.Workload = "", ""
 	}
-	return s
+	if e := s.Enterprise; e != nil && e.IDToken+e.ClientSecretFile+e.ClientSecretEnv != "" {
+		flags := "--enterprise " + shellWord(e.Issuer)
+		if e.IDToken != "" {
+			leave(sourceInWords(e.IDToken), flags+" --enterprise-id-token SOURCE")
+		} else {
+			leave("the client secret in "+e.ClientSecretFile+e.ClientSecretEnv,
+				flags+" --enterprise-client-id ID --enterprise-client-secret-file FILE")
+		}
+		s.Grant, s.Enterprise = "", nil
+	}
+	if s.JWTKeyFile != "" {
+		flags := "--jwt-key FILE"
+		if s.JWTKeyID != "" {
+			flags += " --jwt-key-id " + shellWord(s.JWTKeyID)
+		}
+		if s.JWTKeyAlg != "" {
+			flags += " --jwt-key-alg " + shellWord(s.JWTKeyAlg)
+		}
+		leave("the key file "+s.JWTKeyFile, flags)
+		s = s.withoutKey()
+	}
+	if s.ClientCertFile+s.ClientKeyFile != "" {
+		leave("the certificate "+s.ClientCertFile, "--client-cert FILE --client-key FILE")
+		s.ClientCertFile, s.ClientKeyFile = "", ""
+	}
+	return s, left
 }
 
 // absolute returns the settings with paths that another session can use, too.

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -93,11 +96,29 @@ func (a *app) completeProfiles(
 	for _, server := range conf.Servers {
 		names = append(names, server.Profile)
 	}
-	keys, _ := a.storedKeys(cmd.Context())
-	for _, k := range keys {
+	for _, k := range a.completedKeys(cmd.Context()) {
 		names = append(names, k.Profile)
 	}
 	return proposals(names), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completedKeys returns the keys of what is stored, as far as files have them. They are in the clear in
+// every store, so no key is needed: a shell waits for this, and shows neither a prompt nor a window.
+func (a *app) completedKeys(ctx context.Context) []store.Key {
+	choice, err := a.chosenStore()
+	if err != nil || choice.word == storeMemory || isDatabase(choice.word) {
+		return nil
+	}
+	folders, err := a.foldersOf(choice.word)
+	if err != nil || !hasCredentials(folders.Credentials) && !hasCredentials(folders.Spare) {
+		return nil // opening it would make folders
+	}
+	files, err := folders.Open(filestore.Options{Warn: func(string) {}})
+	if err != nil {
+		return nil
+	}
+	keys, _ := files.List(ctx)
+	return keys
 }
 
 // completeServers completes the name of a server: the aliases of the
@@ -113,8 +134,7 @@ func (a *app) completeServers(
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names := slices.Collect(maps.Keys(conf.Servers))
-	keys, _ := a.storedKeys(cmd.Context())
-	for _, k := range keys {
+	for _, k := range a.completedKeys(cmd.Context()) {
 		if name := a.storedTarget(k).name; conf.Servers[name] == nil {
 			names = append(names, name)
 		}

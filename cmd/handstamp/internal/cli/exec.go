@@ -89,7 +89,7 @@ func (e *execCommand) run(ctx context.Context, args []string) error {
 	if err := errors.Join(e.close(ctx), ctx.Err()); err != nil {
 		return err
 	}
-	hidden := slices.Concat(ownSecrets, e.hidden, []string{t.config.ClientSecretEnv})
+	hidden := slices.Concat(ownSecrets, e.hidden, e.storeSecret(), []string{t.config.ClientSecretEnv})
 	env := e.env.without(hidden...).with(e.name, token.Value.Reveal())
 	return runChild(e.app, path, argv, env)
 }

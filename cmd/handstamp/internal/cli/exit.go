@@ -255,9 +255,7 @@ func (a *app) fail(ctx context.Context, err error) int {
 	}
 	r := explain(ctx, err)
 	if a.global.json {
-		if a.err.json(map[string]*report{"error": r}, false) != nil {
-			return exitOther
-		}
+		_ = a.err.json(map[string]*report{"error": r}, false) // the code is what there is without it
 		return r.Exit
 	}
 	a.err.bad("", "%s", capital(r.Message))

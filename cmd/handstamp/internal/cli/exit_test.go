@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"testing"
 	"time"
 
@@ -117,5 +118,27 @@ func TestFailAfterInterrupt(t *testing.T) {
 	a := newApp(Process{Stderr: &stderr})
 	if code := a.fail(ctx, &handstamp.Error{Kind: handstamp.ErrUnreachable}); code != 130 || stderr.String() != "X Interrupted\n" {
 		t.Errorf("%d, %q", code, stderr.String())
+	}
+}
+
+// noWriter is standard error that nothing can be written to.
+type noWriter struct{}
+
+func (noWriter) Write([]byte) (int, error) { return 0, errors.New("bad file descriptor") }
+
+// A script gets the exit code, whether the error could be written or not.
+func TestExitCodeWithoutStandardError(t *testing.T) {
+	for _, args := range [][]string{
+		{"token", "a.example"}, {"token", "a.example", "--json"}, {"status", "--json"}, {"token", "--json"}, {"token"},
+	} {
+		want := exitLogin
+		if !slices.Contains(args, "a.example") && args[0] == "token" {
+			want = exitUsage
+		}
+		code := Run(t.Context(), args, Process{Stderr: noWriter{},
+			Environ: []string{"HANDSTAMP_STORE=file", "HANDSTAMP_HOME=" + t.TempDir()}})
+		if code != want {
+			t.Errorf("%q: exit code %d, want %d", args, code, want)
+		}
 	}
 }

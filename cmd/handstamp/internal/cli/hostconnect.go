@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
@@ -21,8 +23,10 @@ type connectCommand struct {
 	host   *mcphost.Host
 	target *target
 	server mcphost.Server
-	taken  bool // an entry of the name is there
-	ours   bool // and starts Handstamp
+	taken  bool          // an entry of the name is there
+	ours   bool          // and starts Handstamp
+	before any           // that entry as it was decoded, if it is of the same login; else nil
+	kept   splice.Object // what stays of its variables
 	result hostResult
 }
 
@@ -153,7 +157,11 @@ func (c *connectCommand) chooseName(text []byte) error {
 	e, taken := byName[c.result.Name]
 	c.taken, c.ours = taken, taken && e.Kind == mcphost.Ours
 	c.noteLost(e)
-	if !taken || c.force || c.ours && c.same(e) {
+	if c.ours && c.same(e) {
+		c.keep(e)
+		return nil
+	}
+	if !taken || c.force {
 		return nil
 	}
 	return c.nameTaken(e)
@@ -169,7 +177,7 @@ func (c *connectCommand) noteDoubles(entries []mcphost.Entry) {
 	}
 }
 
-// freeName returns the name of the entry for this server, which is written anew, or one that
+// freeName returns the name of the entry for this login, which is written anew, or one that
 // is not taken.
 func (c *connectCommand) freeName(entries []mcphost.Entry, byName map[string]mcphost.Entry) string {
 	for _, e := range entries {
@@ -192,7 +200,11 @@ func (c *connectCommand) freeName(entries []mcphost.Entry, byName map[string]mcp
 // nameTaken returns the error for a name that the host has for something else.
 func (c *connectCommand) nameTaken(e mcphost.Entry) error {
 	if c.ours {
-		f := usage("%s has an entry %q for another server, %s", c.host.Name, e.Name, shownURL(e.URL))
+		other := "for another server, " + shownURL(e.URL)
+		if c.sameServer(e.URL, c.target) {
+			other = "for another login at " + shownURL(c.target.url)
+		}
+		f := usage("%s has an entry %q %s", c.host.Name, e.Name, other)
 		f.hint = "--force replaces it, --name gives the new one another name"
 		return f
 	}
@@ -209,9 +221,26 @@ func (c *connectCommand) checkName(there map[string]mcphost.Entry) error {
 	return checkHostName(c.name)
 }
 
-// same reports whether an entry is for the target's server.
+// same reports whether an entry is for the target's server; one of ours, whether it is for the
+// target's login there, too.
 func (c *connectCommand) same(e mcphost.Entry) bool {
-	return c.sameServer(e.URL, c.target)
+	return c.sameServer(e.URL, c.target) && (e.Kind != mcphost.Ours ||
+		c.login(e.URL, e.Args) == c.login(c.server.Args[1], c.server.Args[2:]))
+}
+
+// login returns what tells the login of a bridge apart from others at the server: the alias whose
+// settings it has, and what names the login on its command line.
+func (c *connectCommand) login(server string, args []string) [4]string {
+	t, err := c.app.server(server)
+	if err != nil {
+		return [4]string{server}
+	}
+	alias := server
+	if c.conf.Servers[server] == nil {
+		alias, _ = c.alias(t.key.Server)
+	}
+	profile := cmp.Or(flagValue(args, "--profile"), t.config.Profile, c.baseProfile())
+	return [4]string{alias, profile, flagValue(args, "--tenant"), flagValue(args, "--user")}
 }
 
 // sameServer reports whether a server's name in a host's file means the target.
@@ -220,7 +249,7 @@ func (a *app) sameServer(server string, t *target) bool {
 	return err == nil && other.key.Server == t.key.Server
 }
 
-// object is the entry.
+// object is the entry as it is for a new one.
 func (c *connectCommand) object() splice.Object {
 	return c.host.Entry.Object(c.result.Name, c.server)
 }
@@ -283,21 +312,25 @@ func (c *connectCommand) write(ctx context.Context) error {
 		return err
 	}
 	place := mcphost.Place{File: c.result.File, Format: c.host.Format, Path: c.host.Path}
-	change, err := editor.Put(ctx, place, c.result.Name, c.object(), c.ours)
+	server := c.server
+	server.Env = slices.Concat(server.Env, c.kept)
+	entry := c.host.Entry.Keep(c.host.Entry.Object(c.result.Name, server), c.before)
+	change, err := editor.Put(ctx, place, c.result.Name, entry, c.ours)
 	if err != nil {
 		return c.notWritten(err)
 	}
-	c.result.setChange(change, c.dryRun)
+	c.result.setChange(change, c.dryRun, c.snippet())
 	return c.show("Connected", change)
 }
 
-func (r *hostResult) setChange(change *mcphost.Change, dryRun bool) {
+// setChange notes what an edit does. entry is the text of the one that it writes.
+func (r *hostResult) setChange(change *mcphost.Change, dryRun bool, entry string) {
 	r.File, r.Backup = change.File, change.Backup
 	switch {
 	case !change.Changed():
 		r.Outcome = outcomeUnchanged
 	case dryRun:
-		r.Outcome, r.Diff = outcomeWould, unifiedDiff(change.File, change.Before, change.After)
+		r.Outcome, r.Diff = outcomeWould, unifiedDiff(change.File, change.Before, change.After, entry)
 	default:
 		r.Outcome = outcomeWritten
 	}

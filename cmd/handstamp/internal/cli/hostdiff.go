@@ -8,14 +8,15 @@ import (
 	"unicode/utf8"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+	"github.com/handstamp/handstamp/internal/lazyregexp"
 )
 
 // diffContext is how many lines around a change are shown.
 const diffContext = 3
 
 // unifiedDiff returns the difference of two texts. An edit changes one part of a file. What may
-// be a secret in the lines of others is not shown.
-func unifiedDiff(path string, before, after []byte) string {
+// be a secret is not shown, but for lines that the text of our entry has, too.
+func unifiedDiff(path string, before, after []byte, entry string) string {
 	a, b := diffLines(before), diffLines(after)
 	start := 0
 	for start < min(len(a), len(b)) && a[start] == b[start] {
@@ -30,12 +31,16 @@ func unifiedDiff(path string, before, after []byte) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, "--- %s\n+++ %s\n", diffName(path, before), diffName(path, after))
 	fmt.Fprintf(&out, "@@ -%s +%s @@\n", diffRange(from, endA+tail), diffRange(from, endB+tail))
-	write := func(mark string, lines []string) {
-		for _, line := range lines {
-			text, ended := strings.CutSuffix(line, "\n")
+	ours := make(map[string]bool)
+	for line := range strings.Lines(entry) {
+		ours[bareLine(line)] = !secretInURL.Get().MatchString(line)
+	}
+	write := func(mark string, lines []string, from, to int) {
+		for i := from; i < to; i++ {
+			text, ended := strings.CutSuffix(lines[i], "\n")
 			text = strings.TrimSuffix(text, "\r")
-			if mark != "+" {
-				text = withoutSecrets(text)
+			if !ours[bareLine(text)] {
+				text = withoutSecrets(text, strings.Join(lines[max(0, i-1):i], ""))
 			}
 			out.WriteString(mark + cleanTabs(text) + "\n")
 			if !ended {
@@ -43,12 +48,15 @@ func unifiedDiff(path string, before, after []byte) string {
 			}
 		}
 	}
-	write(" ", a[from:start])
-	write("-", a[start:endA])
-	write("+", b[start:endB])
-	write(" ", a[endA:endA+tail])
+	write(" ", a, from, start)
+	write("-", a, start, endA)
+	write("+", b, start, endB)
+	write(" ", a, endA, endA+tail)
 	return out.String()
 }
+
+// bareLine returns a line without what depends on its neighbours.
+func bareLine(line string) string { return strings.TrimSuffix(strings.TrimSpace(line), ",") }
 
 func diffLines(text []byte) []string {
 	return strings.SplitAfter(string(text), "\n")[:strings.Count(string(text), "\n")+lastLine(text)]
@@ -77,9 +85,24 @@ func diffRange(from, to int) string {
 	return fmt.Sprintf("%d,%d", from+1, to-from)
 }
 
-// withoutSecrets hides what follows the first name in a line where something sounds like a secret.
-func withoutSecrets(line string) string {
-	if i := strings.IndexAny(line, ":="); i >= 0 && mcphost.MayBeSecret(line) {
+var (
+	// secretInURL finds the parts of a URL that may hold a secret.
+	secretInURL = lazyregexp.New(`://[^\s"']*[@?#]`)
+
+	// secretWord finds what [mcphost.MayBeSecret] does not: names of variables seldom have it.
+	secretWord = lazyregexp.New(`(?i)pass|pwd|cookie|bearer`)
+)
+
+// withoutSecrets hides what follows the first name in a line where something sounds like a secret,
+// and a line behind a flag on a line of its own that does.
+func withoutSecrets(line, before string) string {
+	secret := func(s string) bool {
+		return mcphost.MayBeSecret(s) || secretWord.Get().MatchString(s) || secretInURL.Get().MatchString(s)
+	}
+	if strings.Contains(before, "--") && !strings.ContainsAny(before, ":=") && secret(before) {
+		return line[:len(line)-len(strings.TrimLeft(line, " \t"))] + "…"
+	}
+	if i := strings.IndexAny(line, ":="); i >= 0 && secret(line) {
 		return line[:i+1] + " …"
 	}
 	return line

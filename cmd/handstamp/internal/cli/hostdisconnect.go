@@ -96,6 +96,10 @@ func (d *disconnectCommand) choose(entries []mcphost.Entry, name string) (e mcph
 		}
 		return e, f
 	}
+	names = nil
+	for _, e := range ours {
+		names = append(names, e.Name)
+	}
 	return e, usage("%s is connected to %s several times: name one of %s", d.host.Name, clean(name),
 		list(names, "and"))
 }
@@ -118,7 +122,7 @@ func (d *disconnectCommand) remove(ctx context.Context, e mcphost.Entry) error {
 		d.result.Notes = append(d.result.Notes,
 			"the entry that was there before could not be brought back: it is in a backup beside this one")
 	}
-	d.result.setChange(change, d.dryRun)
+	d.result.setChange(change, d.dryRun, "")
 	return d.show()
 }
 

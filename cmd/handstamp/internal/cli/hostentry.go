@@ -35,24 +35,29 @@ func (a *app) hostServer(h *mcphost.Host, t *target, more []string) (mcphost.Ser
 		t.config.Profile != t.profile {
 		args = append(args, "--profile", t.profile)
 	}
-	args = append(append(args, a.globalArgs()...), more...)
-	return mcphost.Server{Command: command, Args: args, Env: a.hostEnv(h)}, nil
+	choice, err := a.chosenStore()
+	if err != nil {
+		return mcphost.Server{}, err
+	}
+	if err := a.checkOwner(choice); err != nil {
+		return mcphost.Server{}, err
+	}
+	args = append(append(args, a.globalArgs(choice)...), more...)
+	return mcphost.Server{Command: command, Args: args, Env: a.hostEnv(h, choice)}, nil
 }
 
-// globalArgs returns the global flags of this process that the bridge needs, too.
-func (a *app) globalArgs() (args []string) {
+// globalArgs returns the global flags of this process that the bridge needs, too, in another folder.
+func (a *app) globalArgs(choice storeChoice) (args []string) {
 	g := a.global
-	for _, f := range []struct {
-		name, value string
-		path        bool
-	}{
-		{"--store", g.Store, strings.ContainsAny(g.Store, `/\`) && !strings.Contains(g.Store, "://")},
-		{"--ca-file", g.CAFile, true},
-		{"--client-cert", g.ClientCert, true}, {"--client-key", g.ClientKey, true}, {"--proxy", g.Proxy, false},
+	if choice.by == byFlag {
+		g.Store = choice.word
+	}
+	for _, f := range []struct{ name, value string }{
+		{"--store", g.Store}, {"--tenant", g.Tenant}, {"--user", g.User},
+		{"--ca-file", absolutePath(g.CAFile)},
+		{"--client-cert", absolutePath(g.ClientCert)}, {"--client-key", absolutePath(g.ClientKey)},
+		{"--proxy", g.Proxy},
 	} {
-		if f.path {
-			f.value = absolutePath(f.value)
-		}
 		if f.value != "" {
 			args = append(args, f.name, f.value)
 		}
@@ -65,7 +70,8 @@ func (a *app) globalArgs() (args []string) {
 
 // checkBridgeFlags finds flags that the bridge would reject, when no user looks on.
 func checkBridgeFlags(flags []string) error {
-	cmd, _, err := newApp(Process{}).newRoot().Find([]string{"bridge"})
+	a := newApp(Process{})
+	cmd, _, err := a.newRoot().Find([]string{"bridge"})
 	if err != nil {
 		return err
 	}
@@ -75,48 +81,85 @@ func checkBridgeFlags(flags []string) error {
 	if rest := cmd.Flags().Args(); len(rest) > 0 {
 		return usage("after -- come flags of handstamp bridge, and %q is none", rest[0])
 	}
-	return nil
+	return a.global.check()
 }
+
+var (
+	proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"}
+
+	// entryVariables are those that hostEnv returns if they are set, and that users seldom add.
+	entryVariables = append([]string{
+		"HANDSTAMP_HOME", byVariable, "HANDSTAMP_STORE_KEY_FILE", "HANDSTAMP_STORE_PASSPHRASE_FILE",
+		"SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
+	}, proxyVariables...)
+)
 
 // hostEnv returns the variables without which the bridge would look elsewhere. None holds a
 // secret.
-func (a *app) hostEnv(h *mcphost.Host) splice.Object {
-	paths := []string{"HANDSTAMP_HOME", "HANDSTAMP_STORE_KEY_FILE", "SSL_CERT_FILE", "SSL_CERT_DIR"}
-	if a.env.get("HANDSTAMP_STORE_PASSPHRASE_FILE") != "-" { // standard input is the host's
-		paths = append(paths, "HANDSTAMP_STORE_PASSPHRASE_FILE")
-	}
-	if a.env.get("HANDSTAMP_HOME") == "" && runtime.GOOS != "windows" && runtime.GOOS != "darwin" {
-		paths = append(paths, "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
-	}
-	var env splice.Object
-	add := func(name, value string) {
-		if value != "" {
-			env = append(env, splice.Member{Name: name, Value: value})
-		}
-	}
+func (a *app) hostEnv(h *mcphost.Host, choice storeChoice) (env splice.Object) {
 	if h.Env == mcphost.PathOnly {
 		for _, name := range []string{"HOME", "USERPROFILE", "APPDATA", "LOCALAPPDATA"} {
-			add(name, a.env.get(name))
+			if value := a.env.get(name); value != "" {
+				env = append(env, splice.Member{Name: name, Value: value})
+			}
 		}
 	}
-	usual := []string{a.home(".config"), a.home(".local/share"), a.home(".local/state")}
-	for _, name := range paths {
-		if path := absolutePath(a.env.get(name)); !slices.Contains(usual, path) {
-			add(name, path)
-		}
+	env = append(env, a.pathVariables(choice)...)
+	switch value := a.env.get(byVariable); {
+	case value == "" || a.global.Store != "" || hasPassword(value):
+	case choice.by == byVariable:
+		env = append(env, splice.Member{Name: byVariable, Value: choice.word})
+	default: // auto, which the configuration decides
+		env = append(env, splice.Member{Name: byVariable, Value: value})
 	}
-	add("HANDSTAMP_STORE", a.env.get("HANDSTAMP_STORE"))
 	if a.global.Proxy == "" {
 		env = append(env, a.proxies()...)
 	}
 	return env
 }
 
+// pathVariables returns the variables that name files and folders, as a process in another folder
+// understands them.
+func (a *app) pathVariables(choice storeChoice) (env splice.Object) {
+	add := func(name, path string) {
+		if path != "" {
+			env = append(env, splice.Member{Name: name, Value: path})
+		}
+	}
+	add("HANDSTAMP_HOME", absolutePath(a.env.get("HANDSTAMP_HOME")))
+	keyFile, database := a.env.get("HANDSTAMP_STORE_KEY_FILE"), isDatabase(choice.word)
+	if !database || keyFile != keysNone {
+		keyFile = a.absolute(keyFile)
+	}
+	add("HANDSTAMP_STORE_KEY_FILE", keyFile)
+	if file := a.env.get("HANDSTAMP_STORE_PASSPHRASE_FILE"); file != "-" { // standard input is the host's
+		add("HANDSTAMP_STORE_PASSPHRASE_FILE", a.absolute(file))
+	}
+	if database {
+		add("PGPASSFILE", absolutePath(a.env.get("PGPASSFILE")))
+	}
+	add("SSL_CERT_FILE", absolutePath(a.env.get("SSL_CERT_FILE")))
+	folders := filepath.SplitList(a.env.get("SSL_CERT_DIR"))
+	for i := range folders {
+		folders[i] = absolutePath(folders[i])
+	}
+	add("SSL_CERT_DIR", strings.Join(folders, string(filepath.ListSeparator)))
+	if a.env.get("HANDSTAMP_HOME") == "" && runtime.GOOS != "windows" && runtime.GOOS != "darwin" {
+		for _, v := range []struct{ name, usual string }{
+			{"XDG_CONFIG_HOME", ".config"}, {"XDG_DATA_HOME", ".local/share"}, {"XDG_STATE_HOME", ".local/state"},
+		} {
+			path := a.env.get(v.name)
+			if filepath.IsAbs(path) && path != a.home(v.usual) { // a relative one is ignored
+				add(v.name, path)
+			}
+		}
+	}
+	return env
+}
+
 // proxies returns the variables that name proxies, without those that have a password.
 func (a *app) proxies() (env splice.Object) {
-	for _, name := range []string{
-		"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
-	} {
+	for _, name := range proxyVariables {
 		if value := a.env.get(name); value != "" && !strings.Contains(value, "@") {
 			env = append(env, splice.Member{Name: name, Value: value})
 		}

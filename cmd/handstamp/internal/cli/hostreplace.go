@@ -6,17 +6,40 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
+	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
 )
 
-// noteLost notes what an entry for the same server has, and the one that replaces it has not.
+// keep has what the user and the host have put into an entry of ours stay when it is written again. The
+// variables that are written count as they are set now.
+func (c *connectCommand) keep(e mcphost.Entry) {
+	c.before = e.Value
+	missing, variables := c.missingVariables(), c.host.Entry.Variables(e)
+	var lost []string
+	for _, name := range slices.Sorted(maps.Keys(variables)) {
+		named := func(m splice.Member) bool { return m.Name == name }
+		switch {
+		case slices.ContainsFunc(c.server.Env, named):
+		case slices.Contains(entryVariables, name) && !slices.Contains(missing, name):
+			lost = append(lost, name)
+		default:
+			c.kept = append(c.kept, splice.Member{Name: name, Value: variables[name]})
+		}
+	}
+	if len(lost) > 0 {
+		c.result.Notes = append(c.result.Notes, "the entry that it replaces has "+list(lost, "and")+" in its "+
+			c.host.Entry.Env+", which the new one has only if it is set here")
+	}
+}
+
+// noteLost notes what an entry for the same login has, and the one that replaces it has not.
 // Only names are noted: the values may be secrets.
 func (c *connectCommand) noteLost(e mcphost.Entry) {
-	if !c.force || !c.same(e) {
+	if !c.same(e) || !c.force && e.Kind != mcphost.Ours {
 		return
 	}
 	var lost []string
 	switch e.Kind {
-	case mcphost.MCPRemote:
+	case mcphost.MCPRemote, mcphost.Ours:
 		lost = c.lostFlags(e.Args)
 	case mcphost.Remote:
 		lost = c.lostHeaders(e.Headers)
@@ -27,7 +50,7 @@ func (c *connectCommand) noteLost(e mcphost.Entry) {
 	}
 }
 
-// lostFlags returns the flags of mcp-remote that the bridge does not get.
+// lostFlags returns the flags of mcp-remote, or of the bridge, that the bridge does not get.
 func (c *connectCommand) lostFlags(args []string) []string {
 	var lost []string
 	for _, flag := range flagNames(args) {
@@ -48,6 +71,20 @@ func flagNames(words []string) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// flagValue returns the last value of a flag among the words of a command line.
+func flagValue(words []string, flag string) (value string) {
+	for i, word := range words {
+		switch name, rest, joined := strings.Cut(word, "="); {
+		case name != flag:
+		case joined:
+			value = rest
+		case i+1 < len(words):
+			value = words[i+1]
+		}
+	}
+	return value
 }
 
 // lostHeaders returns the headers of an MCP host that the bridge does not send, behind a word

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"context"
 	"os/exec"
-	"reflect"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
@@ -12,10 +13,10 @@ import (
 )
 
 // tool returns the path of the host's own command, "" where the file is written. An entry that is
-// not ours would have to be removed first, and could not be brought back without showing what is
-// in it to all who see command lines.
+// there would have to be removed first: it would be lost if this process ended there, and could not be
+// brought back without showing what is in it to all who see command lines.
 func (c *connectCommand) tool() string {
-	if c.taken && !c.ours {
+	if c.taken {
 		return ""
 	}
 	return c.hostTool(c.host, c.hostOptions)
@@ -25,7 +26,17 @@ func (a *app) hostTool(h *mcphost.Host, o hostOptions) string {
 	if h.Tool == "" || o.project || o.file != "" {
 		return ""
 	}
-	return a.lookPath(h.Tool)
+	tool := a.lookPath(h.Tool)
+	if isBatchFile(tool) {
+		return ""
+	}
+	return tool
+}
+
+// isBatchFile reports whether cmd.exe would run a program, on Windows: it takes what is in the quotes of
+// JSON for commands, and puts variables into it.
+func isBatchFile(path string) bool {
+	return slices.Contains([]string{".cmd", ".bat"}, strings.ToLower(filepath.Ext(path)))
 }
 
 // writeByTool has Claude Code's own command add the entry: Claude Code writes to its file all
@@ -41,18 +52,6 @@ func (c *connectCommand) writeByTool(ctx context.Context, tool string) error {
 			c.out.line("%s", shellLine(r.Command))
 			c.err.note("", "Nothing was run: this was a dry run")
 		})
-	}
-	before, err := c.toolEntry()
-	switch {
-	case err != nil:
-		return c.notWritten(err)
-	case before != nil && reflect.DeepEqual(before.Value, c.wanted()):
-		r.Outcome = outcomeUnchanged
-		return c.show("", nil)
-	case before != nil:
-		if err := c.runTool(ctx, tool, "mcp", "remove", r.Name, "--scope", "user"); err != nil {
-			return err
-		}
 	}
 	if err := c.runTool(ctx, tool, add...); err != nil {
 		return err
@@ -80,19 +79,10 @@ func (c *connectCommand) toolEntry() (*mcphost.Entry, error) {
 	return nil, err
 }
 
-// wanted is the entry as a file is decoded.
-func (c *connectCommand) wanted() any {
-	members, err := splice.Members(c.host.Format, []byte(c.snippet()), c.host.Path)
-	if err != nil {
-		return nil
-	}
-	return members[c.result.Name]
-}
-
 // runTool runs a host's own command.
 func (a *app) runTool(ctx context.Context, tool string, args ...string) error {
 	cmd := exec.CommandContext(ctx, tool, args...)
-	cmd.Env = a.env.without(tokenVariable, "HANDSTAMP_CLIENT_SECRET")
+	cmd.Env = a.env.without(append(a.storeSecret(), tokenVariable, "HANDSTAMP_CLIENT_SECRET")...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {

@@ -24,14 +24,16 @@ const trialTimeout = 15 * time.Second
 // store is looked for.
 func (c *connectCommand) try(ctx context.Context) {
 	note := func(text string) { c.result.Notes = append(c.result.Notes, text) }
-	usable := false
 	here, err := c.entry(ctx, c.target)
-	if err == nil {
-		usable = here.Usable()
-	} else if kindOf(err) == kindStore {
+	switch {
+	case err != nil && kindOf(err) == kindStore:
 		note("the credential store cannot be used: " + err.Error())
 		return
+	case err != nil:
+		note("the bridge is not tried: " + err.Error())
+		return
 	}
+	usable := here.Usable()
 	code, report := c.bareStatus(ctx)
 	switch {
 	case code == exitStore:
@@ -69,24 +71,36 @@ func (c *connectCommand) missingVariables() []string {
 			names = append(names, name)
 		}
 	}
+	if c.global.Store == "" {
+		names = append(names, c.storeSecret()...)
+	}
 	slices.Sort(names)
-	passed := environment(c.host.Env.Bare(c.env))
+	passed := c.bareEnv()
 	return slices.DeleteFunc(slices.Compact(names), func(name string) bool {
 		return !variable.Get().MatchString("${"+name+"}") || passed.get(name) != ""
 	})
 }
 
-// bare returns the command of the entry as a host would start it. Only its flags that are about
-// the login are kept where it is another command than bridge.
+// bare returns the command of the entry as a host would start it: in which folder is not known, but
+// for a project's. Only its flags that are about the login are kept where it is another command
+// than bridge.
 func (c *connectCommand) bare(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.server.Command, args...)
-	cmd.Env = c.host.Env.Bare(c.env)
-	for _, m := range c.server.Env {
-		cmd.Env = environment(cmd.Env).with(m.Name, m.Value.(string))
+	if !c.project {
+		cmd.Dir = filepath.VolumeName(c.server.Command) + string(filepath.Separator)
 	}
-	cmd.Env = environment(cmd.Env).with("HANDSTAMP_LOGIN", "never")
+	cmd.Env = c.bareEnv().with("HANDSTAMP_LOGIN", "never")
 	cmd.WaitDelay = time.Second
 	return cmd
+}
+
+// bareEnv returns the environment that the bridge is sure to have.
+func (c *connectCommand) bareEnv() environment {
+	env := environment(c.host.Env.Bare(c.env))
+	for _, m := range slices.Concat(c.server.Env, c.kept) {
+		env = env.with(m.Name, m.Value.(string))
+	}
+	return env
 }
 
 // bareStatus has the program look for the login, and returns its exit code and its error.
@@ -94,10 +108,13 @@ func (c *connectCommand) bareStatus(ctx context.Context) (code int, message stri
 	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
 	defer cancel()
 	args := []string{"status", c.server.Args[1], "--json"}
-	for _, flag := range []string{"--profile", "--store"} {
-		if i := slices.Index(c.server.Args, flag); i > 0 {
-			args = append(args, flag, c.server.Args[i+1])
+	for _, flag := range []string{"--profile", "--store", "--tenant", "--user"} {
+		if value := flagValue(c.server.Args, flag); value != "" {
+			args = append(args, flag, value)
 		}
+	}
+	if slices.Contains(c.server.Args, "--allow-http") {
+		args = append(args, "--allow-http")
 	}
 	cmd := c.bare(ctx, args...)
 	var stderr bytes.Buffer
@@ -182,11 +199,33 @@ func (a *app) lookPath(name string) string {
 func shownURL(rawURL string) string {
 	u, err := parseURL(rawURL)
 	if err != nil {
-		return clean(strings.SplitN(rawURL, "?", 2)[0])
+		return clean(shownWrongURL(rawURL))
 	}
 	query := u.RawQuery
 	if u.RawQuery = ""; query != "" {
 		return u.String() + "?…"
 	}
 	return clean(rawURL)
+}
+
+// shownWrongURL is shownURL for what no server's URL can be. Where the end of a password is not
+// certain, nothing is shown of what follows the scheme.
+func shownWrongURL(rawURL string) string {
+	scheme, rest := "", rawURL
+	if i := strings.Index(rawURL, "://"); i >= 0 {
+		scheme, rest = rawURL[:i+3], rawURL[i+3:]
+	}
+	end := len(rest)
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		end = i
+	}
+	if strings.Contains(rest[end:], "@") {
+		return scheme + "…"
+	}
+	host := rest[strings.LastIndex(rest[:end], "@")+1 : end]
+	path := rest[end:]
+	if i := strings.IndexAny(path, "?#"); i >= 0 {
+		path = path[:i]
+	}
+	return scheme + host + path
 }

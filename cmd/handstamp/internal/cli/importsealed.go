@@ -148,16 +148,29 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 	if err := record.Put(ctx, credentials, rec); err != nil {
 		return &failure{kind: kindStore, err: err}
 	}
-	t.keep = x.Settings.withoutCommands()
-	m.saveSettings(t)
-	if x.Settings.runsCommand() {
-		m.warn("its tokens come from a command, which is not imported: if you know it, run " +
-			t.command("login") + " with it")
-	}
+	m.takeSettings(x.Settings, t)
 	if sum := derivedSum(rec.Key.Profile, m.baseProfile()); sum != "" && x.Flags != nil && m.dirs != nil {
 		_ = writePrivate(m.flagsFile(sum), x.Flags) // for status alone
 	}
 	return m.show(ctx, c, t, rec)
+}
+
+// takeSettings saves the settings of the login that this machine can have, and reports the others.
+func (m *importSealed) takeSettings(s authSettings, t *target) {
+	var left []leftSetting
+	t.keep, left = s.withoutSources()
+	m.saveSettings(t)
+	if len(left) == 0 {
+		return
+	}
+	var names []string
+	command := t.command("login")
+	for _, l := range left {
+		names = append(names, short(l.what))
+		command += " " + l.flags
+	}
+	m.warn("not imported, because it is the other machine's: " + list(names, "and") +
+		"; if the login needs it here, run: " + command)
 }
 
 // show reports the login.
@@ -172,10 +185,6 @@ func (m *importSealed) show(
 		m.err.ok("", "Imported the login at %s (profile %s, %s)", t.name, t.profile, m.place)
 		m.err.note("", "Use it in one place: on the other machine, "+
 			"handstamp logout --no-revoke forgets it")
-		if w := t.ways(m.loadSettings(t)); w != nil && w.Key != nil && w.Key.Problem != "" {
-			m.err.warn("", "%s: copy the key, and run: %s --jwt-key FILE", capital(w.Key.Problem),
-				t.command("login"))
-		}
 		m.err.note("", "Try: %s", t.command("token"))
 	})
 }

@@ -111,7 +111,7 @@ func (m *importCommand) assign(servers map[store.Key][]candidate, c candidate) {
 		t.name = m.only[i].name
 	case err != nil:
 		if len(m.only) == 0 {
-			m.add(&importResult{Outcome: outcomeNotTaken, Server: c.command.URL, File: c.Path,
+			m.add(&importResult{Outcome: outcomeNotTaken, Server: shownURL(c.command.URL), File: c.Path,
 				Error: notTaken(kindUsage.code, err.Error(), "")})
 		}
 		return

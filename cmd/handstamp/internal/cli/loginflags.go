@@ -189,7 +189,10 @@ func (o *loginOptions) apply(a *app, c *handstamp.Client, t *target) error {
 	c.RedirectURI = conf.RedirectURI
 	c.CallbackPort = cmp.Or(o.callbackPort, conf.CallbackPort)
 	if c.Registration, err = o.registration(a, conf); err != nil {
-		return err
+		if !t.local {
+			return err
+		}
+		c.Registration = nil // the stored login has the client, with its secret
 	}
 	return o.auth.apply(a, c)
 }

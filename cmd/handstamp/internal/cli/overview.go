@@ -1,6 +1,10 @@
 package cli
 
-import "context"
+import (
+	"context"
+
+	"github.com/handstamp/handstamp"
+)
 
 // runOverview is handstamp alone: what is signed in to, and the next step. It is
 // a help, not a check, so it ends with 0 whatever it finds.
@@ -32,9 +36,12 @@ func (a *app) showOverview(entries []*entry) {
 // nextStep suggests what to do with what there is.
 func nextStep(entries []*entry) string {
 	for _, e := range entries {
-		if e.code() == exitLogin {
+		if e.code() == exitLogin && e.Problem == "" {
 			return "Sign in: " + e.target.command("login")
 		}
+	}
+	if entries[0].State == handstamp.StateNone {
+		return "Sign in: handstamp login <server>"
 	}
 	return "Use a login: " + entries[0].target.command("token")
 }

@@ -92,7 +92,8 @@ func (a *app) browserFor(
 	}
 	return func(ctx context.Context, rawURL string) error {
 		opener := opener
-		opener.Env = a.childEnv() // as the stored login, which is read last, has it
+		// It is as the stored login has it, which is read last.
+		opener.Env = a.childEnv().without(a.storeSecret()...)
 		return opener.Open(ctx, rawURL)
 	}, ""
 }

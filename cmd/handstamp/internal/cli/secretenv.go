@@ -30,3 +30,12 @@ func (a *app) childEnv() environment {
 	hidden := append([]string{"HANDSTAMP_CLIENT_SECRET", "HANDSTAMP_ACCESS_TOKEN"}, a.hidden...)
 	return append(environment{}, a.env.without(hidden...)...)
 }
+
+// storeSecret returns the variable that names the store, if a password is in it: of other processes
+// only the helper has a use for it.
+func (a *app) storeSecret() []string {
+	if hasPassword(a.env.get(byVariable)) {
+		return []string{byVariable}
+	}
+	return nil
+}

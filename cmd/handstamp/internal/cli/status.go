@@ -151,11 +151,12 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 	}
 	for _, alias := range slices.Sorted(maps.Keys(a.conf.Servers)) {
 		t, err := a.target(alias)
+		problem := ""
 		if err != nil {
-			return nil, err
+			t, problem = a.wrongTarget(alias), err.Error()
 		}
 		if !stored[[2]string{alias, t.profile}] {
-			none := &handstamp.Status{Server: t.url, Profile: t.profile, State: handstamp.StateNone}
+			none := &handstamp.Status{Server: t.url, Profile: t.profile, Problem: problem, State: handstamp.StateNone}
 			entries = append(entries, a.newEntry(t, none, settings(t)))
 		}
 	}

@@ -105,6 +105,8 @@ func (a *app) writeHeadline(e *entry, now time.Time) {
 func (e *entry) headline(now time.Time) (mark webpage.Mark, text string) {
 	profile := " (profile " + e.Profile + ")"
 	switch {
+	case e.State == handstamp.StateNone && e.Problem != "":
+		return webpage.Bad, capital(clean(e.Problem))
 	case e.State == handstamp.StateNone:
 		return webpage.None, "Not signed in" + profile
 	case e.State == handstamp.StateCorrupt:
@@ -137,7 +139,7 @@ func (e *entry) nextCommand() string {
 	switch m := e.ManualRegistration; {
 	case e.Check != nil:
 		return e.Check.Command
-	case e.Usable():
+	case e.Usable(), e.State == handstamp.StateNone && e.Problem != "":
 		return ""
 	case e.State == handstamp.StateUnusable:
 		return e.target.command("doctor")

@@ -33,9 +33,8 @@ func (a *app) openStore() (store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !isDatabase(choice.word) && a.global.Tenant+a.global.User != "" {
-		return nil, usage("--tenant and --user are for the logins in a database: " +
-			"name it with --store postgres://…")
+	if err := a.checkOwner(choice); err != nil {
+		return nil, err
 	}
 	o, err := a.open(choice.word, a.givenKey)
 	if err != nil {
@@ -47,6 +46,15 @@ func (a *app) openStore() (store.Store, error) {
 		a.dirs, err = a.besideFolders(o)
 	}
 	return a.store, err
+}
+
+// checkOwner rejects flags that name whose logins are meant, where a store has those of one user.
+func (a *app) checkOwner(choice storeChoice) error {
+	if !isDatabase(choice.word) && a.global.Tenant+a.global.User != "" {
+		return usage("--tenant and --user are for the logins in a database: " +
+			"name it with --store postgres://…")
+	}
+	return nil
 }
 
 // besideFolders returns the folders that have what is kept beside credentials. It is no secret,

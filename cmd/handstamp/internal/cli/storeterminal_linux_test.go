@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -103,4 +104,27 @@ func TestPassphraseOfTheStoreIsTyped(t *testing.T) {
 		t.Errorf("without a terminal: exit code %d\n%s", code, stderr)
 	}
 	c.wantNoSecret()
+}
+
+// A shell that completes the name of a server waits for no passphrase: its user would see no prompt.
+func TestCompletionNeedsNoPassphrase(t *testing.T) {
+	c := newCommand(t)
+	phrase := filepath.Join(t.TempDir(), "phrase")
+	if err := os.WriteFile(phrase, []byte("four words of a phrase\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.env = []string{"HANDSTAMP_STORE=encrypted", "HANDSTAMP_STORE_PASSPHRASE_FILE=" + phrase}
+	if _, stderr, code := c.run("login", c.server.MCPURL()); code != 0 {
+		t.Fatalf("login: exit code %d\n%s", code, stderr)
+	}
+	_, terminal := pseudoTerminal(t)
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "handstamp", "__complete", "token", "")
+	cmd.Env = append(os.Environ(), "HANDSTAMP_HOME="+c.home, "HANDSTAMP_STORE=encrypted")
+	cmd.Stdin = terminal
+	out, err := cmd.Output()
+	if err != nil || !strings.Contains(string(out), c.server.MCPURL()) {
+		t.Errorf("%v: %s", err, out)
+	}
 }

@@ -23,7 +23,7 @@ type target struct {
 	config  *serverConfig // never nil
 	auth    authSettings  // of the login; see app.authenticate
 	keep    authSettings  // those that later sessions have to find again
-	local   bool          // the command can do without the files that these name
+	local   bool          // the command can do without secrets and keys that are kept elsewhere
 
 	repeat     string       // flags of this run for every suggested command
 	loginFlags string       // flags of this run for a suggested login
@@ -151,10 +151,8 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, usage("%w", err)
 	}
-	if u.Scheme == "http" && !oauth.IsLoopback(u.Hostname()) && !a.global.allowHTTP &&
-		!t.config.AllowHTTP {
-		return nil, usage("%s is plain http, where anyone on the network can read the token; "+
-			"use https, or --allow-http if you must", clean(t.url))
+	if err := checkHTTP(u, a.global.allowHTTP || t.config.AllowHTTP); err != nil {
+		return nil, err
 	}
 	t.url = withScheme(t.url)
 	if t.key, err = store.NewKey(t.url, ""); err != nil {
@@ -165,6 +163,15 @@ func (a *app) server(arg string) (*target, error) {
 		t.config = conf
 	}
 	return t, nil
+}
+
+// checkHTTP rejects plain http beyond this machine, unless it is allowed.
+func checkHTTP(u *url.URL, allowed bool) error {
+	if u.Scheme != "http" || oauth.IsLoopback(u.Hostname()) || allowed {
+		return nil
+	}
+	return usage("%s is plain http, where anyone on the network can read the token; "+
+		"use https, or --allow-http if you must", shownURL(u.String()))
 }
 
 // alias returns the configured name of a server and its configuration, or "".
@@ -181,6 +188,15 @@ func (a *app) storedTarget(k store.Key) *target {
 		t.name, t.config = alias, conf
 	}
 	a.setStored(t, k.Profile)
+	return t
+}
+
+// wrongTarget returns the target of an alias that no command can use, for what is shown of it.
+func (a *app) wrongTarget(alias string) *target {
+	conf := a.conf.Servers[alias]
+	t := &target{name: alias, url: withScheme(conf.URL), config: conf, named: true, repeat: a.repeated()}
+	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), conf.Profile, a.baseProfile())
+	t.key, _ = store.NewKey(t.url, t.profile)
 	return t
 }
 
@@ -204,8 +220,10 @@ func parseURL(raw string) (*url.URL, error) {
 	}
 	u, err := url.Parse(withScheme(raw))
 	switch {
+	case err != nil && strings.Contains(raw, "@"):
+		return nil, errors.New("this is not a URL") // the cause may quote a password
 	case err != nil:
-		// The text of url.Parse quotes the URL, which may hold a password.
+		// The text of url.Parse quotes the URL, which may hold a secret.
 		return nil, fmt.Errorf("this is not a URL: %w", errors.Unwrap(err))
 	case u.Scheme != "http" && u.Scheme != "https":
 		return nil, fmt.Errorf("a server's URL begins with https://, not with %s://", u.Scheme)

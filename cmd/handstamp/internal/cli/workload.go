@@ -44,6 +44,14 @@ func quoteWord(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'"'"'`) + "'"
 }
 
+// sourceInWords returns what a source is, without a command's arguments, which may be secrets.
+func sourceInWords(source string) string {
+	if strings.HasPrefix(source, "command:") {
+		return "the token of a command"
+	}
+	return "the token " + source
+}
+
 // parseSource returns the source of a token, named as the form says.
 func parseSource(text string) (handstamp.AssertionSource, error) {
 	kind, rest, _ := strings.Cut(text, ":")

@@ -96,7 +96,17 @@ func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) erro
 		os.Remove(temp)
 		return err
 	}
-	return os.Rename(temp, path)
+	return rename(temp, path)
+}
+
+// rename puts a temporary file in place of another. Where that cannot be replaced, as if it is a mount of
+// its own, no copy of it stays beside it.
+func rename(temp, path string) error {
+	err := os.Rename(temp, path)
+	if err != nil {
+		os.Remove(temp)
+	}
+	return err
 }
 
 // unchanged returns [ErrChanging] unless a file has a text; nil: it is missing.
@@ -114,7 +124,7 @@ func writeFile(path string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(temp, path)
+	return rename(temp, path)
 }
 
 // stale is how old a temporary file is that no process writes any more.

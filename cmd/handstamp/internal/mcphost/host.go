@@ -4,6 +4,8 @@
 package mcphost
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
@@ -130,4 +132,38 @@ func (s Shape) Object(name string, server Server) splice.Object {
 		o = append(o, splice.Member{Name: s.Env, Value: server.Env})
 	}
 	return append(o, s.Last...)
+}
+
+// Keep returns an entry that replaces another one of ours, with the members that the user and the host
+// have put into that, as it was decoded. How the server is started is the new entry's.
+func (s Shape) Keep(entry splice.Object, before any) splice.Object {
+	text, err := json.Marshal(before)
+	if err != nil {
+		return entry // it has what no JSON has
+	}
+	members, _ := hunk{Value: text}.object()
+	for _, m := range members {
+		i := slices.IndexFunc(entry, func(other splice.Member) bool { return other.Name == m.Name })
+		switch {
+		case slices.Contains([]string{s.Command, s.Args, s.Env, "command", "cmd", "args"}, m.Name):
+		case i >= 0:
+			entry[i].Value = m.Value
+		default:
+			entry = append(entry, m)
+		}
+	}
+	return entry
+}
+
+// Variables returns the environment variables of an entry, by name.
+func (s Shape) Variables(e Entry) map[string]string {
+	members, _ := e.Value.(map[string]any)
+	env, _ := members[s.Env].(map[string]any)
+	variables := make(map[string]string)
+	for name, value := range env {
+		if text, ok := value.(string); ok {
+			variables[name] = text
+		}
+	}
+	return variables
 }

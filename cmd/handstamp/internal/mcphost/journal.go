@@ -101,7 +101,7 @@ func object(members map[string]any) splice.Object {
 		value := members[name]
 		if inner, ok := value.(map[string]any); ok {
 			value = object(inner)
-		} else if list, ok := value.([]any); ok && len(texts(list)) == len(list) {
+		} else if list, ok := value.([]any); ok && len(list) > 0 && len(texts(list)) == len(list) {
 			value = texts(list)
 		}
 		o = append(o, splice.Member{Name: name, Value: value})

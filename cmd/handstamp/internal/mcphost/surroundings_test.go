@@ -26,6 +26,26 @@ func TestFileThatAppearsMeanwhileStays(t *testing.T) {
 	}
 }
 
+// A file that cannot be replaced has no copy beside it.
+func TestNoCopyBesideAFileThatCannotBeReplaced(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "mcp.json")
+	write(t, filepath.Join(path, "in it"), "", 0o600) // it is a folder
+	temp, err := writeBeside(path, []byte("ours"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rename(temp, path); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if err := writeFile(path, []byte("ours")); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // A process that was killed has left a copy of the file, with all that is in it.
 func TestTemporaryFilesOfKilledProcessesGo(t *testing.T) {
 	dir := t.TempDir()

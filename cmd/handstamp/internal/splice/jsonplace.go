@@ -2,6 +2,7 @@ package splice
 
 import (
 	"bytes"
+	"errors"
 	"slices"
 
 	"github.com/tailscale/hujson"
@@ -38,9 +39,56 @@ func openJSON(text []byte) (*jsonPlace, error) {
 	return p, nil
 }
 
+// maxDepth bounds how deep objects and arrays are in one another. The parser calls itself for each, and a
+// program whose stack is full is ended.
+const maxDepth = 1000
+
 // parseJSON parses a text whose last line may be a comment without an end.
 func parseJSON(text []byte) (hujson.Value, error) {
+	if tooDeep(text) {
+		return hujson.Value{}, errors.New("it is too deep")
+	}
 	return hujson.Parse(slices.Concat(text, []byte("\n")))
+}
+
+// tooDeep reports whether more objects and arrays are open at once than may be.
+func tooDeep(text []byte) bool {
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		case '/':
+			i = commentEnd(text, i)
+		}
+		if depth > maxDepth {
+			return true
+		}
+	}
+	return false
+}
+
+// commentEnd returns the offset of the last byte of the comment at an offset, or the offset itself if
+// there is none.
+func commentEnd(text []byte, start int) int {
+	for opening, closing := range map[string]string{"//": "\n", "/*": "*/"} {
+		if body, ok := bytes.CutPrefix(text[start:], []byte(opening)); ok {
+			end := bytes.Index(body, []byte(closing))
+			if end < 0 {
+				return len(text)
+			}
+			return start + len(opening) + end + len(closing) - 1
+		}
+	}
+	return start
 }
 
 // enter goes to the object that a value is.

@@ -226,6 +226,11 @@ func TestRejected(t *testing.T) {
 		"section array":           {JSON, `{"m": []}`, ErrUnsafe},
 		"section twice":           {JSON, `{"m": {}, "m": {}}`, ErrUnsafe},
 		"entry twice":             {JSON, `{"m": {"new": {}, "n\u0065w": {}}}`, ErrUnsafe},
+		"deep arrays":             {JSON, strings.Repeat("[", 5<<20), ErrSyntax},
+		"deep objects":            {JSON, strings.Repeat(`{"a":`, 1<<20), ErrSyntax},
+		"deep behind a comment":   {JSON, `{/*/ " */ "m": ` + strings.Repeat("[{\"a\":// \"\n", 1<<20), ErrSyntax},
+		"deep behind a quote":     {JSON, `{"\\\"\\": ` + strings.Repeat("[", 5<<20), ErrSyntax},
+		"deep in another member":  {JSON, `{"m": {}, "x": ` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + "}", ErrSyntax},
 		"TOML half":               {TOML, `[m`, ErrSyntax},
 		"inline table":            {TOML, `m = { a = { url = "u" } }`, ErrUnsafe},
 		"dotted keys":             {TOML, `m.a.url = "u"`, ErrUnsafe},
@@ -259,6 +264,20 @@ func TestRejected(t *testing.T) {
 				t.Errorf("%q, %v; want %v", out, err, test.want)
 			}
 		})
+	}
+}
+
+// What looks deep in texts and comments, or is beside each other, is not.
+func TestDeepEnough(t *testing.T) {
+	many := strings.Repeat("[{", 2*maxDepth)
+	for _, text := range []string{
+		`{"m": {}, "x": "` + many + `\"` + many + `"}`, `{"m": {} /* " ` + many + ` */}`, "{\"m\": {} // \" " + many + "\n}",
+		`{"m": {}} // ` + many, `{"m": {}, "x": [` + strings.Repeat("[{}],", 2*maxDepth) + `1]}`,
+		`{"m": {}, "x": ` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + "}",
+	} {
+		if _, err := Put(JSON, []byte(text), []string{"m"}, "new", entry); err != nil {
+			t.Errorf("%.60s: %v", text, err)
+		}
 	}
 }
 
