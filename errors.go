@@ -84,6 +84,7 @@ type Error struct {
 	RedirectURI string
 
 	opened bool // a browser had been opened, or a client registered
+	quiet  bool // Message has of Err what the text shows
 
 	// unrefreshed is set with ErrUnreachable where the authorization server did
 	// respond to a refresh, with a 4xx that says nothing about the login.
@@ -108,7 +109,7 @@ func (e *Error) Error() string {
 	if text == "" {
 		text = strings.TrimPrefix(e.Kind.Error(), "handstamp: ")
 	}
-	if e.Err != nil {
+	if e.Err != nil && !e.quiet {
 		cause := strings.TrimPrefix(e.Err.Error(), "oauth: ")
 		if e.Kind == ErrStore { // the store has words of its own for it; once is enough
 			cause = strings.TrimPrefix(cause, store.ErrUnusable.Error()+": ")
@@ -204,7 +205,7 @@ func (f errorFactory) unreachable(rec *record.Record, cause error) error {
 		if wait := time.Until(r.NotBefore).Round(time.Second); wait > 0 {
 			e.Hint = fmt.Sprintf("try again in %v", wait)
 		}
-		e.Err = nil
+		e.quiet = true // or the text would depend on which process made the request
 	}
 	return e
 }
@@ -359,11 +360,30 @@ func (f errorFactory) from(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	}
-	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err,
-		Message: fmt.Sprintf("the authorization server cannot be reached (%s)", reason(err)), Hint: "try again"}
+	e := &Error{Kind: ErrUnreachable, Server: f.serverURL, Err: err}
+	e.Message, e.Hint = unreached(err)
 	if wait := oauth.RetryAfter(err); wait > 0 {
 		e.RetryAt = time.Now().Add(wait)
 		e.Hint = fmt.Sprintf("try again in %v", wait)
 	}
 	return e
+}
+
+// unreached describes why a request to the authorization server brought nothing.
+func unreached(err error) (message, hint string) {
+	if unmade(err) {
+		return "the request to the authorization server could not be made", ""
+	}
+	return fmt.Sprintf("the authorization server cannot be reached (%s)", reason(err)), "try again"
+}
+
+// unmade reports whether an error is of this machine: the request could not be made, as where the
+// client's key is in a KMS that does not sign.
+func unmade(err error) bool {
+	var passing *oauth.TransientError
+	var rejected *oauth.Error
+	var lost *oauth.SendError
+	var broken *oauth.ProtocolError
+	return err != nil && !errors.As(err, &passing) && !errors.As(err, &rejected) && !errors.As(err, &lost) &&
+		!errors.As(err, &broken)
 }

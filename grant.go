@@ -158,6 +158,7 @@ func (l grantLogin) attempt(ctx context.Context, grant Grant) error {
 	rejected, ok := errtype.As[*oauth.Error](err)
 	switch {
 	case !ok || rejected.Class() == oauth.ClassTransient:
+		return l.onTransientError(ctx, t, err)
 	case hasAssertion(grant):
 		return l.assertionRejected(ctx, t, rejected)
 	case rejected.Class() == oauth.ClassClient:
@@ -168,8 +169,13 @@ func (l grantLogin) attempt(ctx context.Context, grant Grant) error {
 		return &Error{Kind: ErrDenied, Server: l.serverURL, Code: rejected.Code, Err: rejected,
 			Message: "the authorization server rejected the client credentials"}
 	}
-	cause := err
-	if err = l.errs.from(err); errors.Is(err, ErrUnreachable) {
+	return l.errs.from(err)
+}
+
+// onTransientError notes, for all processes, until when a server is left alone that decided nothing.
+func (l grantLogin) onTransientError(ctx context.Context, t *tokenRequest, cause error) error {
+	err := l.errs.from(cause)
+	if errors.Is(err, ErrUnreachable) && !unmade(cause) {
 		l.remember(ctx, "the failure", func(rec *record.Record) { noteRetry(rec, t.wait, cause) })
 	}
 	return err

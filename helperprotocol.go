@@ -151,9 +151,13 @@ func describeError(err error) *helperError {
 	if !ok {
 		return &helperError{Error: Error{Message: err.Error()}}
 	}
-	return &helperError{
+	d := &helperError{
 		Error: *e, Kind: kindName(e.Kind), Err: errorText(e.Err), Opened: e.opened, Unrefreshed: e.unrefreshed,
 	}
+	if e.quiet {
+		d.Err = ""
+	}
+	return d
 }
 
 func (d *helperError) restore(server string) error {

@@ -235,6 +235,9 @@ func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *r
 		if token != nil {
 			return r.onToken(ctx, rec, token, at, err)
 		}
+		if unmade(err) {
+			return r.onUnmade(ctx, rec, err)
+		}
 		rejected, ok := errtype.As[*oauth.Error](err)
 		if !ok || rejected.Class() == oauth.ClassTransient {
 			return r.onTransientError(ctx, rec, r.request.wait, err)

@@ -200,7 +200,7 @@ func (r *refreshAttempt) endIntent(rec *record.Record) {
 	case !r.interrupted && !r.request.inDoubt:
 		rec.Intent = nil
 	case rec.Intent != nil:
-		rec.Intent.Sent = true
+		rec.Intent.Sent, rec.Intent.Response = true, nil
 	}
 }
 
@@ -255,9 +255,7 @@ func (r *refreshAttempt) onWrongClock(
 	subject := r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client)
 	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		beginCooldown(rec, subject, r.request.sent, wrong, time.Now())
-		if r.endIntent(rec); rec.Intent != nil {
-			rec.Intent.Response = nil
-		}
+		r.endIntent(rec)
 	})
 	if err != nil {
 		return nil, err
@@ -270,9 +268,7 @@ func (r *refreshAttempt) onWrongClock(
 func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Record, wait time.Duration, cause error) (*cachedToken, error) {
 	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		noteRetry(rec, wait, cause)
-		if r.endIntent(rec); rec.Intent != nil {
-			rec.Intent.Response = nil
-		}
+		r.endIntent(rec)
 	})
 	if err != nil {
 		return nil, err
@@ -282,6 +278,23 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 		return token, nil
 	}
 	return nil, r.errs.unreachable(rec, cause)
+}
+
+// onUnmade keeps everything where the request could not be made. No other process waits for that: it
+// may be able to make one.
+func (r *refreshAttempt) onUnmade(
+	ctx context.Context, rec *record.Record, cause error,
+) (*cachedToken, error) {
+	rec, err := r.grant.update(ctx, rec, r.endIntent)
+	if err != nil {
+		return nil, err
+	}
+	r.events.fail(StepRefresh, cause, "the request could not be made")
+	token, err := r.keep(rec, r.errs.from(cause))
+	if token != nil {
+		token.serveForNow()
+	}
+	return token, err
 }
 
 // noteRetry notes in the record until when the authorization server is left alone.

@@ -1,6 +1,8 @@
 package handstamp_test
 
 import (
+	"crypto"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -114,4 +117,75 @@ func TestWaitNotedByWrongClock(t *testing.T) {
 		}
 	}
 	w.WantCounts(map[string]int{"token:refresh": 1})
+}
+
+// sealedSigner is a key in a KMS that does not let this program sign.
+type sealedSigner struct {
+	crypto.Signer
+	err error
+}
+
+func (s sealedSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, s.err }
+
+// That this machine cannot make a token request is no trouble of the authorization server's: the error
+// has the cause, a token that is good goes on, and other processes need not wait.
+func TestKeyThatDoesNotSign(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	denied := errors.New("access denied")
+	sealed, err := clientkey.New(sealedSigner{m.key, denied}, clientkey.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, habits := range map[string]lab.Habits{
+		"a refresh":          {Methods: []string{m.method}, NoRegistration: true},
+		"client credentials": {Methods: []string{m.method}, NoRegistration: true, Grants: []string{lab.GrantClientCredentials}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, habits)
+			w.Lab.RegisterClient(lab.ConfiguredClient{ID: "machine", Method: m.method, JWKS: string(m.key.JWKS()),
+				RedirectURIs: []string{"http://127.0.0.1/callback"}})
+			session := func(key *clientkey.Key) *handstamp.Client {
+				c := m.session(w)
+				if c.Key = key; habits.Grants == nil {
+					c.Grant = nil
+				}
+				return c
+			}
+			w.MustLogin(session(m.key))
+			w.Lab.Reset()
+			if habits.Grants == nil { // else the next one is obtained when this one has expired
+				w.AboutToExpire()
+				w.MustCall(session(sealed))
+			}
+			w.Expire()
+			err := w.Call(session(sealed))
+			testenv.WantKind(t, err, handstamp.ErrUnreachable)
+			var known *handstamp.Error
+			if !errors.Is(err, denied) || !errors.As(err, &known) || !known.RetryAt.IsZero() {
+				t.Errorf("error %v", err)
+			}
+			if rec := w.Record(); rec.Retry != nil || rec.Intent != nil {
+				t.Errorf("stored for the other processes: %+v, %+v", rec.Retry, rec.Intent)
+			}
+			w.WantCounts(map[string]int{"token": 0, "token:refresh": 0, "token:client_credentials": 0})
+			w.MustCall(session(m.key))
+		})
+	}
+}
+
+// The error of a refresh that failed shows a reason of few words, and has its cause for those who look
+// further.
+func TestFailedRefreshKeepsItsCause(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		w.MustLogin(w.Session())
+		w.Expire()
+		c := w.Session()
+		boom := errors.New("boom")
+		c.AuthTransport = failing{boom}
+		err := w.Call(c)
+		testenv.WantKind(t, err, handstamp.ErrUnreachable)
+		if !errors.Is(err, boom) || strings.Contains(err.Error(), "boom") {
+			t.Errorf("error %v", err)
+		}
+	})
 }
