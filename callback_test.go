@@ -2,8 +2,10 @@ package handstamp_test
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -190,4 +192,64 @@ func TestErrorResponseWithoutState(t *testing.T) {
 	if len(notices) != 3 || strings.Count(all, "access_denied") != 1 || !strings.Contains(all, "still waiting") || strings.Contains(all, "555") {
 		t.Errorf("the notices are %q", notices)
 	}
+}
+
+// A login listens at the registered redirect URI that leads to this machine, wherever in the list that
+// is, and with the callback port at the one that has it, or none.
+func TestCallbackAtARegisteredURI(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	listener.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const elsewhere, before = "https://app.example/cb", "http://127.0.0.1:1/callback"
+	at := "http://127.0.0.1:" + port + "/oauth/callback"
+	for name, c := range map[string]struct {
+		registered   []string
+		callbackPort int
+		want         string
+	}{
+		"the second of two":           {[]string{elsewhere, at}, 0, at},
+		"with the callback port":      {[]string{at}, number, at},
+		"of several ports":            {[]string{before, at}, number, at},
+		"without a port":              {[]string{elsewhere, "http://127.0.0.1/oauth/callback"}, number, at},
+		"none with the callback port": {[]string{before}, number, "http://127.0.0.1:" + port + "/callback"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{NoRegistration: true, RedirectExact: true})
+			w.Lab.RegisterClient(lab.ConfiguredClient{ID: "by-hand", Method: lab.MethodNone, RedirectURIs: []string{c.want}})
+			client, opened := watching(w)
+			client.Registration = &handstamp.Registration{ClientID: "by-hand", RedirectURIs: c.registered}
+			client.CallbackPort = c.callbackPort
+			w.MustLogin(client)
+			if got := (*opened)[0].Get("redirect_uri"); got != c.want {
+				t.Errorf("the login listens at %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// A dynamic client whose registration lists the redirect URI of this machine second serves the next
+// login, too.
+func TestCallbackAtTheSecondURIOfARegistration(t *testing.T) {
+	w := testenv.New(t, lab.Habits{RedirectExact: true})
+	for range 2 {
+		c, line := w.Recorded()
+		c.Prompt = handstamp.Prompt{OpenURL: w.OpenURL}
+		line.OnJSON(testenv.AtRegister, func(document map[string]any) {
+			if uris, ok := document["redirect_uris"].([]any); ok {
+				document["redirect_uris"] = append([]any{"https://app.example/cb"}, uris...)
+			}
+		})
+		w.MustLogin(c)
+	}
+	w.WantCounts(map[string]int{"register": 1})
 }

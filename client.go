@@ -200,6 +200,9 @@ type Client struct {
 	closed    bool
 	running   sync.WaitGroup // flights that Close waits for
 
+	closing  context.Context // ends with Close
+	endWaits context.CancelFunc
+
 	// lastUsed is the session that was used last, which is found without a lock and a map.
 	lastUsed atomic.Pointer[session]
 }
@@ -229,6 +232,7 @@ func (c *Client) init() {
 			c.guarded = guardServers(c.BaseTransport, c.untrustedReach())
 		}
 		c.ClientName = cmp.Or(c.ClientName, "Handstamp")
+		c.closing, c.endWaits = context.WithCancel(context.Background())
 		c.sessions, c.spelled = make(map[store.Key]*session), make(map[string]*session)
 	})
 }
@@ -242,15 +246,16 @@ func (c *Client) defaultTransport() http.RoundTripper {
 	return withCertificate(standard, c.Certificate)
 }
 
-// Close ends a login that waits for the user and a refresh that waits for another
-// process, and waits, until ctx ends, for a refresh under way to be stored. After
-// it, only stored tokens are used and everything else fails with [ErrInvalidConfig]. A process that is
-// about to exit should call it: a refresh token that was sent must see its
-// successor stored.
+// Close ends a login that waits for the user or for another process, and a refresh that waits for
+// another process, and waits, until ctx ends, for a refresh under way to be stored. After it, only
+// stored tokens are used: a login, and a request that needs a refresh or a login, fails with
+// [ErrInvalidConfig]. A process that is about to exit should call it: a refresh token that was sent
+// must see its successor stored.
 func (c *Client) Close(ctx context.Context) (err error) {
 	c.init()
 	c.mu.Lock()
 	c.closed = true
+	c.endWaits()
 	sessions, providers := slices.Collect(maps.Values(c.sessions)), slices.Collect(maps.Values(c.providers))
 	c.mu.Unlock()
 	defer func() {

@@ -45,8 +45,9 @@
 // ([DeviceCode]). [Client.Key] and [Client.Certificate] authenticate the client in place of a
 // secret; [Client.ClientMetadataURL] spares it the registration. Where an MCP server requires or
 // offers it, tokens are bound to a key of the credential (DPoP, RFC 9449), and each request of
-// [Client.HTTPClient] has a proof; [Token.SetHeaders] puts one on other requests. In all of these
-// ways, later sessions need the store, and the key or certificate, and nothing else.
+// [Client.HTTPClient] has a proof; [Token.SetHeaders] puts one on other requests. Later sessions need
+// the store, and the key or certificate. Where the Grant has an [AssertionSource], they need that,
+// too: without it the next login is one with a browser.
 //
 // # Where logins are kept
 //

@@ -76,7 +76,7 @@ type Error struct {
 	Hint    string    // what to do next, may be empty
 	Setting string    // the Client field that accepts what is wrong; empty if there is none
 	Code    string    // the OAuth error code, where one was received
-	RetryAt time.Time // with ErrUnreachable: when a new try is allowed
+	RetryAt time.Time // when a new try is allowed, where a server or a cooldown has set that
 	Err     error     // the cause, may be nil
 
 	// RedirectURI is set with ErrRegistrationRequired: the redirect URI to register. The

@@ -37,10 +37,16 @@ func (i *identity) account(t *oauth.TokenResponse) string {
 	if i.enterprise != "" {
 		return i.employee
 	}
-	if claims, err := jose.UnverifiedClaims(t.IDToken.Reveal()); err == nil {
-		return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject)
+	return accountOf(t.IDToken)
+}
+
+// accountOf returns the name of the account in an id token, or "".
+func accountOf(idToken oauth.Secret) string {
+	claims, err := jose.UnverifiedClaims(idToken.Reveal())
+	if err != nil {
+		return ""
 	}
-	return ""
+	return accountName(claims.Email, claims.PreferredUsername, claims.Name, claims.Subject)
 }
 
 // read reads the account of a login that is stored from userinfo, where its token response has not

@@ -11,6 +11,7 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 )
 
 // The status names the account, where the server provides it, and later logins preselect it.
@@ -219,6 +220,48 @@ func TestLogoutWhileTheAccountIsRequested(t *testing.T) {
 				t.Error("the logout was undone")
 			}
 			testenv.WantKind(t, w.Call(c), handstamp.ErrLoginRequired) // not with the token that was logged out
+		})
+	}
+}
+
+// An imported login has the account of its own id token, or none, and not that of the login before.
+func TestAccountOfAnImportedLogin(t *testing.T) {
+	for name, account := range map[string]string{"with an id token": "ben@lab.test", "without one": ""} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{OpenID: true})
+			session := func() *handstamp.Client {
+				c := w.Session()
+				c.Scopes = []string{"openid"}
+				return c
+			}
+			w.Lab.SetAccount("ana@lab.test")
+			w.MustLogin(session())
+			ana := w.Record()
+			ana.ACRValues, ana.MaxAge = "gold", "300"
+			w.Lab.SetAccount("ben@lab.test")
+			w.MustLogin(session())
+			ben := w.Record()
+			ana.Revision = ben.Revision
+			w.Put(ana)
+			l := handstamp.ImportedLogin{
+				Registration:  handstamp.Registration{Issuer: ben.Grant.Issuer, Response: ben.GrantClient().Response},
+				TokenResponse: tokenResponse(ben.Grant.AccessToken.Reveal(), ben.Grant.RefreshToken.Reveal()),
+				ReceivedAt:    time.Now().Add(-time.Minute), // so that a rejection is believed at once
+			}
+			if account != "" {
+				l.TokenResponse = secret.String(strings.Replace(l.TokenResponse.Reveal(), "{", `{"id_token":"`+ben.Grant.IDToken.Reveal()+`",`, 1))
+			}
+			if got := mustImport(w, l, handstamp.ImportOptions{Force: true}).Status.Account; got != account {
+				t.Errorf("account %q, want %q", got, account)
+			}
+			w.Lab.RevokeFamilies()
+			w.Lab.Reset()
+			w.MustCall(session())
+			for _, r := range w.Lab.Requests() {
+				if got := r.Params.Get("login_hint"); r.Endpoint == "authorize" && (got != account || r.Params.Has("acr_values") || r.Params.Has("max_age")) {
+					t.Errorf("the next login sends %v", r.Params)
+				}
+			}
 		})
 	}
 }

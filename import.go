@@ -261,4 +261,5 @@ func (a *importedRecord) into(rec *record.Record, serverURL string) {
 		rec.AddClient(&c)
 	}
 	rec.Intent, rec.Retry, rec.GrantError = nil, nil, nil
+	rec.Account, rec.ACRValues, rec.MaxAge = accountOf(g.IDToken), "", "" // not of the login before
 }

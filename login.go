@@ -183,8 +183,8 @@ func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, err
 		}
 		select {
 		case <-f.done:
-			if f.calledOff && joined && ctx.Err() == nil {
-				continue // by its own caller; this one still needs it
+			if joined && ctx.Err() == nil && f.needsAnother(req) {
+				continue
 			}
 			return f.snap, f.err
 		case <-ctx.Done():
@@ -216,6 +216,13 @@ func suppressesRelogin(err error) bool {
 	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
+// needsAnother reports whether a caller that has joined a login needs another one: its own caller has
+// called it off, or it did not begin because of others before it, which holds back none of the user's.
+func (f *flight) needsAnother(req loginRequest) bool {
+	e, ok := errtype.As[*Error](f.err)
+	return f.calledOff || req.byUser && !f.byUser && ok && !e.RetryAt.IsZero() && !e.opened
+}
+
 // flight returns the login under way, or starts one.
 func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, joined bool, err error) {
 	return l.flights.join(l.config, func(f *flight) (func(), error) {
@@ -223,7 +230,7 @@ func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, joine
 			return nil, err
 		}
 		work, cancel := awake.WithTimeout(context.WithoutCancel(ctx), l.config.LoginTimeout, errLoginTimeout)
-		f.cancel = cancel
+		f.cancel, f.byUser = cancel, req.byUser
 		return func() {
 			defer cancel()
 			f.snap, f.err = l.loginNow(work, req)

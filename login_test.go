@@ -2,12 +2,15 @@ package handstamp_test
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -153,4 +156,39 @@ func TestMethodIsProbedBeforeTheUserSignsIn(t *testing.T) {
 	}
 	w.WantCounts(map[string]int{"token:code": 4})
 	w.WantTabs(1)
+}
+
+// A user's login that joins one which requests have begun, and which is held back, begins by itself.
+func TestLoginJoinsOneThatIsHeldBack(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		w.MustLogin(w.Session())
+		time.Sleep(time.Minute) // in the bubble: a rejection of its token is then believed at once
+		rec := w.Record()
+		for range 3 {
+			rec.AutomaticLogins = append(rec.AutomaticLogins, record.AutomaticLogin{At: time.Now(), Issuer: rec.Grant.Issuer})
+		}
+		w.Put(rec)
+		w.Lab.RevokeFamilies()
+		c, line := w.Recorded()
+		discovered := make(chan struct{})
+		line.OnResponse(func(req *http.Request, _ *http.Response) {
+			if strings.Contains(req.URL.Path, testenv.AtServer) {
+				<-discovered
+			}
+		})
+		called, ended := make(chan error, 1), make(chan error, 1)
+		go func() { called <- w.Call(c) }()
+		synctest.Wait() // for its login to be in the middle of its discovery
+		go func() {
+			_, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+			ended <- err
+		}()
+		synctest.Wait()
+		close(discovered)
+		testenv.WantKind(t, <-called, handstamp.ErrLoginRequired)
+		if err := <-ended; err != nil {
+			t.Errorf("the login ended with %v", err)
+		}
+		w.WantTabs(2)
+	})
 }

@@ -101,10 +101,9 @@ func (s *session) step(
 	defer s.config.running.Done()
 	ctx, cancel := awake.WithTimeout(ctx, s.config.LoginTimeout, errLoginTimeout)
 	defer cancel()
-	never := func(*record.Record) bool { return false }
-	unlock, rec, err := s.logins.lock(ctx, store.LockLogin, req, never)
+	unlock, rec, err := s.lockStep(ctx, req)
 	if err != nil {
-		return nil, s.logins.endError(ctx, err)
+		return nil, err
 	}
 	defer unlock()
 	if err := s.noRedirect(rec); err != nil {
@@ -120,6 +119,24 @@ func (s *session) step(
 	result := new(LoginResult)
 	s.tryLogin(ctx, snap, waits, result)
 	return s.completed(ctx, result)
+}
+
+// lockStep waits for the lock of a step, until the Client is closed.
+func (s *session) lockStep(
+	ctx context.Context, req loginRequest,
+) (unlock func(), rec *record.Record, err error) {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.config.closing, cancel)()
+	never := func(*record.Record) bool { return false }
+	unlock, rec, err = s.logins.lock(waiting, store.LockLogin, req, never)
+	switch {
+	case err == nil:
+		return unlock, rec, nil
+	case s.config.closing.Err() != nil && ctx.Err() == nil:
+		return nil, nil, errClosed
+	}
+	return nil, nil, s.logins.endError(ctx, err)
 }
 
 // noRedirect returns an error for a grant in which no browser comes back to the application.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -265,4 +266,42 @@ func TestSharedSecretThatEnds(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Close ends a step that waits for the login of another process.
+func TestStepThatWaitsEndsWithClose(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		step, err := steps(w).BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := store.NewKey(w.Lab.MCPURL(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := w.Store.Lock(t.Context(), key, store.LockLogin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		for name, waits := range map[string]func(*handstamp.Client) error{
+			"begin": func(c *handstamp.Client) error {
+				_, err := c.BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+				return err
+			},
+			"complete": func(c *handstamp.Client) error {
+				_, err := c.CompleteLogin(t.Context(), step.Suspended, url.Values{"code": {"x"}})
+				return err
+			},
+		} {
+			c, ended := steps(w), make(chan error, 1)
+			go func() { ended <- waits(c) }()
+			synctest.Wait()
+			began := time.Now()
+			if err := c.Close(t.Context()); err != nil || time.Since(began) > time.Second {
+				t.Errorf("%s: closed with %v after %v", name, err, time.Since(began))
+			}
+			testenv.WantKind(t, <-ended, handstamp.ErrInvalidConfig)
+		}
+	})
 }

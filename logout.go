@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 
-	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
@@ -140,7 +139,7 @@ func applySavedResponse(rec *record.Record) {
 	if !refreshInterrupted(rec) || rec.Intent.Response == nil {
 		return
 	}
-	if token, err := oauth.ParseTokenResponse(rawResponse(rec)); token != nil && err == nil {
+	if token, _ := savedToken(rec); token != nil {
 		applyToken(rec.Grant, token, rec.Intent.Response.ReceivedAt)
 	}
 }

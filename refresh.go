@@ -46,6 +46,7 @@ type flight struct {
 	snap   *cachedToken
 	err    error
 
+	byUser    bool // a login of [Client.Login]
 	calledOff bool // a login that was cancelled
 }
 

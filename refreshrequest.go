@@ -165,14 +165,20 @@ func (r *refreshAttempt) notStored(rec *record.Record, err error) (*cachedToken,
 }
 
 // useSavedResponse stores the token of a response that was received and saved by a process that
-// ended before it could read it. It reports false if there is no token in it.
+// ended before it could read it. It reports false if there is no token in it. A refresh token beside
+// an access token that cannot be used is to be used in turn.
 func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *record.Record) (_ *cachedToken, err error, found bool) {
-	saved := rec.Intent.Response
-	token, err := oauth.ParseTokenResponse(rawResponse(rec))
-	if token == nil || err != nil {
+	token, flaw := savedToken(rec)
+	if token == nil {
 		return nil, nil, false
 	}
-	current, err := r.storeToken(ctx, rec, saved.ReceivedAt, token, nil)
+	current, err := r.storeToken(ctx, rec, rec.Intent.Response.ReceivedAt, token, func(rec *record.Record) {
+		rec.Grant.Rejected = flaw != nil
+	})
+	if flaw != nil && err == nil {
+		r.tokens.current.Store(nil)
+		return nil, errSuperseded, true
+	}
 	if current != nil && !(current.valid(time.Now()) && current.serves(r.need)) {
 		return nil, errSuperseded, true // so long ago that it is to be refreshed in turn
 	}
@@ -327,6 +333,16 @@ func (r *refreshAttempt) saveRawResponse(ctx context.Context, rec *record.Record
 		}
 		err = r.records.put(ctx, rec, nil)
 	}
+}
+
+// savedToken returns the token of a saved response, and what is wrong with its access token; nil if
+// nothing in it is worth keeping.
+func savedToken(rec *record.Record) (*oauth.TokenResponse, error) {
+	token, flaw := oauth.ParseTokenResponse(rawResponse(rec))
+	if flaw != nil && (token == nil || token.RefreshToken == "") {
+		return nil, flaw
+	}
+	return token, flaw
 }
 
 // rawResponse returns the saved response of a record as the protocol layer reads it.

@@ -200,7 +200,7 @@ func (r *refreshAttempt) endIntent(rec *record.Record) {
 	case !r.interrupted && !r.request.inDoubt:
 		rec.Intent = nil
 	case rec.Intent != nil:
-		rec.Intent.Sent = true
+		rec.Intent.Sent, rec.Intent.Response = true, nil
 	}
 }
 
@@ -255,9 +255,7 @@ func (r *refreshAttempt) onWrongClock(
 	subject := r.config.rejectedClient(rec.Grant.Issuer, rec.Grant.TokenEndpoint, client)
 	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		beginCooldown(rec, subject, r.request.sent, wrong, time.Now())
-		if r.endIntent(rec); rec.Intent != nil {
-			rec.Intent.Response = nil
-		}
+		r.endIntent(rec)
 	})
 	if err != nil {
 		return nil, err
@@ -270,9 +268,7 @@ func (r *refreshAttempt) onWrongClock(
 func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Record, wait time.Duration, cause error) (*cachedToken, error) {
 	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
 		noteRetry(rec, wait, cause)
-		if r.endIntent(rec); rec.Intent != nil {
-			rec.Intent.Response = nil
-		}
+		r.endIntent(rec)
 	})
 	if err != nil {
 		return nil, err

@@ -58,22 +58,10 @@ func (r *registrar) register(ctx context.Context) error {
 	if err := r.keyUsable(); err != nil {
 		return &Error{Kind: ErrInvalidConfig, Server: r.serverURL, Err: err}
 	}
-	reg, n, err := r.negotiate(ctx)
-	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
-		e := r.registrationRequired(ctx, "rejects the registration of this client", err)
-		return r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
-	}
+	reg, n, choice, err := r.obtain(ctx)
 	if err != nil {
-		return r.onFailedRegistration(ctx, n.requests, err)
-	}
-	choice, err := chooseAuthMethod(authMethodInputs{
-		registered: reg.TokenEndpointAuthMethod, requested: n.terms.methods[0], secret: reg.ClientSecret != "",
-		key: r.config.Key != nil, cert: r.config.Certificate != nil,
-		listed: as.TokenEndpointAuthMethodsSupported,
-	})
-	if err != nil {
-		return r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests,
-			&Error{Kind: ErrProtocol, Server: r.serverURL, Message: "the registration cannot work", Err: err})
+		r.outcomes.audit(AuditRegistration, kindOf(err), slog.String(AuditIssuer, as.Issuer))
+		return err
 	}
 	r.clients.client = r.registered(reg, choice)
 	r.clients.authMethod, r.clients.justRegistered, r.clients.clientProbed = choice, true, true
@@ -91,6 +79,31 @@ func (r *registrar) register(ctx context.Context) error {
 		return err
 	}
 	return r.store(ctx, n)
+}
+
+// obtain has the server register a client, and decides how that authenticates.
+func (r *registrar) obtain(
+	ctx context.Context,
+) (reg *oauth.Registration, n *negotiation, choice authMethodChoice, err error) {
+	as := r.plan.server
+	reg, n, err = r.negotiate(ctx)
+	if rejected, ok := errtype.As[*oauth.Error](err); ok && rejected.Class() != oauth.ClassTransient {
+		e := r.registrationRequired(ctx, "rejects the registration of this client", err)
+		return nil, n, choice, r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests, e)
+	}
+	if err != nil {
+		return nil, n, choice, r.onFailedRegistration(ctx, n.requests, err)
+	}
+	choice, err = chooseAuthMethod(authMethodInputs{
+		registered: reg.TokenEndpointAuthMethod, requested: n.terms.methods[0], secret: reg.ClientSecret != "",
+		key: r.config.Key != nil, cert: r.config.Certificate != nil,
+		listed: as.TokenEndpointAuthMethodsSupported,
+	})
+	if err != nil {
+		err = r.noteRejection(ctx, nil, as.RegistrationEndpoint, n.requests,
+			&Error{Kind: ErrProtocol, Server: r.serverURL, Message: "the registration cannot work", Err: err})
+	}
+	return reg, n, choice, err
 }
 
 // registered returns the client that a registration response describes.

@@ -1,9 +1,11 @@
 package handstamp_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -149,4 +151,31 @@ func TestLogoutDeletesWhatItCan(t *testing.T) {
 	}
 	w.WantCounts(map[string]int{"registration": 1})
 	other.WantCounts(map[string]int{"registration": 1})
+}
+
+// A registration that brings no client is audited, too.
+func TestFailedRegistrationIsAudited(t *testing.T) {
+	for outcome, fault := range map[string]lab.Fault{
+		"registration_required": {Kind: lab.FaultStatus, Status: http.StatusForbidden},
+		"unreachable":           {Kind: lab.FaultStatus, Status: http.StatusBadGateway},
+		"protocol": {Kind: lab.FaultStatus, Status: http.StatusCreated, ContentType: "application/json",
+			Body: `{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}`},
+	} {
+		t.Run(outcome, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{})
+			w.Lab.SetFault("register", fault)
+			var log bytes.Buffer
+			c := w.Session()
+			c.Audit = slog.NewJSONHandler(&log, nil)
+			if err := w.Login(c); err == nil {
+				t.Fatal("no error")
+			}
+			var r map[string]any
+			line, _, _ := strings.Cut(log.String(), "\n")
+			if err := json.Unmarshal([]byte(line), &r); err != nil || r["msg"] != handstamp.AuditRegistration ||
+				r[handstamp.AuditOutcome] != outcome || r[handstamp.AuditIssuer] != w.Lab.Issuer() {
+				t.Errorf("%v in %s", err, log.String())
+			}
+		})
+	}
 }

@@ -85,11 +85,8 @@ func (c *Client) session(serverURL string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.Registration.check(); err != nil {
+	if err := c.check(serverURL); err != nil {
 		return nil, err
-	}
-	if c.Certificate != nil && len(c.Certificate.Certificate) == 0 {
-		return nil, &Error{Kind: ErrInvalidConfig, Server: serverURL, Message: "the client certificate is empty"}
 	}
 	target, _, _ := strings.Cut(serverURL, "#")
 	key, err := store.NewKey(target, c.Profile)
@@ -129,6 +126,22 @@ func (c *Client) session(serverURL string) (*session, error) {
 	s.access.records, s.access.proofs, s.access.events = s.records, s.proofs, events
 	c.sessions[key], c.spelled[serverURL] = s, s
 	return s, nil
+}
+
+// check finds options that cannot work, whatever the server.
+func (c *Client) check(serverURL string) error {
+	if err := c.Registration.check(); err != nil {
+		return err
+	}
+	if c.Certificate != nil && len(c.Certificate.Certificate) == 0 {
+		return &Error{Kind: ErrInvalidConfig, Server: serverURL, Message: "the client certificate is empty"}
+	}
+	switch c.Grant.(type) {
+	case nil, ClientCredentials, JWTBearer, TokenExchange, Enterprise, DeviceCode:
+		return nil
+	}
+	return &Error{Kind: ErrInvalidConfig, Server: serverURL,
+		Message: fmt.Sprintf("the client's Grant is a %T, and has to be the struct itself", c.Grant)}
 }
 
 // newSession returns a session whose flows share its credential, which the caller fills in.

@@ -211,3 +211,21 @@ func asked(list []string) string {
 	}
 	return lab.MethodBasic
 }
+
+// A Grant is a struct. A pointer to one is an error before anything is sent, and not taken for a grant
+// of another kind.
+func TestGrantAsAPointer(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	for _, grant := range []handstamp.Grant{
+		&handstamp.ClientCredentials{}, &handstamp.JWTBearer{}, &handstamp.TokenExchange{}, &handstamp.Enterprise{},
+		&handstamp.DeviceCode{}, (*handstamp.DeviceCode)(nil),
+	} {
+		c := w.Session()
+		c.Grant = grant
+		testenv.WantKind(t, w.Login(c), handstamp.ErrInvalidConfig)
+		testenv.WantKind(t, w.Call(c), handstamp.ErrInvalidConfig)
+	}
+	if n := len(w.Lab.Requests()); n > 0 {
+		t.Errorf("%d requests\n%s", n, w.Diary())
+	}
+}
