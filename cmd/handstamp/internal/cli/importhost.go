@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -24,7 +25,7 @@ type importServers struct {
 type importedServer struct {
 	Host    string   `json:"host,omitempty"`
 	File    string   `json:"file"`
-	Entry   string   `json:"entry"` // its name there
+	Entry   string   `json:"entry"` // its name there; "": the file cannot be read
 	Server  string   `json:"server"`
 	Name    string   `json:"name,omitempty"` // here
 	Outcome string   `json:"outcome"`
@@ -42,7 +43,8 @@ func (m *importServers) run(ctx context.Context, args []string) (done bool, err 
 		return true, err
 	}
 	h := mcphost.Find(args[0])
-	if _, err := os.Stat(args[0]); err == nil {
+	// A folder that has the name of a host, such as one of sources, is not meant.
+	if info, err := os.Stat(args[0]); err == nil && (h == nil || info.Mode().IsRegular()) {
 		text, err := readRegular(args[0], maxList)
 		if h = hostOf(text); err != nil || h == nil {
 			return false, nil
@@ -78,20 +80,19 @@ func (m *importServers) takeFiles(ctx context.Context, named, h *mcphost.Host, f
 	found := false
 	for _, file := range files {
 		entries, err := m.hostEntries(h, file)
+		found = found || entries != nil || err != nil
 		if err != nil {
-			return &failure{kind: kindOther, message: file + " cannot be read", err: err}
+			r := m.add(named, file, mcphost.Entry{})
+			r.Outcome, r.Notes = outcomeNotTaken, []string{"the file cannot be read: " + err.Error()}
 		}
-		found = found || entries != nil
 		for _, e := range entries {
 			if e.Kind != mcphost.Remote && e.Kind != mcphost.MCPRemote {
 				continue
 			}
-			r := &importedServer{File: file, Entry: e.Name, Server: shownURL(e.URL), Project: e.Project, Notes: []string{}, wrapped: e.Kind == mcphost.MCPRemote}
-			if named != nil {
-				r.Host = named.ID
-			}
-			m.results = append(m.results, r)
+			r := m.add(named, file, e)
 			if err := m.take(ctx, r, e); err != nil {
+				r.Name, r.Outcome = "", outcomeNotTaken
+				_ = m.finish(h) // what was taken before
 				return err
 			}
 		}
@@ -100,6 +101,17 @@ func (m *importServers) takeFiles(ctx context.Context, named, h *mcphost.Host, f
 		return usage("%s keeps no servers here: %s is missing", h.Name, list(files, "or"))
 	}
 	return m.finish(h)
+}
+
+// add adds the result for an entry of a file.
+func (m *importServers) add(named *mcphost.Host, file string, e mcphost.Entry) *importedServer {
+	r := &importedServer{File: file, Entry: e.Name, Server: shownURL(e.URL), Project: e.Project,
+		Notes: []string{}, wrapped: e.Kind == mcphost.MCPRemote}
+	if named != nil {
+		r.Host = named.ID
+	}
+	m.results = append(m.results, r)
+	return r
 }
 
 // take gives a server a name in the configuration.
@@ -247,7 +259,7 @@ func (m *importServers) show(h *mcphost.Host) {
 		case outcomeKept:
 			m.err.ok("", "%s is %s already", r.Name, r.Server)
 		default:
-			m.err.bad("", "Not imported: %s", clean(r.Entry))
+			m.err.bad("", "Not imported: %s", clean(cmp.Or(r.Entry, m.shortPath(r.File))))
 		}
 		for _, note := range r.Notes {
 			m.err.warn(indent, "%s", capital(note))

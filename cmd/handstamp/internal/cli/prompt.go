@@ -92,8 +92,7 @@ func (a *app) browserFor(
 	}
 	return func(ctx context.Context, rawURL string) error {
 		opener := opener
-		// It is as the stored login has it, which is read last.
-		opener.Env = a.childEnv().without(a.storeSecret()...)
+		opener.Env = a.childEnv() // as the stored login, which is read last, has it
 		return opener.Open(ctx, rawURL)
 	}, ""
 }

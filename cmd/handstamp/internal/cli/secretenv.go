@@ -31,8 +31,8 @@ func (a *app) childEnv() environment {
 	return append(environment{}, a.env.without(hidden...)...)
 }
 
-// storeSecret returns the variable that names the store, if a password is in it: of other processes
-// only the helper has a use for it.
+// storeSecret returns the variable that names the store, if a password is in it: but for the helper,
+// no process that this one starts has a use for it.
 func (a *app) storeSecret() []string {
 	if hasPassword(a.env.get(byVariable)) {
 		return []string{byVariable}

@@ -104,18 +104,3 @@ func TestBrowserDoesNotGetSecretVariables(t *testing.T) {
 		})
 	}
 }
-
-// Nor does it get the password of a database.
-func TestBrowserDoesNotGetThePasswordOfTheStore(t *testing.T) {
-	cmd := newCommand(t)
-	seen := filepath.Join(t.TempDir(), "environ")
-	t.Setenv("TEST_BROWSER_ENV", seen)
-	t.Setenv("HANDSTAMP_STORE", "postgres://me:hunter2@127.0.0.1:1/x")
-	if _, stderr, code := cmd.run("login", "--store", "file", cmd.server.MCPURL()); code != 0 {
-		t.Fatalf("code %d: %s", code, stderr)
-	}
-	environ, err := os.ReadFile(seen)
-	if err != nil || strings.Contains(string(environ), "hunter2") {
-		t.Errorf("%v, %s", err, environ)
-	}
-}
