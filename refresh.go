@@ -216,34 +216,44 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 // errLockLost ends a refresh that has sent nothing, and whose lock another process has now.
 var errLockLost = errors.New("handstamp: the lock of the refresh was lost")
 
-// refreshUnlock is refreshLocked, and releases the lock.
+// refreshUnlock is refreshLocked, releases the lock, and only then calls the application, which may
+// take its time.
 func (r *refresher) refreshUnlock(
 	ctx, wait context.Context, unlock func(), rec *record.Record, need tokenNeed, d decision,
-) (*cachedToken, error) {
+) (token *cachedToken, err error) {
+	var ended *RefreshEvent
+	defer func() {
+		if ended != nil {
+			r.outcomes.refreshed(*ended)
+		}
+	}()
 	defer r.unlockWhenSaved(unlock)
-	return r.refreshLocked(ctx, wait, rec, need, d)
+	token, ended, err = r.refreshLocked(ctx, wait, rec, need, d)
+	return token, err
 }
 
-// refreshLocked refreshes the grant of a record that was read under the refresh lock. It decides
+// refreshLocked refreshes the grant of a record that was read under the refresh lock, and returns how
+// that ended, nil if it was not needed. It decides
 // anew each time another process has changed the grant meanwhile, as a login may.
 func (r *refresher) refreshLocked(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed, d decision,
-) (*cachedToken, error) {
+) (*cachedToken, *RefreshEvent, error) {
 	for try := 0; try < maxTries && d.action == requestToken; try++ {
 		begun := intentID(rec)
-		token, err := r.attempt(ctx, wait, rec, need)
+		token, ended, err := r.attempt(ctx, wait, rec, need)
 		if !errors.Is(err, errSuperseded) {
-			return token, err
+			return token, ended, err
 		}
 		if rec, err = r.records.load(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if refreshInterrupted(rec) && intentID(rec) != begun {
-			return nil, errLockLost // or else no other process would have begun one
+			return nil, nil, errLockLost // or else no other process would have begun one
 		}
 		d = decide(rec, need, r.config, time.Now())
 	}
-	return r.withoutRequest(ctx, rec, need, d)
+	token, err := r.withoutRequest(ctx, rec, need, d)
+	return token, nil, err
 }
 
 // intentID returns the ID of the refresh that was begun, and "" if there is none.
