@@ -233,8 +233,8 @@ func (r *refresher) refreshUnlock(
 }
 
 // refreshLocked refreshes the grant of a record that was read under the refresh lock, and returns how
-// that ended, nil if it was not needed. It decides
-// anew each time another process has changed the grant meanwhile, as a login may.
+// that ended, nil if it was not needed. It decides anew each time another process has changed the
+// grant meanwhile, as a login may.
 func (r *refresher) refreshLocked(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed, d decision,
 ) (*cachedToken, *RefreshEvent, error) {
