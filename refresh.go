@@ -26,8 +26,8 @@ const (
 	// requestTimeout bounds all requests of one refresh together.
 	requestTimeout = 35 * time.Second
 
-	// refreshGrace is how long a caller with a token that is still valid waits for
-	// a refresh ahead of time before it goes on with the token at hand.
+	// refreshGrace is how long a caller with a token that is valid for as long as it is needed waits
+	// for a refresh ahead of time before it goes on with the token at hand.
 	refreshGrace = 2 * time.Second
 )
 
@@ -99,7 +99,7 @@ func (fs *flights) cancel() {
 // with its own context, whose end does not end the refresh.
 func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, error) {
 	var fallback <-chan time.Time
-	if why == (tokenNeed{}) {
+	if why == (tokenNeed{minTTL: why.minTTL}) {
 		timer := time.NewTimer(refreshGrace)
 		defer timer.Stop()
 		fallback = timer.C
@@ -317,14 +317,13 @@ func (r *refresher) lockTimeout() time.Duration {
 	}
 }
 
-// lockTimeoutError reports that another process is refreshing the credential, and does not
-// come to an end.
+// lockTimeoutError reports that the lock of a refresh could not be had in time.
 func lockTimeoutError(server string, err error) error {
-	e := &Error{Kind: ErrUnreachable, Server: server,
-		Message: "another process has been refreshing this credential for too long",
-		Hint:    "end it if it hangs, then try again"}
 	if busy := store.Busy(err); busy != nil {
-		e.Err, e.Hint = busy, busy.Hint()
+		return &Error{Kind: ErrUnreachable, Server: server, Err: busy, Hint: busy.Hint(),
+			Message: "another process has been refreshing this credential for too long"}
 	}
-	return e
+	return &Error{Kind: ErrUnreachable, Server: server, Hint: "try again",
+		Message: "the refresh could not begin in time: another process is refreshing this credential, " +
+			"or this one is refreshing too many others"}
 }
