@@ -69,7 +69,7 @@ func (o *outcomes) refreshed(e RefreshEvent) {
 	o.audit(AuditRefresh, e.Outcome,
 		slog.String(AuditIssuer, e.Issuer), slog.Bool(AuditRotated, e.Rotated))
 	if o.config.Hooks.Refreshed != nil {
-		o.config.Hooks.Refreshed(e)
+		o.events.guarded(func() { o.config.Hooks.Refreshed(e) })
 	}
 }
 
@@ -78,7 +78,7 @@ func (o *outcomes) loggedIn(e LoginEvent) {
 	o.audit(AuditLogin, e.Outcome,
 		slog.String(AuditIssuer, e.Issuer), slog.String(AuditScope, e.Scope))
 	if o.config.Hooks.LoggedIn != nil {
-		o.config.Hooks.LoggedIn(e)
+		o.events.guarded(func() { o.config.Hooks.LoggedIn(e) })
 	}
 }
 

@@ -160,6 +160,49 @@ func TestAuditPanics(t *testing.T) {
 	w.MustCall(c)
 }
 
+// Hooks for results that panic neither end the process nor a request.
+func TestResultHooksPanic(t *testing.T) {
+	w := testenv.New(t, lab.Habits{})
+	called := 0
+	session := func() *handstamp.Client {
+		c := w.Session()
+		c.Hooks.LoggedIn = func(handstamp.LoginEvent) { called++; panic("no") }
+		c.Hooks.Refreshed = func(handstamp.RefreshEvent) { called++; panic("no") }
+		return c
+	}
+	w.MustCall(session())
+	w.Expire()
+	w.MustCall(session())
+	if called != 2 {
+		t.Errorf("the hooks were called %d times", called)
+	}
+}
+
+// A hook that takes its time keeps no other process from the next refresh.
+func TestResultHookHangs(t *testing.T) {
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	w.MustLogin(w.Session())
+	w.Expire()
+	slow := w.Session()
+	began, release := make(chan bool), make(chan bool)
+	slow.Hooks.Refreshed = func(handstamp.RefreshEvent) {
+		close(began)
+		<-release
+	}
+	done := make(chan error)
+	go func() { done <- w.Call(slow) }()
+	<-began
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+	defer cancel()
+	if _, err := w.Session().Token(ctx, w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
+		t.Errorf("another process: %v", err)
+	}
+	close(release)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 type panicHandler struct{ slog.Handler }
 
 func (panicHandler) Enabled(context.Context, slog.Level) bool { panic("no") }

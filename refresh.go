@@ -26,8 +26,8 @@ const (
 	// requestTimeout bounds all requests of one refresh together.
 	requestTimeout = 35 * time.Second
 
-	// refreshGrace is how long a caller with a token that is still valid waits for
-	// a refresh ahead of time before it goes on with the token at hand.
+	// refreshGrace is how long a caller with a token that is valid for as long as it is needed waits
+	// for a refresh ahead of time before it goes on with the token at hand.
 	refreshGrace = 2 * time.Second
 )
 
@@ -100,7 +100,7 @@ func (fs *flights) cancel() {
 // with its own context, whose end does not end the refresh.
 func (r *refresher) refresh(ctx context.Context, why tokenNeed) (*cachedToken, error) {
 	var fallback <-chan time.Time
-	if why == (tokenNeed{}) {
+	if why == (tokenNeed{minTTL: why.minTTL}) {
 		timer := time.NewTimer(refreshGrace)
 		defer timer.Stop()
 		fallback = timer.C
@@ -217,34 +217,44 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 // errLockLost ends a refresh that has sent nothing, and whose lock another process has now.
 var errLockLost = errors.New("handstamp: the lock of the refresh was lost")
 
-// refreshUnlock is refreshLocked, and releases the lock.
+// refreshUnlock is refreshLocked, releases the lock, and only then calls the application, which may
+// take its time.
 func (r *refresher) refreshUnlock(
 	ctx, wait context.Context, unlock func(), rec *record.Record, need tokenNeed, d decision,
-) (*cachedToken, error) {
+) (token *cachedToken, err error) {
+	var ended *RefreshEvent
+	defer func() {
+		if ended != nil {
+			r.outcomes.refreshed(*ended)
+		}
+	}()
 	defer r.unlockWhenSaved(unlock)
-	return r.refreshLocked(ctx, wait, rec, need, d)
+	token, ended, err = r.refreshLocked(ctx, wait, rec, need, d)
+	return token, err
 }
 
-// refreshLocked refreshes the grant of a record that was read under the refresh lock. It decides
-// anew each time another process has changed the grant meanwhile, as a login may.
+// refreshLocked refreshes the grant of a record that was read under the refresh lock, and returns how
+// that ended, nil if it was not needed. It decides anew each time another process has changed the
+// grant meanwhile, as a login may.
 func (r *refresher) refreshLocked(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed, d decision,
-) (*cachedToken, error) {
+) (*cachedToken, *RefreshEvent, error) {
 	for try := 0; try < maxTries && d.action == requestToken; try++ {
 		begun := intentID(rec)
-		token, err := r.attempt(ctx, wait, rec, need)
+		token, ended, err := r.attempt(ctx, wait, rec, need)
 		if !errors.Is(err, errSuperseded) {
-			return token, err
+			return token, ended, err
 		}
 		if rec, err = r.records.load(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if refreshInterrupted(rec) && intentID(rec) != begun {
-			return nil, errLockLost // or else no other process would have begun one
+			return nil, nil, errLockLost // or else no other process would have begun one
 		}
 		d = decide(rec, need, r.config, time.Now())
 	}
-	return r.withoutRequest(ctx, rec, need, d)
+	token, err := r.withoutRequest(ctx, rec, need, d)
+	return token, nil, err
 }
 
 // intentID returns the ID of the refresh that was begun, and "" if there is none.
@@ -308,14 +318,13 @@ func (r *refresher) lockTimeout() time.Duration {
 	}
 }
 
-// lockTimeoutError reports that another process is refreshing the credential, and does not
-// come to an end.
+// lockTimeoutError reports that the lock of a refresh could not be had in time.
 func lockTimeoutError(server string, err error) error {
-	e := &Error{Kind: ErrUnreachable, Server: server,
-		Message: "another process has been refreshing this credential for too long",
-		Hint:    "end it if it hangs, then try again"}
 	if busy := store.Busy(err); busy != nil {
-		e.Err, e.Hint = busy, busy.Hint()
+		return &Error{Kind: ErrUnreachable, Server: server, Err: busy, Hint: busy.Hint(),
+			Message: "another process has been refreshing this credential for too long"}
 	}
-	return e
+	return &Error{Kind: ErrUnreachable, Server: server, Hint: "try again",
+		Message: "the refresh could not begin in time: another process is refreshing this credential, " +
+			"or this one is refreshing too many others"}
 }

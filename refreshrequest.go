@@ -35,11 +35,11 @@ const (
 	maxBackoff      = 30 * time.Second
 )
 
-// attempt refreshes the grant. The caller holds the refresh lock and has read rec
-// under it.
+// attempt refreshes the grant, and returns how that ended for the hook, or nil with errSuperseded. The
+// caller holds the refresh lock and has read rec under it.
 func (r *refresher) attempt(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed,
-) (*cachedToken, error) {
+) (*cachedToken, *RefreshEvent, error) {
 	a := &refreshAttempt{
 		credential: r.credential, discovery: r.discovery, imports: r.imports,
 		grant: refreshedGrant{records: r.records, token: rec.Grant.RefreshToken},
@@ -49,16 +49,15 @@ func (r *refresher) attempt(
 	r.events.refreshBegins(rec, need)
 	token, err := a.run(ctx, wait, rec)
 	if errors.Is(err, errSuperseded) {
-		return token, err
+		return token, nil, err
 	}
-	event := RefreshEvent{
+	event := &RefreshEvent{
 		Server: r.serverURL, Issuer: a.before.Grant.Issuer, Began: started, Duration: time.Since(started),
 		Rotated: a.rotated, Replayed: a.request.replayed, Err: err,
 		Resumed: a.interrupted && a.issued, Outcome: a.outcome(token, err),
 	}
-	r.events.refreshEnds(token, event)
-	r.outcomes.refreshed(event)
-	return token, err
+	r.events.refreshEnds(token, *event)
+	return token, event, err
 }
 
 // refreshAttempt is one refresh under the lock.

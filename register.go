@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/clientkey"
-	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/jose"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/store"
 )
 
 // registrar registers the client of a login (RFC 7591), and has a stored client's registration
@@ -32,10 +30,8 @@ func (r *registrar) registerOnce(ctx context.Context) error {
 	if shared == nil {
 		return r.register(ctx)
 	}
-	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
-	defer cancel()
 	found := func(rec *record.Record) bool { return shared.fitting(rec) != nil }
-	unlock, rec, err := shared.stored.lockUnless(waiting, store.LockLogin, found)
+	unlock, rec, err := lockShared(ctx, shared.stored, found)
 	if err != nil {
 		return err
 	}

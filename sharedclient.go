@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -48,6 +49,23 @@ func sharedRecords(c *credential, issuer, redirectURI string) *records {
 		store: c.config.ClientStore, key: key, serverURL: c.serverURL, timeout: c.config.LockTimeout,
 		notice: c.notice, seen: func(*record.Record) {}, events: c.events,
 	}
+}
+
+// lockShared is lockUnless for the registration that is kept there, of which another process may not
+// come to an end. It is not the lock of a refresh: whoever holds that already must not wait for
+// another one.
+func lockShared(
+	ctx context.Context, shared *records, enough func(*record.Record) bool,
+) (unlock func(), rec *record.Record, err error) {
+	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
+	defer cancel()
+	unlock, rec, err = shared.lockUnless(waiting, store.LockLogin, enough)
+	if err != nil && errors.Is(context.Cause(waiting), errLockTimeout) {
+		err = &Error{Kind: ErrUnreachable, Server: shared.serverURL, Hint: "try again",
+			Message: "the application's client cannot be used yet",
+			Err:     &oauth.TransientError{Reason: "another process has been registering the client for too long"}}
+	}
+	return unlock, rec, err
 }
 
 // client returns the shared client, if there is one that can be used for the login.

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/record"
-	"github.com/handstamp/handstamp/store"
 )
 
 // The secret of a shared client is replaced in the shared record, once for all users, and their
@@ -29,11 +27,8 @@ func secretEnded(c *record.Client) bool {
 func replaceSharedSecret(
 	ctx context.Context, c *credential, shared *records, client *record.Client,
 ) (*record.Record, error) {
-	waiting, cancel := awake.WithTimeout(ctx, lockTimeout, errLockTimeout)
-	defer cancel()
 	issuer, id := client.Issuer, client.ID
-	// Not the lock of a refresh: whoever holds that already must not wait for another one.
-	unlock, rec, err := shared.lockUnless(waiting, store.LockLogin, func(rec *record.Record) bool {
+	unlock, rec, err := lockShared(ctx, shared, func(rec *record.Record) bool {
 		return !secretEnded(rec.Client(issuer, id))
 	})
 	if err != nil {

@@ -79,3 +79,42 @@ func TestTokenThatSeveralCallersReport(t *testing.T) {
 	token(handstamp.TokenOptions{Refresh: true})
 	w.WantCounts(map[string]int{"token:refresh": 3})
 }
+
+// While another process refreshes ahead of time, and the authorization server hangs, a caller gets the
+// token at hand if that is valid for as long as the caller needs.
+func TestMinTTLBesideARefreshThatHangs(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		w.MustLogin(w.Session())
+		rec := w.Record()
+		rec.Grant.ObtainedAt = time.Now().Add(-56 * time.Minute)
+		rec.Grant.ExpiresAt = time.Now().Add(4 * time.Minute)
+		w.Put(rec)
+		c, other := w.Session(), w.Session()
+		w.MustCall(c)
+		gate := w.Lab.Hold("token:refresh:received")
+		refreshed := make(chan error, 1)
+		go func() {
+			_, err := other.RefreshAhead(t.Context(), w.Lab.MCPURL())
+			refreshed <- err
+		}()
+		if _, err := gate.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, minTTL := range []time.Duration{0, 10 * time.Second, time.Minute} {
+			c.StoreChanged("")
+			began := time.Now()
+			token, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{MinTTL: minTTL})
+			if took := time.Since(began); err != nil || token.Value != rec.Grant.AccessToken || took > 3*time.Second {
+				t.Errorf("MinTTL %v: %v after %v", minTTL, err, took)
+			}
+		}
+		time.AfterFunc(5*time.Second, gate.Release)
+		token, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{MinTTL: 5 * time.Minute})
+		if err != nil || token.Value == rec.Grant.AccessToken {
+			t.Errorf("the token at hand was returned to a caller who needs another one (%v)", err)
+		}
+		if err := <-refreshed; err != nil {
+			t.Error(err)
+		}
+	})
+}
