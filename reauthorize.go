@@ -104,7 +104,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	case rec.Grant.Usable(rejected, time.Now()):
 		a.events.say(StepReauthorization, "the request is sent again with a token that another process has stored")
 		return a.tokens.use(rec), nil
-	case !a.config.mayLogin(rec):
+	case !a.config.mayLogin(ctx, rec):
 		return nil, a.errs.loginRequired(rec)
 	case (rejected != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
 		return nil, nil
@@ -166,7 +166,7 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 	if !a.history.mayStepUp(r.signedInFor, r) {
 		return nil, nil
 	}
-	if a.config.LoginPolicy == LoginNever {
+	if !a.config.mayPrompt(ctx) {
 		return nil, &Error{Kind: ErrLoginRequired, Server: a.serverURL, Code: challenge.Error,
 			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + a.serverURL}
 	}
@@ -179,7 +179,7 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
 	// What is required of bound tokens does not concern a bearer token.
 	foreign := challenge.ForDPoP && !used.bound()
-	if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(nil) {
+	if challenge.Error != "insufficient_scope" || foreign || !a.config.mayLogin(ctx, nil) {
 		return nil, nil
 	}
 	needed := strings.Fields(challenge.Scope)
