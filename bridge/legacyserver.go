@@ -58,6 +58,7 @@ func (t *legacyServer) serve(c *call) error {
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
+		defer p.inner.cancel()
 		if err := t.eras.up.call(p.inner); err != nil && !p.inner.responded() {
 			p.err <- err
 		}
