@@ -121,6 +121,7 @@ func (w *sseWire) connect() error {
 	if err != nil || !timer.Stop() {
 		cancel()
 		resp.Body.Close()
+		events.share.release()
 		if t, ok := errtype.As[*Trouble](err); ok {
 			return t
 		}
