@@ -111,6 +111,9 @@ func (b *bridge) carryOut(c *call) error {
 	if done, err := b.placeholder.serve(c); done {
 		return err
 	}
+	if c.isSignIn() && b.denies(c.message) {
+		return errDenied
+	}
 	if done, err := b.era.serve(c); done {
 		return err
 	}
