@@ -53,7 +53,7 @@ func (t *legacyServer) serve(c *call) error {
 		return err
 	}
 	p := &parked{inner: t.eras.own(t.eras.life, m), err: make(chan error, 1)}
-	p.inner.inputRequests = make(chan *message, 16)
+	p.inner.sent, p.inner.inputRequests = c.sent, make(chan *message, 16)
 	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
@@ -190,6 +190,7 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 		t.abandonOne(p)
 		return err
 	}
+	c.sent.accept() // with the request that it resumes
 	return t.await(c, p)
 }
 

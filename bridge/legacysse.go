@@ -375,12 +375,13 @@ func (w *sseWire) post(ctx context.Context, s *sseStream, c *call) (*http.Respon
 	w.mu.Unlock()
 	_, header := u.header(&call{message: &message{raw: c.raw}})
 	c.left.Store(true)
-	resp, err := u.post(ctx, endpoint, c.raw, header)
+	resp, err := u.post(c.sent.begin(ctx), endpoint, c.raw, header)
 	if err != nil {
 		return nil, u.broken(err)
 	}
 	if resp.StatusCode/100 != 2 {
 		return nil, u.readRejection(c, resp, true) // the endpoint names the session
 	}
+	c.sent.accept()
 	return resp, nil
 }

@@ -145,6 +145,7 @@ func (u *upstream) exchange(
 	case resp.StatusCode/100 != 2:
 		return round, u.readRejection(c, resp, resp.Request.Header.Get(headerSession) != "")
 	}
+	c.sent.accept()
 	u.accepted(c, round, resp)
 	return round, receive(c, resp)
 }
@@ -158,7 +159,7 @@ func (u *upstream) posted(c *call) (round int, resp *http.Response, err error) {
 		var header http.Header
 		round, header = u.header(c)
 		left := c.left.Swap(true)
-		if resp, err = u.post(c.ctx, u.URL, c.raw, header); err != nil {
+		if resp, err = u.post(c.sent.begin(c.ctx), u.URL, c.raw, header); err != nil {
 			unsent := u.unsent(err)
 			c.left.Store(left || !unsent)
 			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout &&
