@@ -177,6 +177,7 @@ func newBridge(f *front) *bridge {
 		calls: make(map[string]*call), owned: make(map[string]*call)}
 	b.life, b.end = context.WithCancel(f.life)
 	b.turns.last = barrier
+	b.responses = make(chan struct{}, responsesAtOnce)
 	b.up.bridge, b.up.legacy.up = b, &b.up
 	b.up.users = new(sync.WaitGroup)
 	b.up.long = make(chan struct{}, together)

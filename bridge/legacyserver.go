@@ -282,11 +282,7 @@ func (t *legacyServer) forward(m *message, c *call) {
 		reply = newTrouble(codeNoMethod, "translation", "the host is of an era in which servers send no "+
 			"requests, and none of its own is under way that could carry this one").response(m.id)
 	}
-	t.eras.do(func() {
-		if made, err := parse(reply); err == nil {
-			t.eras.notify(made)
-		}
-	})
+	t.eras.respondToServer(reply)
 }
 
 // fromServer returns a message of the server's as the host gets it.
