@@ -43,6 +43,7 @@ type knownEras struct {
 	initializeResult []byte    // the result of the server's initialize
 	probed           time.Time // when the host began with server/discover; zero: it did not
 	translates       bool      // a host of 2026-07-28 is on a server of before
+	greeted          bool      // and the handshake in its place is over
 }
 
 // contact is a kind of first contact. Each has its own response: the result of a probe

@@ -103,7 +103,7 @@ func (t *legacyServer) ready(c *call) error {
 			"method", "initialize", "params", params)
 		e.known.confirmation = notification("notifications/initialized")
 	}
-	greeted := e.known.initializeResult != nil
+	greeted := e.known.greeted
 	e.mu.Unlock()
 	if greeted {
 		return nil
@@ -112,6 +112,7 @@ func (t *legacyServer) ready(c *call) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.known.translates = e.known.server != modernEra
+	e.known.greeted = e.known.greeted || err == nil
 	return err
 }
 

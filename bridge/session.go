@@ -33,7 +33,7 @@ func (u *upstream) sessionBegun(session string) {
 
 // advance begins another round. The caller holds mu.
 func (u *upstream) advance() int {
-	u.initializedSent, u.acceptedAny = false, false
+	u.initializedSent, u.initializing, u.acceptedAny = false, nil, false
 	u.round++
 	clear(u.inquiries)
 	return u.round
@@ -216,27 +216,6 @@ func temporary(err error) bool {
 			rejected.status == http.StatusGatewayTimeout
 	}
 	return errors.Is(err, lost)
-}
-
-// initialized notifies the server, once for each session, that it has begun, and
-// listens to what it sends outside of requests.
-func (u *upstream) initialized(ctx context.Context, m *message) error {
-	u.mu.Lock()
-	sent := u.initializedSent
-	u.initializedSent = true
-	u.mu.Unlock()
-	if sent {
-		return nil
-	}
-	err := u.offer(func(ctx context.Context) error {
-		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
-		return err
-	})
-	if rejected, ok := errtype.As[*rejection](err); ok && rejected.sessionSign(&call{message: m}) == sessionOver {
-		return errOver
-	}
-	u.listen(ctx)
-	return err
 }
 
 // close ends the session at the server.

@@ -62,7 +62,8 @@ type upstream struct {
 	version         string                 // negotiated by initialize; empty: not yet
 	round           int                    // counts sessions, so that one that ended is replaced once
 	replacement     *replacement           // the replacement under way
-	initializedSent bool                   // the server knows that the session has begun
+	initializedSent bool                   // the server knows, or is being notified, that the session has begun
+	initializing    chan struct{}          // closed when it has been waited for; nil: it has not begun
 	stream          *sessionStream         // what the server sends outside of requests; nil: none
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
