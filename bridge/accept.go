@@ -126,6 +126,9 @@ func (b *bridge) acceptBatch(m *message) {
 			b.rejectMessage(part, t)
 			return true
 		}
+		if b.takesPart(part) {
+			return true
+		}
 		kept = append(kept, element)
 		if part.request() {
 			requests[idKey(part.id)] = true
@@ -146,6 +149,22 @@ func (b *bridge) acceptBatch(m *message) {
 		return
 	}
 	b.request(m)
+}
+
+// takesPart deals with a part of a batch that concerns the session, or a request, and not the
+// server alone. It reports false for all others.
+func (b *bridge) takesPart(part *message) bool {
+	switch {
+	case part.method == nil:
+		return b.era.modern.replied(part)
+	case part.request():
+		return false
+	case part.is("notifications/initialized"),
+		part.is("notifications/cancelled") && b.find(member(part.params, "requestId")) != nil:
+		b.notification(part)
+		return true
+	}
+	return false
 }
 
 // array returns the JSON array of elements.
