@@ -141,7 +141,9 @@ func (e *eras) learned(server era) {
 // from the description that a modern server gives.
 func (e *eras) connect(ctx context.Context) (*message, error) {
 	hello := e.now().hello
-	response, err := e.up.request(ctx, hello)
+	response, err := e.up.beginWithin(ctx, e.beginTimeout(), func(ctx context.Context) (*message, error) {
+		return e.up.request(ctx, hello)
+	})
 	rejected, _ := errtype.As[*rejection](err)
 	switch {
 	case err == nil && response.error == nil:

@@ -199,7 +199,9 @@ func (u *upstream) beginAgain(ctx context.Context) error {
 func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, error) {
 	began := time.Now()
 	for try := 1; ; try++ {
-		response, err := u.requestOn(ctx, set(hello, "id", u.nextID()), true)
+		response, err := u.beginWithin(ctx, replacementTimeout, func(ctx context.Context) (*message, error) {
+			return u.requestOn(ctx, set(hello, "id", u.nextID()), true)
+		})
 		if err == nil || response != nil || !temporary(err) || time.Since(began) > dialTimeout {
 			return response, err
 		}
@@ -207,6 +209,40 @@ func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, err
 			return nil, ctx.Err()
 		}
 	}
+}
+
+const (
+	// firstTimeout is how long a server may take to respond to the first initialize of a host, which
+	// may have to wake it, and replacementTimeout to that of a session that replaces another.
+	firstTimeout       = 5 * time.Minute
+	replacementTimeout = time.Minute
+)
+
+// beginTimeout returns how long the server may take to respond to the host's own initialize.
+// Negative: for as long as it takes.
+func (o *Options) beginTimeout() time.Duration {
+	if o.InitializeWait < 0 {
+		return o.InitializeWait
+	}
+	return firstTimeout
+}
+
+// beginWithin sends initialize and gives it up after a time: where it was swallowed on its way, no
+// request would go through for as long as the connection lives. Another one does nothing that
+// could be doubled. A negative time is none.
+func (u *upstream) beginWithin(
+	ctx context.Context, d time.Duration, send func(context.Context) (*message, error),
+) (*message, error) {
+	if d < 0 {
+		return send(ctx)
+	}
+	bounded, cancel := u.bounded(ctx, d)
+	defer cancel()
+	response, err := send(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = unreachable("the server has not responded to initialize")
+	}
+	return response, err
 }
 
 // temporary reports whether an error is what clients see while a server is restarted.
