@@ -46,6 +46,7 @@ func ExampleRun() {
 			status, err := client.Status(ctx, server)
 			return err == nil && status.Usable()
 		},
+		Background: handstamp.WithoutLogin,
 		Explain: func(err error) *bridge.Trouble {
 			var e *handstamp.Error
 			if !errors.As(err, &e) {

@@ -136,6 +136,9 @@ func (b *bridge) notification(m *message) {
 func (b *bridge) notify(m *message) {
 	ctx, cancel := b.accepting()
 	defer cancel()
+	if !b.up.serverRequests.byUser(m) {
+		ctx = b.background(ctx)
+	}
 	if err := b.up.notify(ctx, m); err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
 	}

@@ -232,7 +232,7 @@ func (t *legacyServer) subscribe(c *call) error {
 	t.subscriptions = slices.DeleteFunc(t.subscriptions, func(other *call) bool { return other == c })
 	t.mu.Unlock()
 	_ = elements(uris, func(uri []byte) bool {
-		return t.wanted(uri) || t.update(t.eras.life, "resources/unsubscribe", uri)
+		return t.wanted(uri) || t.update(t.eras.background(t.eras.life), "resources/unsubscribe", uri)
 	})
 	return c.ctx.Err()
 }

@@ -18,8 +18,15 @@ import (
 // replacement is the replacement of a session that the server has ended. One is
 // enough for all requests that meet its end.
 type replacement struct {
-	done chan struct{}
-	err  error
+	done       chan struct{}
+	err        error
+	background bool // no request of the host needs it
+}
+
+// again reports whether a replacement that is over is to be tried again, for a request of the host:
+// this one was not for the host, so that the user was not needed.
+func (r *replacement) again(request context.Context) bool {
+	return request.Err() == nil && r.err != nil && r.background && !inBackground(request)
 }
 
 // sessionBegun notes the session that the response to initialize has begun.
@@ -92,37 +99,49 @@ func (u *upstream) awaitReplacement(ctx context.Context, r *replacement) error {
 // server has rejected a message of a method. It returns errTooSoon if that did not help a
 // moment ago.
 func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
+	for {
+		r, err := u.replacementFor(ctx, round, s, method)
+		if r == nil {
+			return err
+		}
+		if err := u.awaitReplacement(ctx, r); !r.again(ctx) {
+			return err
+		}
+	}
+}
+
+// replacementFor returns the replacement under way, or starts one; nil: it is done, or not to be
+// done.
+func (u *upstream) replacementFor(
+	ctx context.Context, round int, s shape, method string,
+) (*replacement, error) {
 	u.mu.Lock()
-	r := u.replacement
-	if r == nil && u.round != round {
-		u.mu.Unlock()
-		return nil
+	defer u.mu.Unlock()
+	switch {
+	case u.replacement != nil:
+		return u.replacement, nil
+	case u.round != round:
+		return nil, nil
+	case u.tooSoon(s):
+		return nil, errTooSoon
 	}
-	if r == nil && u.tooSoon(s) {
-		u.mu.Unlock()
-		return errTooSoon
-	}
-	if r == nil {
-		r = u.beginReplacement(s, method)
-	}
-	u.mu.Unlock()
-	return u.awaitReplacement(ctx, r)
+	return u.beginReplacement(ctx, s, method), nil
 }
 
 // beginReplacement starts to replace the session. The caller holds mu.
-func (u *upstream) beginReplacement(s shape, method string) *replacement {
-	r := &replacement{done: make(chan struct{})}
+func (u *upstream) beginReplacement(ctx context.Context, s shape, method string) *replacement {
+	r := &replacement{done: make(chan struct{}), background: inBackground(ctx)}
 	u.replacement = r
 	if u.stream != nil {
 		u.stream.stop()
 		u.stream = nil
 	}
-	round := u.round
+	round, life := u.round, u.lifeFor(ctx)
 	u.do(func() {
 		if u.speaksSSE() {
-			r.err = u.legacy.reopen(u.life, round)
+			r.err = u.legacy.reopen(life, round)
 		} else {
-			r.err = u.beginAgain(u.life)
+			r.err = u.beginAgain(life)
 		}
 		u.mu.Lock()
 		if permanent(r.err) {

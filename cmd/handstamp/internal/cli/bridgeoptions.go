@@ -65,8 +65,9 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			s, err := c.Status(ctx, t.url)
 			return err == nil && s.Usable()
 		},
-		Explain: b.explain(t),
-		Logger:  b.logger("bridge"),
+		Background: handstamp.WithoutLogin,
+		Explain:    b.explain(t),
+		Logger:     b.logger("bridge"),
 
 		MaxMemory: b.memory << 20,
 	}, nil
