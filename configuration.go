@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -231,8 +232,13 @@ func (cfg *configuration) unattended(rec *record.Record) bool {
 }
 
 // mayLogin reports whether a request that needs a login may start one.
-func (cfg *configuration) mayLogin(rec *record.Record) bool {
-	return cfg.LoginPolicy != LoginNever || cfg.unattended(rec)
+func (cfg *configuration) mayLogin(ctx context.Context, rec *record.Record) bool {
+	return cfg.mayPrompt(ctx) || cfg.unattended(rec)
+}
+
+// mayPrompt reports whether a request may start a login that needs the user.
+func (cfg *configuration) mayPrompt(ctx context.Context) bool {
+	return cfg.LoginPolicy != LoginNever && ctx.Value(withoutLoginKey{}) == nil
 }
 
 // obtainedAsConfigured reports whether the stored login comes from the configured grant.

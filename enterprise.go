@@ -239,7 +239,7 @@ func (c *company) signIn(ctx context.Context, rec *record.Record) (subjectToken,
 	if err := c.requireClient(rec); err != nil {
 		return subjectToken{}, err
 	}
-	if c.config.LoginPolicy == LoginNever && !c.login.byUser {
+	if !c.config.mayPrompt(ctx) && !c.login.byUser {
 		return subjectToken{}, c.errs.loginRequired(rec)
 	}
 	req := loginRequest{interactive: c.login.interactive, byUser: c.login.byUser}

@@ -164,7 +164,7 @@ func (m *MCPTrial) read(resp *http.Response, challenge oauth.BearerChallenge) {
 			} `json:"_meta"`
 		}
 	}
-	if json.Unmarshal(firstMessage(resp), &message) != nil {
+	if json.Unmarshal(responseIn(resp), &message) != nil {
 		return
 	}
 	r := message.Result
@@ -180,8 +180,9 @@ type serverInfo struct {
 	Name string `json:"name"`
 }
 
-// firstMessage returns the first message in a response, which is its body or an event.
-func firstMessage(resp *http.Response) []byte {
+// responseIn returns the JSON-RPC response in an HTTP response, which is its body or an event: a
+// server may send pings and log messages before it (MCP 2025-11-25, "Lifecycle").
+func responseIn(resp *http.Response) []byte {
 	body := io.LimitReader(resp.Body, maxProbeBody)
 	if !strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "text/event-stream") {
 		b, _ := io.ReadAll(body)
@@ -193,7 +194,8 @@ func firstMessage(resp *http.Response) []byte {
 		if err != nil {
 			return nil
 		}
-		if len(event.Data) > 0 {
+		var m struct{ Result, Error json.RawMessage }
+		if json.Unmarshal(event.Data, &m) == nil && (m.Result != nil || m.Error != nil) {
 			return event.Data
 		}
 	}

@@ -1,9 +1,14 @@
 package handstamp_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -25,5 +30,46 @@ func TestInspectionWithANonceForEachRequest(t *testing.T) {
 	}
 	if len(ends) != 2 || ends[0] != http.StatusUnauthorized || ends[1] != http.StatusNoContent {
 		t.Errorf("the session was ended with %d\n%s", ends, w.Diary())
+	}
+}
+
+// TestInspectionOfAServerThatLogs has a server send log messages and a ping before its response to
+// initialize, or an error after them.
+func TestInspectionOfAServerThatLogs(t *testing.T) {
+	for response, version := range map[string]string{
+		`"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"1"}}`: "2025-11-25",
+		`"error":{"code":-32603,"message":"no"}`: "",
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var m struct {
+				ID     json.RawMessage
+				Method string
+			}
+			body, _ := io.ReadAll(r.Body)
+			switch {
+			case r.Method != http.MethodPost:
+				w.WriteHeader(http.StatusMethodNotAllowed)
+			case json.Unmarshal(body, &m) != nil || m.Method == "server/discover":
+				w.WriteHeader(http.StatusBadRequest)
+			case m.Method != "initialize":
+				w.Header().Set("Content-Type", "application/json")
+				fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{}}`, m.ID)
+			default:
+				w.Header().Set("Content-Type", "text/event-stream")
+				io.WriteString(w, "id: 1\ndata:\n\n"+`data: {"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"hello"}}`+"\n\n"+
+					`data: {"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n\n")
+				fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":%s,%s}\n\n", m.ID, response)
+			}
+		}))
+		defer server.Close()
+		c := &handstamp.Client{LoginPolicy: handstamp.LoginNever}
+		defer c.Close(t.Context())
+		in, err := c.Inspect(t.Context(), server.URL+"/mcp")
+		switch {
+		case err != nil:
+			t.Error(err)
+		case in.MCP == nil || in.MCP.Version != version:
+			t.Errorf("%s: %+v", response, in.MCP)
+		}
 	}
 }

@@ -236,6 +236,9 @@ func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, joine
 			f.snap, f.err = l.loginNow(work, req)
 			f.calledOff = f.err != nil && work.Err() == context.Canceled
 			l.history.recordLoginEnd(f.err)
+			if ended := l.config.Prompt.Ended; ended != nil {
+				ended(l.serverURL)
+			}
 		}, nil
 	})
 }

@@ -59,6 +59,12 @@ type Prompt struct {
 	// when the URL, empty at first, becomes known or changes, and must return
 	// soon.
 	Waiting func(ctx context.Context, r AuthorizationRequest)
+
+	// Ended is called when a login is over, however it ended and whichever process has carried it
+	// out, before the requests that waited for it go on: what Show, ShowCode or Waiting has shown
+	// is not awaited any more. It is called for a login that showed nothing, too, and must return
+	// soon.
+	Ended func(serverURL string)
 }
 
 // AuthorizationRequest is a login that waits for the user.
@@ -96,6 +102,15 @@ const (
 	// that need no user ([Client.Grant]). A 403 that demands more scope is returned as it came.
 	LoginNever
 )
+
+type withoutLoginKey struct{}
+
+// WithoutLogin returns a context for requests that a program makes by itself, such as those that
+// keep a stream open: they refresh the token and do not start a login that needs the user, as with
+// [LoginNever].
+func WithoutLogin(ctx context.Context) context.Context {
+	return context.WithValue(ctx, withoutLoginKey{}, true)
+}
 
 // Hooks are called with what happened, synchronously, and must return soon; a nil field is not
 // called. No event carries a secret. A hook may be called by several goroutines at once, and must

@@ -104,7 +104,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	case rec.Grant.Usable(rejected, time.Now()):
 		a.events.say(StepReauthorization, "the request is sent again with a token that another process has stored")
 		return a.tokens.use(rec), nil
-	case !a.config.mayLogin(rec):
+	case !a.config.mayLogin(ctx, rec):
 		return nil, a.errs.loginRequired(rec)
 	case (rejected != "" || rec.Grant != nil && rec.Grant.Rejected) && rec.GrantError == nil && a.history.loggedInTwiceLately():
 		return nil, nil
@@ -169,7 +169,7 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 	if !a.history.mayStepUp(r.signedInFor, r) {
 		return nil, nil
 	}
-	if a.config.LoginPolicy == LoginNever {
+	if !a.config.mayPrompt(ctx) {
 		return nil, &Error{Kind: ErrLoginRequired, Server: a.serverURL, Code: challenge.Error,
 			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + a.serverURL}
 	}
@@ -187,7 +187,7 @@ func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedTo
 	if shared := a.sharedToken(ctx, r, used); shared != nil {
 		return shared, nil
 	}
-	if !a.config.mayLogin(nil) || !a.history.mayStepUp(strings.Join(needed, " "), r) {
+	if !a.config.mayLogin(ctx, nil) || !a.history.mayStepUp(strings.Join(needed, " "), r) {
 		return nil, nil
 	}
 	rec, err := a.records.load(ctx)

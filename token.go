@@ -137,7 +137,7 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 		need.force = rec.Grant.AccessToken // it works, but not for as long as is needed
 	case rec.Grant.Usable(need.rejected, time.Now()):
 		return nil, s.errs.notRefreshable(rec)
-	case !s.config.mayLogin(rec):
+	case !s.config.mayLogin(ctx, rec):
 		return nil, s.errs.loginRequired(rec)
 	}
 	return s.logins.login(ctx, loginRequest{interactive: true, rejectedToken: need.force})

@@ -22,7 +22,7 @@ func (b *bridge) accept(line []byte) {
 	if m.mangled {
 		m.id = validUTF8(m.id) // the response to it is valid
 	}
-	if t := b.objection(m); t != nil {
+	if t := b.objection(m); t != nil && !(t == errDenied && b.placeholder.offers(m)) {
 		b.rejectMessage(m, t)
 		return
 	}
@@ -56,14 +56,23 @@ func (b *bridge) objection(m *message) *Trouble {
 		return notForwarded("the message has a member that is " + m.similar + " in another case")
 	case m.id != nil && !validID(m.id):
 		return notForwarded("an id is a string or a number")
-	case m.is("tools/call") && b.Tool != nil && (text(m.target) == "" || !b.Tool(text(m.target))):
-		// A call that names no tool in the way of MCP may name it in another.
-		return newTrouble(codeInvalidArgs, "tool_denied",
-			"this tool may not be called through this bridge")
+	case b.denies(m):
+		return errDenied
 	case m.method == nil && (m.id == nil || !m.response()):
 		return notForwarded("that is no JSON-RPC message")
 	}
 	return nil
+}
+
+// errDenied is the error of a call of a tool that [Options.Tool] denies.
+var errDenied = newTrouble(codeInvalidArgs, "tool_denied",
+	"this tool may not be called through this bridge")
+
+// denies reports whether a message calls a tool that the host may not call. A call that names no
+// tool in the way of MCP may name it in another.
+func (b *bridge) denies(m *message) bool {
+	name := text(m.target)
+	return m.is("tools/call") && b.Tool != nil && (name == "" || !b.Tool(name))
 }
 
 // rejectMessage sends an error for a message that is not forwarded to whichever side waits for
@@ -117,6 +126,9 @@ func (b *bridge) acceptBatch(m *message) {
 			b.rejectMessage(part, t)
 			return true
 		}
+		if b.takesPart(part) {
+			return true
+		}
 		kept = append(kept, element)
 		if part.request() {
 			requests[idKey(part.id)] = true
@@ -137,6 +149,22 @@ func (b *bridge) acceptBatch(m *message) {
 		return
 	}
 	b.request(m)
+}
+
+// takesPart deals with a part of a batch that concerns the session, or a request, and not the
+// server alone. It reports false for all others.
+func (b *bridge) takesPart(part *message) bool {
+	switch {
+	case part.method == nil:
+		return b.era.modern.replied(part)
+	case part.request():
+		return false
+	case part.is("notifications/initialized"),
+		part.is("notifications/cancelled") && b.find(member(part.params, "requestId")) != nil:
+		b.notification(part)
+		return true
+	}
+	return false
 }
 
 // array returns the JSON array of elements.

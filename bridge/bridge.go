@@ -70,6 +70,11 @@ type Options struct {
 	// last login has failed, so that one done elsewhere is noticed. Nil: unknown.
 	SignedIn func(ctx context.Context) bool
 
+	// Background returns the context of a request that the bridge makes by itself or that the
+	// host does not wait for. Whatever signs in should not need the user for those: they may come
+	// at any time. Nil: they are like all others.
+	Background func(ctx context.Context) context.Context
+
 	// Explain returns what an error of HTTP means to the host. Nil, or a nil
 	// result, means that the server could not be reached.
 	Explain func(error) *Trouble
@@ -153,23 +158,26 @@ type bridge struct {
 	up          upstream
 	placeholder placeholder
 	era         eras
+	responses   chan struct{} // holds a value for each response of our own to the server under way
 
-	mu      sync.Mutex // guards what follows
-	calls   map[string]*call
-	owned   map[string]*call // calls of the bridge's own that have their responses on a stream for all
-	barrier <-chan struct{}  // what is read now waits until it is closed
-	turns   turns            // of the host's notifications
-	serial  int              // counts the ids of requests of our own
+	mu          sync.Mutex // guards what follows
+	calls       map[string]*call
+	owned       map[string]*call // calls of the bridge's own that have their responses on a stream for all
+	barrier     <-chan struct{}  // what is read now waits until it is closed
+	turns       turns            // of the host's notifications
+	serial      int              // counts the ids of requests of our own
+	endUserWait func()           // ends the count of how long requests wait for the user
 }
 
 // newBridge returns the bridge of a session that is about to begin.
 func newBridge(f *front) *bridge {
 	barrier := make(chan struct{})
 	close(barrier) // there is nothing to wait for yet
-	b := &bridge{front: f, barrier: barrier,
+	b := &bridge{front: f, barrier: barrier, endUserWait: func() {},
 		calls: make(map[string]*call), owned: make(map[string]*call)}
 	b.life, b.end = context.WithCancel(f.life)
 	b.turns.last = barrier
+	b.responses = make(chan struct{}, responsesAtOnce)
 	b.up.bridge, b.up.legacy.up = b, &b.up
 	b.up.users = new(sync.WaitGroup)
 	b.up.long = make(chan struct{}, together)
@@ -188,20 +196,10 @@ func newBridge(f *front) *bridge {
 // start begins what goes on beside a session's messages.
 func (b *bridge) start() {
 	b.User.listen(b.userChanged)
+	b.userChanged() // it may be so already
 	if b.Ping > 0 {
-		b.do(func() { b.ping(b.life) })
+		b.do(func() { b.ping(b.background(b.life)) })
 	}
-}
-
-// userChanged bounds the requests under way from when the
-// user begins to be awaited, and corrects what the host was shown.
-func (b *bridge) userChanged() {
-	if awaited, _ := b.User.status(); awaited {
-		for _, c := range b.due() {
-			b.limitUserWait(c)
-		}
-	}
-	b.placeholder.updateSignIn()
 }
 
 // ping keeps a session busy.

@@ -34,6 +34,7 @@ type call struct {
 	plain         bool          // sent on the session as it is, without a wait or a replacement
 	hasty         bool          // a rejection is of interest, and not made up for later
 	left          atomic.Bool   // it may have reached the server
+	sent          *sending      // how far it has come; nil: it has no response
 	streamed      bool          // the server has sent something on the request's stream
 
 	on   *sseStream      // the stream of HTTP+SSE that it was sent for; nil: none
@@ -45,8 +46,11 @@ type call struct {
 // open registers a request. It reports false for an id that is in use: the
 // protocol forbids it, and two responses with one id could not be distinguished.
 func (b *bridge) open(m *message) (*call, bool) {
-	c := &call{message: m, bridge: b, ended: make(chan struct{})}
+	c := &call{message: m, bridge: b, ended: make(chan struct{}), sent: new(sending)}
 	c.ctx, c.cancel = context.WithCancel(b.life)
+	if m.is("ping") {
+		c.ctx = b.background(c.ctx) // hosts send it when they are idle
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c.ids = [][]byte{m.id}
@@ -86,7 +90,7 @@ func (c *call) listsTools(id []byte) bool {
 // own returns a call that the host knows nothing of. It is found by its id, on whatever stream
 // its response comes, until it has ended or is cancelled.
 func (b *bridge) own(ctx context.Context, m *message) *call {
-	c := &call{message: m, bridge: b, ended: make(chan struct{}), own: true}
+	c := &call{message: m, bridge: b, ended: make(chan struct{}), sent: new(sending), own: true}
 	ctx, cancel := context.WithCancel(ctx)
 	c.ctx, c.cancel = ctx, func() {
 		b.unregister(c)

@@ -124,11 +124,23 @@ func (b *bridge) invalid(raw []byte, why error, c *call) {
 	}
 }
 
-// reject sends the server an error for a request of its own.
-func (b *bridge) reject(id []byte, t *Trouble) {
-	m, err := parse(t.response(id))
+// responsesAtOnce bounds the bridge's own responses to the server that are under way.
+const responsesAtOnce = 32
+
+// respondToServer sends the server a response of the bridge's own to one of its requests. It is
+// dropped if the server takes none of those before: it may send requests without end.
+func (b *bridge) respondToServer(response []byte) {
+	m, err := parse(response)
 	if err != nil {
 		return
 	}
-	b.do(func() { b.notify(m) })
+	select {
+	case b.responses <- struct{}{}:
+		b.do(func() {
+			defer func() { <-b.responses }()
+			b.notify(m)
+		})
+	default:
+		b.Logger.Debug("a request of the server gets no response: too many are under way")
+	}
 }

@@ -40,7 +40,7 @@ func (u *upstream) endPrevious(next string) {
 
 // endSession ends a session at the server (2025-11-25, "Session Management", 5).
 func (u *upstream) endSession(ctx context.Context, session, version string) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, u.URL, nil)
+	req, err := http.NewRequestWithContext(u.background(ctx), http.MethodDelete, u.URL, nil)
 	if err != nil {
 		return
 	}

@@ -43,6 +43,7 @@ type knownEras struct {
 	initializeResult []byte    // the result of the server's initialize
 	probed           time.Time // when the host began with server/discover; zero: it did not
 	translates       bool      // a host of 2026-07-28 is on a server of before
+	greeted          bool      // and the handshake in its place is over
 }
 
 // contact is a kind of first contact. Each has its own response: the result of a probe
@@ -140,7 +141,9 @@ func (e *eras) learned(server era) {
 // from the description that a modern server gives.
 func (e *eras) connect(ctx context.Context) (*message, error) {
 	hello := e.now().hello
-	response, err := e.up.request(ctx, hello)
+	response, err := e.up.beginWithin(ctx, e.beginTimeout(), func(ctx context.Context) (*message, error) {
+		return e.up.request(ctx, hello)
+	})
 	rejected, _ := errtype.As[*rejection](err)
 	switch {
 	case err == nil && response.error == nil:

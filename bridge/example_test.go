@@ -32,8 +32,8 @@ func ExampleRun() {
 			Waiting: func(context.Context, handstamp.AuthorizationRequest) {
 				user.Await("Another process is waiting for the user to sign in.")
 			},
+			Ended: func(string) { user.Done() },
 		},
-		Hooks: handstamp.Hooks{LoggedIn: func(handstamp.LoginEvent) { user.Done() }},
 	}
 	err = bridge.Run(ctx, bridge.Options{
 		URL:    server,
@@ -46,6 +46,7 @@ func ExampleRun() {
 			status, err := client.Status(ctx, server)
 			return err == nil && status.Usable()
 		},
+		Background: handstamp.WithoutLogin,
 		Explain: func(err error) *bridge.Trouble {
 			var e *handstamp.Error
 			if !errors.As(err, &e) {

@@ -143,6 +143,50 @@ func TestToolFilterReadsLikeTheHost(t *testing.T) {
 	}
 }
 
+// TestSignInPassesTheFilter: the sign-in placeholder is no tool of the server's, which may have a
+// denied one of that name.
+func TestSignInPassesTheFilter(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) { result(w, got.id, `{"tools":[]}`) }}
+		user := new(bridge.User)
+		d := newDoor(user)
+		d.next = memory(s.ServeHTTP)
+		h := startInMemory(t, d, func(o *bridge.Options) {
+			o.User, o.Explain, o.Tool = user, explainDoor, func(name string) bool { return name == "read" }
+		})
+		signIn := func(id string) string {
+			h.send(`{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"sign_in"}}`)
+			return h.response(id)
+		}
+		h.hello()
+		if got := signIn("1"); !strings.Contains(get(t, got, "result"), "https://as.example/authorize") {
+			t.Errorf("sign_in returns %s", got)
+		}
+		h.send(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"delete"}}`,
+			`[{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"sign_in"}}]`,
+			`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"sign_in"}}`)
+		for _, id := range []string{"2", "3"} {
+			if got := h.response(id); get(t, got, "error", "code") != "-32602" {
+				t.Errorf("got %s", got)
+			}
+		}
+		close(d.opened)
+		h.note("notifications/tools/list_changed")
+		if got := signIn("4"); !strings.Contains(get(t, got, "result"), "You are signed in") {
+			t.Errorf("sign_in returns %s", got)
+		}
+		h.send(`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"sign_in"}}`,
+			`{"jsonrpc":"2.0","id":5,"method":"tools/list"}`)
+		h.response("5")
+		if got := signIn("6"); get(t, got, "error", "code") != "-32602" {
+			t.Errorf("sign_in returns %s", got)
+		}
+		if s.last("tools/call").method != "" {
+			t.Error("a call went through")
+		}
+	})
+}
+
 // TestEscapedMethodsOfTheSession: a host that escapes its slashes, as PHP does, gets
 // its stream and its notifications.
 func TestEscapedMethodsOfTheSession(t *testing.T) {

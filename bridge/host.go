@@ -10,10 +10,6 @@ import (
 	"github.com/handstamp/handstamp/internal/errtype"
 )
 
-// userWait is how long a request waits for the user to sign in before the
-// host gets an error: most hosts give up by themselves a little later.
-const userWait = 50 * time.Second
-
 // read takes what the host writes until it stops.
 func (b *front) read() error {
 	in := &lines{Reader: bufio.NewReaderSize(b.Stdin, pipeSize), limit: b.MaxMessage, memory: &b.lines}
@@ -91,10 +87,6 @@ func (b *bridge) request(m *message) {
 
 // serve carries a request out and reports why, if that did not work.
 func (b *bridge) serve(c *call) {
-	if awaited, _ := b.User.status(); awaited {
-		stop := b.limitUserWait(c)
-		defer stop()
-	}
 	err := b.carryOut(c)
 	if err == nil || c.responded() || c.ctx.Err() != nil {
 		return
@@ -111,22 +103,13 @@ func (b *bridge) carryOut(c *call) error {
 	if done, err := b.placeholder.serve(c); done {
 		return err
 	}
+	if c.isSignIn() && b.denies(c.message) {
+		return errDenied
+	}
 	if done, err := b.era.serve(c); done {
 		return err
 	}
 	return b.up.call(c)
-}
-
-// limitUserWait ends a request with an error if the wait for the user takes too long. Nothing
-// would receive its response later. It returns what cancels the limit.
-func (b *bridge) limitUserWait(c *call) (stop func()) {
-	timer := time.AfterFunc(userWait, func() {
-		if awaited, text := b.User.status(); awaited {
-			c.cancel()
-			c.fail(signInFirst(text))
-		}
-	})
-	return func() { timer.Stop() }
 }
 
 // notification passes on what has no response, in the order in which it came, and beside the
@@ -153,6 +136,9 @@ func (b *bridge) notification(m *message) {
 func (b *bridge) notify(m *message) {
 	ctx, cancel := b.accepting()
 	defer cancel()
+	if !b.up.serverRequests.byUser(m) {
+		ctx = b.background(ctx)
+	}
 	if err := b.up.notify(ctx, m); err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
 	}

@@ -53,11 +53,12 @@ func (t *legacyServer) serve(c *call) error {
 		return err
 	}
 	p := &parked{inner: t.eras.own(t.eras.life, m), err: make(chan error, 1)}
-	p.inner.inputRequests = make(chan *message, 16)
+	p.inner.sent, p.inner.inputRequests = c.sent, make(chan *message, 16)
 	c.left.Store(true)
 	t.eras.do(func() {
 		t.enter(p.inner)
 		defer t.leave(p.inner)
+		defer p.inner.cancel()
 		if err := t.eras.up.call(p.inner); err != nil && !p.inner.responded() {
 			p.err <- err
 		}
@@ -102,7 +103,7 @@ func (t *legacyServer) ready(c *call) error {
 			"method", "initialize", "params", params)
 		e.known.confirmation = notification("notifications/initialized")
 	}
-	greeted := e.known.initializeResult != nil
+	greeted := e.known.greeted
 	e.mu.Unlock()
 	if greeted {
 		return nil
@@ -111,6 +112,7 @@ func (t *legacyServer) ready(c *call) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.known.translates = e.known.server != modernEra
+	e.known.greeted = e.known.greeted || err == nil
 	return err
 }
 
@@ -189,6 +191,7 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 		t.abandonOne(p)
 		return err
 	}
+	c.sent.accept() // with the request that it resumes
 	return t.await(c, p)
 }
 
@@ -229,7 +232,7 @@ func (t *legacyServer) subscribe(c *call) error {
 	t.subscriptions = slices.DeleteFunc(t.subscriptions, func(other *call) bool { return other == c })
 	t.mu.Unlock()
 	_ = elements(uris, func(uri []byte) bool {
-		return t.wanted(uri) || t.update(t.eras.life, "resources/unsubscribe", uri)
+		return t.wanted(uri) || t.update(t.eras.background(t.eras.life), "resources/unsubscribe", uri)
 	})
 	return c.ctx.Err()
 }
@@ -280,11 +283,7 @@ func (t *legacyServer) forward(m *message, c *call) {
 		reply = newTrouble(codeNoMethod, "translation", "the host is of an era in which servers send no "+
 			"requests, and none of its own is under way that could carry this one").response(m.id)
 	}
-	t.eras.do(func() {
-		if made, err := parse(reply); err == nil {
-			t.eras.notify(made)
-		}
-	})
+	t.eras.respondToServer(reply)
 }
 
 // fromServer returns a message of the server's as the host gets it.

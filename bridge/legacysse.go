@@ -72,33 +72,44 @@ func (u *upstream) speaksSSE() bool {
 
 // open opens the stream, unless it is.
 func (w *sseWire) open(ctx context.Context) error {
+	for {
+		o := w.openingFor(ctx)
+		if o == nil {
+			return nil
+		}
+		if err := w.up.awaitReplacement(ctx, o); !o.again(ctx) {
+			return err
+		}
+	}
+}
+
+// openingFor returns the opening under way of the stream, or starts one; nil: the stream is open.
+func (w *sseWire) openingFor(ctx context.Context) *replacement {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	o := w.opening
-	if o == nil && w.stream != nil {
+	if o != nil || w.stream != nil {
+		return o
+	}
+	o = &replacement{done: make(chan struct{}), background: inBackground(ctx)}
+	w.opening = o
+	life := w.up.lifeFor(ctx)
+	w.up.do(func() {
+		if o.err = w.connect(life); o.err == nil && w.up.established() {
+			o.err = w.up.beginAgain(life) // the old session ended with the old stream
+		}
+		w.mu.Lock()
+		w.opening = nil
 		w.mu.Unlock()
-		return nil
-	}
-	if o == nil {
-		o = &replacement{done: make(chan struct{})}
-		w.opening = o
-		w.up.do(func() {
-			if o.err = w.connect(); o.err == nil && w.up.established() {
-				o.err = w.up.beginAgain(w.up.life) // the old session ended with the old stream
-			}
-			w.mu.Lock()
-			w.opening = nil
-			w.mu.Unlock()
-			close(o.done)
-		})
-	}
-	w.mu.Unlock()
-	return w.up.awaitReplacement(ctx, o)
+		close(o.done)
+	})
+	return o
 }
 
 // connect opens the stream and waits for its first event.
-func (w *sseWire) connect() error {
+func (w *sseWire) connect(life context.Context) error {
 	u := w.up
-	ctx, cancel := context.WithCancel(u.life)
+	ctx, cancel := context.WithCancel(life)
 	timer := time.AfterFunc(endpointTimeout, cancel)
 	resp, err := u.get(ctx, "", "")
 	if err != nil {
@@ -121,6 +132,7 @@ func (w *sseWire) connect() error {
 	if err != nil || !timer.Stop() {
 		cancel()
 		resp.Body.Close()
+		events.share.release()
 		if t, ok := errtype.As[*Trouble](err); ok {
 			return t
 		}
@@ -176,7 +188,7 @@ func (w *sseWire) comeBack() {
 			if !pause(w.up.life, d) {
 				return
 			}
-			if err := w.open(w.up.life); err != nil {
+			if err := w.open(w.up.background(w.up.life)); err != nil {
 				w.up.Logger.Debug("the server's event stream could not be opened again", "err", err)
 				w.mu.Lock()
 				w.again.failures++
@@ -374,12 +386,13 @@ func (w *sseWire) post(ctx context.Context, s *sseStream, c *call) (*http.Respon
 	w.mu.Unlock()
 	_, header := u.header(&call{message: &message{raw: c.raw}})
 	c.left.Store(true)
-	resp, err := u.post(ctx, endpoint, c.raw, header)
+	resp, err := u.post(c.sent.begin(ctx), endpoint, c.raw, header)
 	if err != nil {
 		return nil, u.broken(err)
 	}
 	if resp.StatusCode/100 != 2 {
 		return nil, u.readRejection(c, resp, true) // the endpoint names the session
 	}
+	c.sent.accept()
 	return resp, nil
 }

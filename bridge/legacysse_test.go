@@ -80,6 +80,40 @@ func TestEndpointNeverNamed(t *testing.T) {
 	})
 }
 
+// TestEventInPlaceOfTheEndpoint has a stream begin with a giant event that names no endpoint, and
+// end: the next giant message has the memory of that.
+func TestEventInPlaceOfTheEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		giant := strings.Repeat("x", 5<<20)
+		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+			result(w, got.id, `"`+giant+`"`)
+		}}
+		awake := false
+		o := bubbleServer(t, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case awake:
+				s.ServeHTTP(w, r)
+			case r.Method == http.MethodGet:
+				writeBody(w, 200, "text/event-stream", "event: hello\ndata: "+giant+"\n\n")
+			default:
+				w.WriteHeader(http.StatusMethodNotAllowed)
+			}
+		})
+		o.InitializeWait = -1
+		h := start(t, o)
+		h.send(hello)
+		if got := h.response(`"hello"`); get(t, got, "error") == "" {
+			t.Fatalf("got %s", got)
+		}
+		awake = true
+		h.hello()
+		h.send(streamCall("1"))
+		if got := h.response("1"); len(get(t, got, "result")) != len(giant)+2 {
+			t.Errorf("got %.200s", got)
+		}
+	})
+}
+
 // TestEndpointNamedAgain has a stream name another endpoint later: of the same origin it is
 // taken, of another it is not.
 func TestEndpointNamedAgain(t *testing.T) {

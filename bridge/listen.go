@@ -123,6 +123,7 @@ func (t *modernServer) keepListening(ctx context.Context, l *listening, params [
 		if backoff.failures++; !pause(ctx, backoff.pause()) {
 			return
 		}
+		ctx = t.eras.background(ctx)
 	}
 }
 

@@ -204,7 +204,7 @@ func (s *share) release() {
 	m := s.memory
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.whole = false
+	s.whole, s.seen, s.seenAt = false, 0, time.Time{}
 	s.read.Store(0)
 	if m.giant == s {
 		// What is given back has to be there for the next one.

@@ -131,6 +131,33 @@ func TestSteadyMessagesStay(t *testing.T) {
 	})
 }
 
+// TestEachMessageOfAStreamHasItsPace: what came before on the same stream makes no message slow.
+func TestEachMessageOfAStreamHasItsPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 20 << 20
+		m := newMemory(24 << 20)
+		stream, next := m.share(func() { t.Error("it is given up") }), m.share(nil)
+		for range 3 {
+			if err := stream.grow(t.Context(), size); err != nil {
+				t.Fatal(err)
+			}
+			turn := make(chan error, 1)
+			go func() { turn <- next.grow(t.Context(), size) }()
+			for range 20 {
+				time.Sleep(time.Second)
+				stream.read.Add(size / 20)
+			}
+			stream.arrived()
+			stream.release()
+			if err := <-turn; err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(slowAfter / 2)
+			next.release()
+		}
+	})
+}
+
 // TestLongLineWaitsWhileOthersMove: a line waits for memory for as long as the lines before
 // it are on their way to the server, however slow, and no longer once they stand still.
 func TestLongLineWaitsWhileOthersMove(t *testing.T) {

@@ -130,7 +130,10 @@ func (t *modernServer) serve(c *call) error {
 	c.left.Store(true)
 	for range inputRounds {
 		// Its notifications go to the host, and the end of the call ends its stream.
-		response, err := t.eras.up.requestBy(c.ctx, raw, t.eras.up.callModern)
+		response, err := t.eras.up.requestBy(c.ctx, raw, func(inner *call) error {
+			inner.sent = c.sent
+			return t.eras.up.callModern(inner)
+		})
 		if response == nil {
 			return err
 		}

@@ -105,11 +105,17 @@ func (b *bridge) userAwaited() bool {
 }
 
 // accepting returns a context for a message without a response. It ends when the server has not
-// accepted that in time, of which the time in which the user is waited for is no part.
+// accepted that in time.
 func (b *bridge) accepting() (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(b.life)
+	return b.bounded(b.life, notificationTimeout)
+}
+
+// bounded returns a context that ends after a time, of which the time in which the user is waited
+// for is no part.
+func (b *bridge) bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		for pause(ctx, notificationTimeout) {
+		for pause(ctx, d) {
 			if !b.userAwaited() {
 				cancel()
 			}

@@ -20,6 +20,14 @@ func withTrace(req *http.Request) (traced *http.Request, explain func(error) err
 		GetConn: func(string) { wanted.Store(true) },
 		GotConn: func(httptrace.GotConnInfo) { got.Store(true) },
 	}
+	if s, ok := req.Context().Value(sendingKey{}).(*sending); ok {
+		trace.GetConn = func(string) {
+			wanted.Store(true)
+			s.attempt()
+		}
+		trace.WroteRequest = func(info httptrace.WroteRequestInfo) { s.written.Store(info.Err == nil) }
+		trace.GotFirstResponseByte = func() { s.responded.Store(true) }
+	}
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace)), func(err error) error {
 		if wanted.Load() && !got.Load() {
 			return notSent{err}

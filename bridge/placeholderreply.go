@@ -99,6 +99,12 @@ func (c *call) isSignIn() bool {
 	return c.is("tools/call") && text(c.target) == signInTool
 }
 
+// offers reports whether a message of the host calls the sign-in placeholder, which no filter of
+// the server's tools is about.
+func (p *placeholder) offers(m *message) bool {
+	return m.request() && text(m.target) == signInTool && p.signInShown()
+}
+
 // toolText returns a tool's result that is a text.
 func toolText(c *call, message string) []byte {
 	pairs := []any{"content", []any{map[string]string{"type": "text", "text": message}}}

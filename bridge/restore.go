@@ -82,7 +82,7 @@ func (u *upstream) restore(ctx context.Context, offers []byte) {
 	if known.confirmation == nil {
 		return // the host has not begun itself
 	}
-	inTime, cancel := context.WithTimeout(ctx, restoreTimeout)
+	inTime, cancel := context.WithTimeout(u.background(ctx), restoreTimeout)
 	defer cancel()
 	level, resources := u.sessionState.restorable()
 	if level != nil {

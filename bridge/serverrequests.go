@@ -61,6 +61,14 @@ func (q *serverRequests) replied(m *message) (r serverRequest) {
 	return r
 }
 
+// byUser reports whether a message is what the user has responded to a request.
+func (q *serverRequests) byUser(m *message) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	known := q.open[idKey(m.id)]
+	return m.response() && known != nil && known.byUser
+}
+
 // endSession notes that the session is over, and returns the ids of the requests that have no
 // response.
 func (q *serverRequests) endSession() (ids [][]byte) {

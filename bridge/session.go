@@ -18,8 +18,15 @@ import (
 // replacement is the replacement of a session that the server has ended. One is
 // enough for all requests that meet its end.
 type replacement struct {
-	done chan struct{}
-	err  error
+	done       chan struct{}
+	err        error
+	background bool // no request of the host needs it
+}
+
+// again reports whether a replacement that is over is to be tried again, for a request of the host:
+// this one was not for the host, so that the user was not needed.
+func (r *replacement) again(request context.Context) bool {
+	return request.Err() == nil && r.err != nil && r.background && !inBackground(request)
 }
 
 // sessionBegun notes the session that the response to initialize has begun.
@@ -33,7 +40,7 @@ func (u *upstream) sessionBegun(session string) {
 
 // advance begins another round. The caller holds mu.
 func (u *upstream) advance() int {
-	u.initializedSent, u.acceptedAny = false, false
+	u.initializedSent, u.initializing, u.acceptedAny = false, nil, false
 	u.round++
 	clear(u.inquiries)
 	return u.round
@@ -92,37 +99,49 @@ func (u *upstream) awaitReplacement(ctx context.Context, r *replacement) error {
 // server has rejected a message of a method. It returns errTooSoon if that did not help a
 // moment ago.
 func (u *upstream) replace(ctx context.Context, round int, s shape, method string) error {
+	for {
+		r, err := u.replacementFor(ctx, round, s, method)
+		if r == nil {
+			return err
+		}
+		if err := u.awaitReplacement(ctx, r); !r.again(ctx) {
+			return err
+		}
+	}
+}
+
+// replacementFor returns the replacement under way, or starts one; nil: it is done, or not to be
+// done.
+func (u *upstream) replacementFor(
+	ctx context.Context, round int, s shape, method string,
+) (*replacement, error) {
 	u.mu.Lock()
-	r := u.replacement
-	if r == nil && u.round != round {
-		u.mu.Unlock()
-		return nil
+	defer u.mu.Unlock()
+	switch {
+	case u.replacement != nil:
+		return u.replacement, nil
+	case u.round != round:
+		return nil, nil
+	case u.tooSoon(s):
+		return nil, errTooSoon
 	}
-	if r == nil && u.tooSoon(s) {
-		u.mu.Unlock()
-		return errTooSoon
-	}
-	if r == nil {
-		r = u.beginReplacement(s, method)
-	}
-	u.mu.Unlock()
-	return u.awaitReplacement(ctx, r)
+	return u.beginReplacement(ctx, s, method), nil
 }
 
 // beginReplacement starts to replace the session. The caller holds mu.
-func (u *upstream) beginReplacement(s shape, method string) *replacement {
-	r := &replacement{done: make(chan struct{})}
+func (u *upstream) beginReplacement(ctx context.Context, s shape, method string) *replacement {
+	r := &replacement{done: make(chan struct{}), background: inBackground(ctx)}
 	u.replacement = r
 	if u.stream != nil {
 		u.stream.stop()
 		u.stream = nil
 	}
-	round := u.round
+	round, life := u.round, u.lifeFor(ctx)
 	u.do(func() {
 		if u.speaksSSE() {
-			r.err = u.legacy.reopen(u.life, round)
+			r.err = u.legacy.reopen(life, round)
 		} else {
-			r.err = u.beginAgain(u.life)
+			r.err = u.beginAgain(life)
 		}
 		u.mu.Lock()
 		if permanent(r.err) {
@@ -199,7 +218,9 @@ func (u *upstream) beginAgain(ctx context.Context) error {
 func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, error) {
 	began := time.Now()
 	for try := 1; ; try++ {
-		response, err := u.requestOn(ctx, set(hello, "id", u.nextID()), true)
+		response, err := u.beginWithin(ctx, replacementTimeout, func(ctx context.Context) (*message, error) {
+			return u.requestOn(ctx, set(hello, "id", u.nextID()), true)
+		})
 		if err == nil || response != nil || !temporary(err) || time.Since(began) > dialTimeout {
 			return response, err
 		}
@@ -209,6 +230,40 @@ func (u *upstream) reintroduce(ctx context.Context, hello []byte) (*message, err
 	}
 }
 
+const (
+	// firstTimeout is how long a server may take to respond to the first initialize of a host, which
+	// may have to wake it, and replacementTimeout to that of a session that replaces another.
+	firstTimeout       = 5 * time.Minute
+	replacementTimeout = time.Minute
+)
+
+// beginTimeout returns how long the server may take to respond to the host's own initialize.
+// Negative: for as long as it takes.
+func (o *Options) beginTimeout() time.Duration {
+	if o.InitializeWait < 0 {
+		return o.InitializeWait
+	}
+	return firstTimeout
+}
+
+// beginWithin sends initialize and gives it up after a time: where it was swallowed on its way, no
+// request would go through for as long as the connection lives. Another one does nothing that
+// could be doubled. A negative time is none.
+func (u *upstream) beginWithin(
+	ctx context.Context, d time.Duration, send func(context.Context) (*message, error),
+) (*message, error) {
+	if d < 0 {
+		return send(ctx)
+	}
+	bounded, cancel := u.bounded(ctx, d)
+	defer cancel()
+	response, err := send(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		err = unreachable("the server has not responded to initialize")
+	}
+	return response, err
+}
+
 // temporary reports whether an error is what clients see while a server is restarted.
 func temporary(err error) bool {
 	if rejected, ok := errtype.As[*rejection](err); ok {
@@ -216,27 +271,6 @@ func temporary(err error) bool {
 			rejected.status == http.StatusGatewayTimeout
 	}
 	return errors.Is(err, lost)
-}
-
-// initialized notifies the server, once for each session, that it has begun, and
-// listens to what it sends outside of requests.
-func (u *upstream) initialized(ctx context.Context, m *message) error {
-	u.mu.Lock()
-	sent := u.initializedSent
-	u.initializedSent = true
-	u.mu.Unlock()
-	if sent {
-		return nil
-	}
-	err := u.offer(func(ctx context.Context) error {
-		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
-		return err
-	})
-	if rejected, ok := errtype.As[*rejection](err); ok && rejected.sessionSign(&call{message: m}) == sessionOver {
-		return errOver
-	}
-	u.listen(ctx)
-	return err
 }
 
 // close ends the session at the server.

@@ -97,6 +97,7 @@ func (u *upstream) inUse() {
 // keepStream keeps the session's stream open. A server that rejects it before it was ever open
 // offers none, whatever status it gives for that; one that had it open may just not be ready.
 func (u *upstream) keepStream(ctx context.Context, s *sessionStream) {
+	ctx = u.background(ctx)
 	responded := sync.OnceFunc(func() { close(s.head) })
 	defer responded()
 	defer s.set(streamNone)
@@ -163,7 +164,7 @@ func (u *upstream) pauseStream(ctx context.Context, s *sessionStream, r *resumpt
 // probe lets a ping find out whether the session has ended with its stream: if so, the ping
 // is rejected, and the session replaced as for any request.
 func (u *upstream) probe(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
+	ctx, cancel := context.WithTimeout(u.background(ctx), aliveTimeout)
 	defer cancel()
 	if _, err := u.request(ctx, object("jsonrpc", "2.0", "id", u.nextID(), "method", "ping")); err != nil {
 		u.Logger.Debug("the session's stream was rejected, and a ping had no response", "err", err)

@@ -91,6 +91,7 @@ func (u *upstream) withReplacement(c *call, try func() (round int, err error)) e
 		_, err := try()
 		return err
 	}
+	u.confirmAgain(c.ctx)
 	round, err := try()
 	rejected, ok := errtype.As[*rejection](err)
 	if !ok || !u.forgotten(c, round, rejected) {
@@ -177,7 +178,7 @@ func (u *upstream) inquire(ctx context.Context, round int, s shape) bool {
 // pingRejected sends a ping on the session of a round and reports whether it is rejected in a
 // way that means that the session has ended: as the message before, or definitely.
 func (u *upstream) pingRejected(round int, s shape) bool {
-	ctx, cancel := context.WithTimeout(u.life, suspicionTimeout)
+	ctx, cancel := context.WithTimeout(u.background(u.life), suspicionTimeout)
 	defer cancel()
 	m, err := parse(u.newRequest("ping"))
 	if err != nil {

@@ -35,7 +35,7 @@ func (u *upstream) tooLarge(g *glimpse, c *call, whole bool) (handled bool) {
 func (b *bridge) unreadable(g *glimpse, c *call, why error, t *Trouble) {
 	if g.method {
 		if g.id != nil {
-			b.reject(g.id, notParsed("the message is not valid JSON-RPC: "+why.Error()))
+			b.respondToServer(notParsed("the message is not valid JSON-RPC: " + why.Error()).response(g.id))
 		}
 		return
 	}

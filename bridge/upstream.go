@@ -62,7 +62,8 @@ type upstream struct {
 	version         string                 // negotiated by initialize; empty: not yet
 	round           int                    // counts sessions, so that one that ended is replaced once
 	replacement     *replacement           // the replacement under way
-	initializedSent bool                   // the server knows that the session has begun
+	initializedSent bool                   // the server knows, or is being notified, that the session has begun
+	initializing    chan struct{}          // closed when it has been waited for; nil: it has not begun
 	stream          *sessionStream         // what the server sends outside of requests; nil: none
 	tools           map[string][]parameter // parameters to mirror into headers, by tool
 
@@ -145,6 +146,7 @@ func (u *upstream) exchange(
 	case resp.StatusCode/100 != 2:
 		return round, u.readRejection(c, resp, resp.Request.Header.Get(headerSession) != "")
 	}
+	c.sent.accept()
 	u.accepted(c, round, resp)
 	return round, receive(c, resp)
 }
@@ -158,7 +160,7 @@ func (u *upstream) posted(c *call) (round int, resp *http.Response, err error) {
 		var header http.Header
 		round, header = u.header(c)
 		left := c.left.Swap(true)
-		if resp, err = u.post(c.ctx, u.URL, c.raw, header); err != nil {
+		if resp, err = u.post(c.sent.begin(c.ctx), u.URL, c.raw, header); err != nil {
 			unsent := u.unsent(err)
 			c.left.Store(left || !unsent)
 			if c.ctx.Err() == nil && unsent && time.Since(began) < dialTimeout &&

@@ -4,10 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http/httptrace"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"github.com/handstamp/handstamp/internal/errtype"
 )
 
 // maxConnections bounds the lines about connections.
@@ -22,19 +26,21 @@ type connections struct {
 
 // trace returns a context whose requests are noted.
 func (c *connections) trace(ctx context.Context) context.Context {
-	var host string // of the look-up under way; look-ups follow each other
+	var host atomic.Value // of the last look-up; they follow each other, unless one was given up
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSStart: func(info httptrace.DNSStartInfo) { host = info.Host },
+		DNSStart: func(info httptrace.DNSStartInfo) { host.Store(info.Host) },
 		DNSDone: func(info httptrace.DNSDoneInfo) {
+			if failed, ok := errtype.As[*net.DNSError](info.Err); ok {
+				c.add("DNS: %s has no address", failed.Name)
+			}
 			if info.Err != nil {
-				c.add("DNS: %s has no address", host)
 				return
 			}
 			var addresses []string
 			for _, a := range info.Addrs {
 				addresses = append(addresses, a.String())
 			}
-			c.add("DNS: %s is %s", host, strings.Join(addresses, ", "))
+			c.add("DNS: %s is %s", host.Load(), strings.Join(addresses, ", "))
 		},
 		ConnectDone: func(_, addr string, err error) {
 			if err != nil {

@@ -170,7 +170,9 @@ func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { retu
 // Trailers, which arrive after the headers were filtered, stay here too.
 func forward(r *http.Request) (*http.Response, error) {
 	f := r.Context().Value(gatewayKey{}).(*forwarded)
-	resp, err := f.upstream.Client.Do(r.WithContext(f.ctx))
+	client := *f.upstream.Client
+	client.CheckRedirect = keepMethod(client.CheckRedirect)
+	resp, err := client.Do(r.WithContext(f.ctx))
 	if outer := (*url.Error)(nil); errors.As(err, &outer) {
 		err = outer.Err // its text has the address
 	}
@@ -180,6 +182,25 @@ func forward(r *http.Request) (*http.Response, error) {
 	withoutTrailer := *resp // trailers are set in the response that has read them
 	withoutTrailer.Trailer = nil
 	return &withoutTrailer, nil
+}
+
+// maxRedirects bounds how many redirects one request follows.
+const maxRedirects = 10
+
+// keepMethod returns what checks redirects like check, and follows none with another method than
+// the MCP host's: the GET that a 303 makes of a POST opens a stream, and the message is lost.
+func keepMethod(check func(*http.Request, []*http.Request) error) func(*http.Request, []*http.Request) error {
+	return func(r *http.Request, via []*http.Request) error {
+		if check != nil {
+			if err := check(r, via); err != nil {
+				return err
+			}
+		}
+		if r.Method != via[0].Method || len(via) >= maxRedirects {
+			return errNotForwarded(r.Response.StatusCode)
+		}
+		return nil
+	}
 }
 
 // errNotForwarded is a response that would mislead an MCP host.

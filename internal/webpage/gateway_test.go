@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp"
 )
 
 // mcp returns the headers of an MCP host's message.
@@ -173,6 +175,48 @@ func TestMessageIsSentAgain(t *testing.T) {
 	resp, body := s.do(t, s.c, "POST", "/mcp/one", `{"id":1}`, mcpHeader())
 	if resp.StatusCode != http.StatusOK || body != `{"id":1}` {
 		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
+// TestMessageDoesNotBecomeAGet has a server redirect with each status on its own origin, where a GET
+// opens a stream: the message arrives, or the MCP host gets an error, with any client.
+func TestMessageDoesNotBecomeAGet(t *testing.T) {
+	opened := make(chan string, 10)
+	code := make(chan int, 1)
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/mcp":
+			http.Redirect(w, r, "/elsewhere", <-code)
+		case r.Method == http.MethodGet:
+			opened <- r.URL.Path
+		default:
+			io.Copy(w, r.Body)
+		}
+	}))
+	c := &handstamp.Client{LoginPolicy: handstamp.LoginNever}
+	defer c.Close(t.Context())
+	library := c.HTTPClient(s.upstream)
+	for _, tt := range []struct {
+		client *http.Client
+		method string
+		code   int
+		status int
+	}{
+		{library, "POST", 301, 200}, {library, "POST", 302, 200}, {library, "POST", 303, 502}, {library, "POST", 307, 200},
+		{library, "DELETE", 303, 502}, {library, "DELETE", 308, 200}, {http.DefaultClient, "POST", 301, 502},
+		{http.DefaultClient, "POST", 302, 502}, {http.DefaultClient, "POST", 303, 502}, {http.DefaultClient, "POST", 308, 200},
+	} {
+		*s.client = *tt.client
+		code <- tt.code
+		resp, body := s.do(t, s.c, tt.method, "/mcp/one", `{"id":1}`, mcpHeader())
+		if resp.StatusCode != tt.status || tt.status == 200 && tt.method == "POST" && body != `{"id":1}` {
+			t.Errorf("%s, %d: %d %s", tt.method, tt.code, resp.StatusCode, body)
+		}
+		select {
+		case path := <-opened:
+			t.Errorf("%s, %d: a GET of %s", tt.method, tt.code, path)
+		default:
+		}
 	}
 }
 

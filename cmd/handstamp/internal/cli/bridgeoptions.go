@@ -65,8 +65,9 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			s, err := c.Status(ctx, t.url)
 			return err == nil && s.Usable()
 		},
-		Explain: b.explain(t),
-		Logger:  b.logger("bridge"),
+		Background: handstamp.WithoutLogin,
+		Explain:    b.explain(t),
+		Logger:     b.logger("bridge"),
 
 		MaxMemory: b.memory << 20,
 	}, nil
@@ -191,11 +192,7 @@ func (b *bridgeCommand) promptThroughHost(c *handstamp.Client, t *target, user *
 			"or open this URL in it: " + clean(r.URL))
 		b.log("Another process is waiting for a sign-in to %s: %s", t.name, r.URL)
 	}
-	loggedIn := c.Hooks.LoggedIn
-	c.Hooks.LoggedIn = func(e handstamp.LoginEvent) {
-		user.Done()
-		loggedIn(e)
-	}
+	c.Prompt.Ended = func(string) { user.Done() }
 }
 
 // log writes a line to the MCP host's log.
