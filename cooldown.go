@@ -226,7 +226,7 @@ func (l *logins) ceiling(rec *record.Record, issuer string, now time.Time) error
 	if again.IsZero() {
 		return nil
 	}
-	return &Error{Kind: ErrLoginRequired, Server: l.serverURL, RetryAt: again, Hint: "sign in to " + l.serverURL,
+	return &Error{Kind: ErrLoginRequired, Server: l.serverURL, RetryAt: again, Hint: "sign in to " + addressOf(l.serverURL),
 		Message: fmt.Sprintf("requests have opened the browser %d times in %d minutes, and need a login again; none opens by itself before %s",
 			len(all), loginWindow/time.Minute, again.Local().Format(time.TimeOnly))}
 }

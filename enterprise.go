@@ -385,7 +385,7 @@ func (c *company) stepError(message string, err error) error {
 	cause.Hint = ""
 	hint := inner.Hint
 	if inner.Kind == ErrLoginRequired && c.login.config.Grant != nil {
-		hint = "sign in to " + c.target.ServerURL
+		hint = "sign in to " + addressOf(c.target.ServerURL)
 	}
 	return &Error{
 		Kind: inner.Kind, Server: c.target.ServerURL, Message: message, Hint: hint,

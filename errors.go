@@ -233,7 +233,7 @@ func (f errorFactory) tooEarly(rec *record.Record, rejected *oauth.Error) error 
 
 // loginRequired returns the error of a credential that only a user can fix, with the reason.
 func (f errorFactory) loginRequired(rec *record.Record) error {
-	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in to " + f.serverURL}
+	e := &Error{Kind: ErrLoginRequired, Server: f.serverURL, Hint: "sign in to " + addressOf(f.serverURL)}
 	client := rec.GrantClient()
 	switch ended := rec.GrantError; {
 	case ended != nil && ended.Guessed:
@@ -244,7 +244,7 @@ func (f errorFactory) loginRequired(rec *record.Record) error {
 			e.Message += " after a refresh had been interrupted before its result could be stored"
 		}
 	case rec.Grant == nil:
-		e.Message, e.Hint = "not signed in to "+f.serverURL, ""
+		e.Message, e.Hint = "not signed in to "+addressOf(f.serverURL), ""
 	case client != nil && f.config.belongsElsewhere(client):
 		e.Message = "the login was made at " + client.Issuer +
 			", but the configured client belongs to " + f.config.configuredIssuer()

@@ -24,7 +24,7 @@ func (e *Event) log(to *slog.Logger) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("server", e.Server), slog.String("profile", e.Profile),
+		slog.String("server", addressOf(e.Server)), slog.String("profile", e.Profile),
 		slog.String("step", string(e.Step)),
 	}
 	if r := e.Request; r != nil {

@@ -73,7 +73,7 @@ func (n *narrator) guarded(call func()) {
 	defer func() {
 		if p := recover(); p != nil && n != nil && n.log != nil {
 			defer func() { _ = recover() }() // if it is the log that panics
-			n.log.Error("the hook panics", "server", n.server, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			n.log.Error("the hook panics", "server", addressOf(n.server), "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 		}
 	}()
 	call()

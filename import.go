@@ -176,7 +176,7 @@ func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
 		a.grant.ClientID, client.Issuer = client.ID, a.grant.Issuer
 	}
 	if a.grant.RefreshToken == "" && !a.grant.Usable("", time.Now()) {
-		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + im.serverURL,
+		return nil, &Error{Kind: ErrLoginRequired, Server: im.serverURL, Hint: "sign in to " + addressOf(im.serverURL),
 			Message: "the access token has expired, and there is no refresh token to refresh it with"}
 	}
 	return a, nil

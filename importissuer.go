@@ -91,7 +91,7 @@ func issuerMovedError(from, to string) error {
 func (im *importer) issuerError(err error) error {
 	if errors.Is(err, errMoved) {
 		return &Error{Kind: ErrProtocol, Server: im.serverURL, Err: err, Message: "the login is of no use any more",
-			Hint: "sign in to " + im.serverURL}
+			Hint: "sign in to " + addressOf(im.serverURL)}
 	}
 	return im.errs.from(err)
 }

@@ -172,7 +172,7 @@ func (m *mcpServer) noServerError(r *serverReply) *Error {
 		what = "it redirects elsewhere, " + what
 	}
 	return &Error{Kind: ErrInvalidConfig, Server: m.serverURL, Hint: "check the URL",
-		Message: fmt.Sprintf("there is no MCP server at %s (%s)", m.serverURL, what)}
+		Message: fmt.Sprintf("there is no MCP server at %s (%s)", addressOf(m.serverURL), what)}
 }
 
 func statusText(status int) string {

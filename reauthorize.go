@@ -171,7 +171,7 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 	}
 	if !a.config.mayPrompt(ctx) {
 		return nil, &Error{Kind: ErrLoginRequired, Server: a.serverURL, Code: challenge.Error,
-			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + a.serverURL}
+			Message: "the server wants the user to sign in again for this request", Hint: "sign in to " + addressOf(a.serverURL)}
 	}
 	return a.logins.login(ctx, loginRequest{challenge: challenge, signInFor: r.signedInFor, rejectedToken: used.token})
 }

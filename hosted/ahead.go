@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -215,7 +216,8 @@ func (w *aheadWorker) end(ctx context.Context, r refreshed) {
 		delete(w.running, r.claim.Group)
 	}
 	if r.err != nil {
-		w.Logger.Debug("a refresh ahead did not succeed", "server", r.claim.Key.Server, "issuer", r.claim.Group,
+		server, _, _ := strings.Cut(r.claim.Key.Server, "?") // a query may have a key
+		w.Logger.Debug("a refresh ahead did not succeed", "server", server, "issuer", r.claim.Group,
 			"error", r.err)
 	}
 	if r.busy.After(w.paused[r.claim.Group]) {

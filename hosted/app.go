@@ -199,7 +199,9 @@ func (a *App) Disconnect(
 	if err != nil {
 		return nil, err
 	}
-	return c.Logout(ctx, serverURL, handstamp.LogoutOptions{})
+	result, err := c.Logout(ctx, serverURL, handstamp.LogoutOptions{})
+	a.changed(store.Change{Owner: o.ID()}) // for what still uses a Client that was evicted
+	return result, err
 }
 
 // ClientDocument returns a handler of the client ID metadata document with which the application

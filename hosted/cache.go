@@ -16,8 +16,8 @@ type cache struct {
 	circle  []*entry          // the same
 	next    int               // the index of the entry that is looked at next
 
-	// evicted are the Clients that are no longer kept and still in use.
-	evicted map[weak.Pointer[handstamp.Client]]struct{}
+	// evicted are the Clients that are no longer kept and still in use, with their owners' IDs.
+	evicted map[weak.Pointer[handstamp.Client]]string
 }
 
 // entry is one Client of the cache.
@@ -37,12 +37,18 @@ func (c *cache) get(o store.Owner) *entry {
 	return e
 }
 
-// getID returns the Client of the user with an ID, or nil, and does not count that as a use.
-func (c *cache) getID(id string) *handstamp.Client {
+// of returns the Clients of the user with an ID, those that were evicted and are in use as well, and
+// does not count that as a use.
+func (c *cache) of(id string) (clients []*handstamp.Client) {
 	if e := c.ids[id]; e != nil {
-		return &e.client
+		clients = append(clients, &e.client)
 	}
-	return nil
+	for p, owner := range c.evicted {
+		if client := p.Value(); owner == id && client != nil {
+			clients = append(clients, client)
+		}
+	}
+	return clients
 }
 
 // atWork adds the owners of the Clients that were at work to others, and forgets that they were.
@@ -62,7 +68,7 @@ func (c *cache) atWork(owners map[store.Owner]struct{}) map[store.Owner]struct{}
 func (c *cache) add(e *entry, size int) (evicted *entry) {
 	if c.entries == nil {
 		c.entries, c.ids = make(map[store.Owner]*entry), make(map[string]*entry)
-		c.evicted = make(map[weak.Pointer[handstamp.Client]]struct{})
+		c.evicted = make(map[weak.Pointer[handstamp.Client]]string)
 	}
 	c.entries[e.owner], c.ids[e.owner.ID()] = e, e
 	if len(c.circle) < size {
@@ -78,7 +84,7 @@ func (c *cache) add(e *entry, size int) (evicted *entry) {
 	c.next = (c.next + 1) % size
 	delete(c.entries, last.owner)
 	delete(c.ids, last.owner.ID())
-	c.evicted[weak.Make(&last.client)] = struct{}{}
+	c.evicted[weak.Make(&last.client)] = last.owner.ID()
 	return last
 }
 

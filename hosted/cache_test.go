@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,7 +36,7 @@ func TestCacheIsBounded(t *testing.T) {
 		}
 	}
 	for _, e := range c.circle {
-		if c.entries[e.owner] != e || c.getID(e.owner.ID()) != &e.client || c.peek(e.owner) != &e.client {
+		if c.entries[e.owner] != e || !slices.Equal(c.of(e.owner.ID()), []*handstamp.Client{&e.client}) || c.peek(e.owner) != &e.client {
 			t.Errorf("%v is found in part", e.owner)
 		}
 	}
@@ -44,6 +45,11 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 	if all := c.all(); len(all) != len(clients) { // they are in use here
 		t.Errorf("%d Clients are known of %d in use", len(all), len(clients))
+	}
+	back := &entry{owner: userOf(50)}
+	c.add(back, size)
+	if of := c.of(userOf(50).ID()); !slices.Equal(of, []*handstamp.Client{&back.client, clients[50]}) {
+		t.Errorf("one who is back has %d Clients", len(of))
 	}
 	runtime.KeepAlive(clients)
 }

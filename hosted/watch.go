@@ -28,8 +28,8 @@ func (a *App) watch() {
 	})
 }
 
-// changed has the Client of a changed credential, or all of them, read the database before it
-// sends another request.
+// changed has the Clients of a changed credential, or all of them, read the database before they
+// send another request.
 func (a *App) changed(change store.Change) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -37,7 +37,9 @@ func (a *App) changed(change store.Change) {
 		for _, c := range a.cache.all() {
 			c.StoreChanged("")
 		}
-	} else if c := a.cache.getID(change.Owner); c != nil {
+		return
+	}
+	for _, c := range a.cache.of(change.Owner) {
 		c.StoreChanged(change.Key)
 	}
 }

@@ -2,9 +2,15 @@ package hosted_test
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/hosted"
+	"github.com/handstamp/handstamp/internal/testenv"
+	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -58,5 +64,63 @@ func TestClosedAppDoesNotWatch(t *testing.T) {
 	_, _ = app.Client(store.Owner{})
 	if len(db.watches) > 0 {
 		t.Error("a closed App watches")
+	}
+}
+
+// A Client that was evicted while it is used sends no token that was removed, on whichever replica.
+func TestEvictedClientHearsOfALogout(t *testing.T) {
+	server := newServer(t, lab.NoneFirst())
+	ada, bob := store.Owner{Tenant: "acme", User: "ada"}, store.Owner{Tenant: "acme", User: "bob"}
+	db := &watchable{changes: make(chan store.Change), watches: make(chan bool, 4)}
+	key, err := store.NewKey(server.MCPURL(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where, signOut := range map[string]func(here, elsewhere *hosted.App) error{
+		"here": func(here, _ *hosted.App) error {
+			_, err := here.Disconnect(t.Context(), ada, server.MCPURL())
+			return err
+		},
+		"elsewhere": func(_, elsewhere *hosted.App) error {
+			_, err := elsewhere.Disconnect(t.Context(), ada, server.MCPURL())
+			db.changes <- store.Change{Owner: ada.ID(), Key: key.ID()}
+			db.changes <- store.Change{Owner: "?"} // which is received once the other one was handled
+			return err
+		},
+	} {
+		t.Run(where, func(t *testing.T) {
+			var sent atomic.Value
+			here, elsewhere := newApp(db), newApp(&db.MemoryDatabase) // which does not watch
+			here.CacheSize = 1
+			here.Configure = func(o store.Owner, c *handstamp.Client) {
+				onThisMachine(o, c)
+				c.BaseTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+					sent.Store(r.Header.Get("Authorization"))
+					return http.DefaultTransport.RoundTrip(r)
+				})
+			}
+			defer here.Close(t.Context())
+			defer elsewhere.Close(t.Context())
+			mustSignIn(t, server, here, here, ada)
+			used, err := here.Client(ada)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call := func() error { return testenv.Call(t.Context(), used.HTTPClient(server.MCPURL()), server.MCPURL()) }
+			if err := call(); err != nil || sent.Load() == "" {
+				t.Fatalf("before: %v", err)
+			}
+			for _, o := range []store.Owner{bob, ada, bob} {
+				if _, err := here.Client(o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := signOut(here, elsewhere); err != nil {
+				t.Fatal(err)
+			}
+			if err := call(); !errors.Is(err, handstamp.ErrLoginRequired) || sent.Load() != "" {
+				t.Errorf("after: %v, %q was sent", err, sent.Load())
+			}
+		})
 	}
 }

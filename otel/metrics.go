@@ -3,6 +3,7 @@ package otel
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"time"
 
@@ -106,7 +107,7 @@ func requestAttributes(r *handstamp.EventRequest) []attribute.KeyValue {
 	if r.Status == 0 {
 		return []attribute.KeyValue{attrError.String("no_response")}
 	}
-	return []attribute.KeyValue{attrStatus.Int(r.Status), attrError.String(errorCode(r.Code))}
+	return []attribute.KeyValue{attrStatus.Int(knownStatus(r.Status)), attrError.String(errorCode(r.Code))}
 }
 
 // errorCodes are those of RFC 6749, RFC 8628, RFC 8707 and RFC 9449. A server may respond with any
@@ -124,4 +125,17 @@ func errorCode(code string) string {
 		return code
 	}
 	return "other"
+}
+
+// knownStatus returns a status, and in place of one that is not registered the one that it means (RFC
+// 9110, section 15): a server may respond with any of 900, and each would be a time series.
+func knownStatus(status int) int {
+	class := status / 100
+	switch {
+	case http.StatusText(status) != "":
+		return status
+	case class < 1 || class > 5:
+		return http.StatusInternalServerError
+	}
+	return class * 100
 }
