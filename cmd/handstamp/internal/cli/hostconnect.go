@@ -224,13 +224,14 @@ func (c *connectCommand) checkName(there map[string]mcphost.Entry) error {
 // same reports whether an entry is for the target's server; one of ours, whether it is for the
 // target's login there, too.
 func (c *connectCommand) same(e mcphost.Entry) bool {
+	variable := c.host.Entry.Variables(e)["HANDSTAMP_PROFILE"]
 	return c.sameServer(e.URL, c.target) && (e.Kind != mcphost.Ours ||
-		c.login(e.URL, e.Args) == c.login(c.server.Args[1], c.server.Args[2:]))
+		c.login(e.URL, e.Args, variable) == c.login(c.server.Args[1], c.server.Args[2:], ""))
 }
 
 // login returns what tells the login of a bridge apart from others at the server: the alias whose
-// settings it has, and what names the login on its command line.
-func (c *connectCommand) login(server string, args []string) [4]string {
+// settings it has, and what names the login on its command line and in its environment.
+func (c *connectCommand) login(server string, args []string, profile string) [4]string {
 	t, err := c.app.server(server)
 	if err != nil {
 		return [4]string{server}
@@ -239,7 +240,7 @@ func (c *connectCommand) login(server string, args []string) [4]string {
 	if c.conf.Servers[server] == nil {
 		alias, _ = c.alias(t.key.Server)
 	}
-	profile := cmp.Or(flagValue(args, "--profile"), t.config.Profile, c.baseProfile())
+	profile = cmp.Or(flagValue(args, "--profile"), profile, t.config.Profile, c.baseProfile())
 	return [4]string{alias, profile, flagValue(args, "--tenant"), flagValue(args, "--user")}
 }
 
