@@ -13,7 +13,7 @@ const (
 	AuditLogin        = "login"        // a user has signed in, or has not
 	AuditRefresh      = "refresh"      // a token was refreshed, or not
 	AuditLogout       = "logout"       // a login was removed here
-	AuditRegistration = "registration" // a client was registered
+	AuditRegistration = "registration" // a client was registered, or was not
 )
 
 // The attributes of these records, all of them strings or, where noted, booleans. One that has

@@ -181,10 +181,10 @@ type Client struct {
 	// Hooks are called with what happened.
 	Hooks Hooks
 
-	// Audit receives a record, at level Info, for each login, refresh and logout, whatever its
-	// result, and for each client that was registered: the constants Audit… are the messages and the
-	// names of the attributes, and stay. No record has a secret. A handler that is slow delays what
-	// it records. Nil: none.
+	// Audit receives a record, at level Info, for each login, refresh, logout and registration of a
+	// client, whatever its result: the constants Audit… are the messages and the names of the
+	// attributes, and stay. No record has a secret. A handler that is slow delays what it records.
+	// Nil: none.
 	Audit slog.Handler
 
 	once    sync.Once
