@@ -23,8 +23,6 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
-
 // memory is a Database in memory, which can be down.
 type memory struct {
 	mu     sync.Mutex
