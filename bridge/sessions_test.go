@@ -60,8 +60,11 @@ func (s *sessions) respond(w http.ResponseWriter, r *http.Request, got request) 
 					return
 				}
 				s.mu.Lock()
-				ended := slices.Contains(s.ended, id)
+				ended, next := slices.Contains(s.ended, id), s.current != id
 				s.mu.Unlock()
+				if ended && !next {
+					return
+				}
 				if ended { // the event is for the stream of the next session, wherever this one's host is
 					select {
 					case s.stream <- e:
