@@ -20,7 +20,7 @@ var mutants = []mutant{
 	bug("the id of a response is not restored", "deliver.go",
 		"idKey(id) != idKey(c.id)", "idKey(id) != idKey(c.id) && c.batch"),
 	bug("each request replaces the session anew", "session.go",
-		"if r == nil && u.round != round {", "if r == nil && u.round < round {"),
+		"case u.round != round:", "case u.round < round:"),
 	bug("the session's stream is retried without a pause", "sessionstream.go",
 		"	if r.failures < streamFailures {\n		return pause(ctx, r.pause())", "	if r.failures >= 0 {\n		return pause(ctx, 0)"),
 	bug("a cancelled request goes on", "call.go",
