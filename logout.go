@@ -121,16 +121,26 @@ func (s *session) disable(ctx context.Context, rec *record.Record, keepClients b
 }
 
 // endUse ends the use of the token of a record that is out of use. Where err is that of a write which
-// may have been carried out all the same, last is all that still has the token.
+// was carried out all the same, last is all that still has the token.
 func (s *session) endUse(ctx context.Context, last *record.Record, o LogoutOptions, result *LogoutResult, err error) {
-	if err != nil && !errors.Is(err, store.ErrUnusable) && !errors.Is(err, errStoreBusy) {
-		return // it is in use
+	if err != nil && s.stillInUse(ctx, err) {
+		return
 	}
 	s.tokens.forget()
 	if last != nil && !o.NoRevoke {
 		result.RevokeError = revoker{&s.credential}.revokeGrant(ctx, last)
 		result.Revoked = result.RevokeError == nil
 	}
+}
+
+// stillInUse reports whether the record has its grant after the error of the write that was to put it
+// out of use. A store that cannot be read may have lost it.
+func (s *session) stillInUse(ctx context.Context, err error) bool {
+	if !errors.Is(err, store.ErrUnusable) && !errors.Is(err, errStoreBusy) {
+		return true
+	}
+	stored, unreadable := s.records.load(ctx)
+	return unreadable == nil && stored.Grant != nil
 }
 
 // applySavedResponse takes over the response to a refresh that a process saved and did not live

@@ -3,6 +3,7 @@
 package servicetest
 
 import (
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -155,17 +156,21 @@ func (r *Redis) awaitCount(n int, command, text string) {
 	}
 }
 
-// freePorts returns n ports of loopback that nothing listens on.
-func freePorts(t testing.TB, n int) []string {
+// freePorts returns n ports of loopback that nothing listens on. The system gives them to no
+// connection before a server has them: those that it gives begin above.
+func freePorts(t testing.TB, n int) (ports []string) {
 	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 1000 {
+		port := strconv.Itoa(10000 + rand.IntN(20000))
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
 		defer l.Close() // not before all are known
-		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	t.Fatal("no port of loopback is free")
+	return nil
 }
