@@ -19,7 +19,7 @@ import (
 )
 
 // stepTimeout bounds one request of an application.
-const stepTimeout = 30 * time.Second
+const stepTimeout = time.Minute
 
 // endTimeout bounds how long the bridges of an application outlive its sessions.
 const endTimeout = 30 * time.Second
