@@ -15,15 +15,12 @@ import (
 // machineLife is a login without a user: its sessions open no tab and keep no refresh token.
 func (l *library) machineLife() {
 	l.t.Helper()
-	l.as.lifetime(short)
 	l.mustCall("first session", handstamp.LoginNever)
 	l.want("first session", l.as.token, 1+l.as.extra)
-	first := l.grant()
-	if first.RefreshToken != "" {
+	if l.grant().RefreshToken != "" {
 		l.t.Error("there is a refresh token")
 	}
-	l.as.lifetime(time.Hour)
-	l.expire(first.AccessToken.Reveal(), first.ExpiresAt)
+	l.expired()
 
 	l.as.reset()
 	l.callAtOnce()
