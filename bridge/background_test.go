@@ -78,10 +78,7 @@ func TestBackground(t *testing.T) {
 		s := &getting{sessions: sessions{}}
 		cut := make(chan struct{})
 		s.get = func(w http.ResponseWriter, r *http.Request, n int) {
-			s.sessions.mu.Lock()
-			known := r.Header.Get("Mcp-Session-Id") == s.current
-			s.sessions.mu.Unlock()
-			if !known {
+			if !s.knows(r) {
 				w.WriteHeader(http.StatusNotFound)
 				return
 			}

@@ -34,6 +34,13 @@ func (g *getting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.get(w, r, n)
 }
 
+// knows reports whether a request is of the current session.
+func (g *getting) knows(r *http.Request) bool {
+	g.sessions.mu.Lock()
+	defer g.sessions.mu.Unlock()
+	return r.Header.Get("Mcp-Session-Id") == g.current
+}
+
 func (g *getting) tries() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -222,10 +229,7 @@ func TestStreamEndsWithItsSession(t *testing.T) {
 		s := &getting{}
 		cut := make(chan struct{})
 		s.get = func(w http.ResponseWriter, r *http.Request, n int) {
-			s.sessions.mu.Lock()
-			known := r.Header.Get("Mcp-Session-Id") == s.current
-			s.sessions.mu.Unlock()
-			if !known {
+			if !s.knows(r) {
 				w.WriteHeader(http.StatusNotFound)
 				return
 			}
