@@ -81,7 +81,7 @@ func replica(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	m := replicaMemory{
 		PerClient:  float64(after-before) / float64(max(1, job.Users-first)),
-		Goroutines: runtime.NumGoroutine() - goroutines,
+		Goroutines: max(0, runtime.NumGoroutine()-goroutines), // those of the pool may have ended
 	}
 	if m.Resident, m.Peak, err = residentMemory(); err != nil {
 		return err
