@@ -12,8 +12,22 @@ import (
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
+
+// A client that was registered by hand, with a secret.
+func ExampleClient_secret() {
+	client := &handstamp.Client{
+		Registration: &handstamp.Registration{
+			Issuer:       "https://auth.example.com", // the secret goes to no other
+			ClientID:     "0oa4",
+			ClientSecret: secret.String(os.Getenv("EXAMPLE_SECRET")),
+			RedirectURIs: []string{"http://127.0.0.1:32907/callback"}, // as registered
+		},
+	}
+	_ = client.HTTPClient("https://mcp.example.com/mcp")
+}
 
 // A client that was registered with a key signs an assertion for each request to the authorization
 // server, in place of a secret (private_key_jwt). The key may be in a KMS: see clientkey.New.
@@ -28,8 +42,8 @@ func ExampleClient_key() {
 	client := &handstamp.Client{
 		Key:          key,
 		Registration: &handstamp.Registration{ClientID: "agent"},
-		Prompt:       handstamp.Prompt{Authorize: consent},
 	}
+	client.Prompt.Authorize = consent // stands for the user with a browser
 	result, err := client.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
@@ -92,13 +106,14 @@ func ExampleToken_SetHeaders() {
 		log.Fatal(err)
 	}
 	defer server.Close()
-	ctx, client := context.Background(), &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
+	ctx, serverURL := context.Background(), server.MCPURL()
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
 
-	token, err := client.Token(ctx, server.MCPURL(), handstamp.TokenOptions{})
+	token, err := client.Token(ctx, serverURL, handstamp.TokenOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, server.MCPURL(), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, serverURL, http.NoBody)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -118,14 +133,17 @@ func ExampleDeviceCode() {
 		log.Fatal(err)
 	}
 	defer server.Close()
-	user := server.ApproveDevice // stands for the user
 
 	client := &handstamp.Client{
 		Grant: handstamp.DeviceCode{},
 		Prompt: handstamp.Prompt{ShowCode: func(_ context.Context, d handstamp.DeviceAuthorization) {
 			log.Printf("Open %s and enter %s", d.VerificationURI, d.UserCode)
-			go user(d.UserCode)
 		}},
+	}
+	showCode := client.Prompt.ShowCode
+	client.Prompt.ShowCode = func(ctx context.Context, d handstamp.DeviceAuthorization) {
+		showCode(ctx, d)
+		go server.ApproveDevice(d.UserCode) // stands for the user
 	}
 	result, err := client.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{})
 	if err != nil {
@@ -145,8 +163,8 @@ func ExampleClient_initialAccessToken() {
 
 	client := &handstamp.Client{
 		InitialAccessToken: "initial", // of the authorization server's operator
-		Prompt:             handstamp.Prompt{Authorize: consent},
 	}
+	client.Prompt.Authorize = consent // stands for the user with a browser
 	result, err := client.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
@@ -170,8 +188,8 @@ func ExampleClient_extraAuthParams() {
 			"prompt":     {"login"},
 			"max_age":    {"300"},
 		},
-		Prompt: handstamp.Prompt{Authorize: consent},
 	}
+	client.Prompt.Authorize = consent // stands for the user with a browser
 	result, err := client.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{})
 	if err != nil {
 		log.Fatal(err)
@@ -195,8 +213,8 @@ func ExampleClient_profile() {
 			Profile:         profile,
 			Scopes:          []string{"openid", "mcp"},
 			ExtraAuthParams: url.Values{"login_hint": {account}},
-			Prompt:          handstamp.Prompt{Authorize: consent},
 		}
+		client.Prompt.Authorize = consent // stands for the user with a browser
 		if _, err := client.Login(context.Background(), server.MCPURL(), handstamp.LoginOptions{}); err != nil {
 			log.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
@@ -43,16 +44,18 @@ func ExampleError() {
 	// wait and try again; the login is kept
 }
 
-// A token for something that is no HTTP client: the value is a secret until it is revealed.
+// A token for a request that something else than the library's http.Client sends.
 func ExampleClient_Token() {
+	const serverURL = "https://mcp.example.com/mcp"
 	client := &handstamp.Client{LoginPolicy: handstamp.LoginNever}
-	token, err := client.Token(context.Background(), "https://mcp.example.com/mcp", handstamp.TokenOptions{})
-	if err != nil {
-		log.Print(err) // handstamp.ErrLoginRequired: no user has signed in
-		return
+	authorize := func(ctx context.Context, req *http.Request) error {
+		token, err := client.Token(ctx, serverURL, handstamp.TokenOptions{})
+		if err != nil {
+			return err // handstamp.ErrLoginRequired: no user has signed in
+		}
+		return token.SetHeaders(req) // or token.Value.Reveal(), unless token.Type is "DPoP"
 	}
-	header := token.Type + " " + token.Value.Reveal()
-	_ = header
+	_ = authorize
 }
 
 // What is stored is shown, and forgotten at the server too.
