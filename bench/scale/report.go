@@ -117,7 +117,8 @@ are](scale.svg)
 
 %s, %d cores (%s/%s), %s; PostgreSQL on a Unix socket, with %s credentials in the end, sealed.
 Lookups are made at %d a second. A ratio is the median of the ratios within %d rounds; the times beside
-it are of all rounds together, so that one slow round moves them and not the ratio.
+it are of all rounds together: one slow round moves them and not the ratio, so their quotient may be another.
+A bound that is MISSED makes the run fail; its row is published all the same.
 
 | what | is | bound | | measured |
 |---|---:|---:|---|---|

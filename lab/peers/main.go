@@ -147,15 +147,20 @@ func counted(processes string) string {
 
 // write writes the page.
 func write(w io.Writer, all []contender, columns []suite.Reports, processes string, timeout time.Duration) {
+	unconfigured := slices.DeleteFunc(lab.Personalities(), func(p lab.Personality) bool {
+		return p.Setup != nil // the peers are not configured
+	})
 	fmt.Fprintf(w, `# What becomes of the second session, client by client
 
 Written by `+"`make interop-table`"+` on %s, with %s on %s/%s. Nothing here is edited by hand: it is what the
 [lab](lab.md) measured, with %s in a cell and %v for its sessions. A number is cells passed of cells played; a dash is a
-personality with every cell passed.
+personality with every cell passed. The %d personalities are those of that day;
+`+"`handstamp lab list`"+` lists those of today.
 
 | client | version | how it was run | cells passed | time |
 |---|---|---|---|---|
-`, time.Now().UTC().Format("2006-01-02"), goVersion(), runtime.GOOS, runtime.GOARCH, counted(processes), timeout)
+`, time.Now().UTC().Format("2006-01-02"), goVersion(), runtime.GOOS, runtime.GOARCH, counted(processes), timeout,
+		len(unconfigured))
 	for i, c := range all {
 		passed, played, used := 0, 0, time.Duration(0)
 		for _, r := range columns[i] {
@@ -170,10 +175,7 @@ personality with every cell passed.
 	}
 	fmt.Fprint(w, "\n|---|", strings.Repeat("---|", len(all)), "\n")
 	var better []string
-	for _, p := range lab.Personalities() {
-		if p.Setup != nil {
-			continue // the peers are not configured
-		}
+	for _, p := range unconfigured {
 		fmt.Fprintf(w, "| `%s` |", p.Name)
 		ours, all := score(columns[0], p.Name)
 		for i := range columns {
