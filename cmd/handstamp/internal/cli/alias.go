@@ -152,7 +152,7 @@ func (a *app) newRemove() *cobra.Command {
 		Aliases: []string{"rm"},
 		Short:   "Take a server's short name away",
 		Long: `Take the short name of a server away, and its settings in the configuration. A login
-there stays: handstamp logout removes it.`,
+there stays; handstamp logout removes it.`,
 		Example:           `  handstamp remove linear`,
 		Args:              exactly(1, "the name of a server"),
 		ValidArgsFunction: a.completeAliases,

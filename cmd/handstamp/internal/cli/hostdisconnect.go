@@ -24,7 +24,7 @@ func (a *app) newDisconnect() *cobra.Command {
 		Long: `Take an entry of Handstamp's out of the configuration of an MCP host. What client
 connect wrote is undone byte by byte: an entry that it replaced is there again, and a
 file that it made is removed. Where the file has been edited since, only the entry
-goes. The login stays: handstamp logout removes it.`,
+goes. The login stays; handstamp logout removes it.`,
 		Example: `  handstamp client disconnect cursor linear
   handstamp client disconnect codex https://mcp.linear.app/mcp --dry-run`,
 		Args:              exactly(2, "an MCP host, and a server's name there or its URL"),

@@ -89,7 +89,7 @@ func (a *app) newToken() *cobra.Command {
 	k := &tokenCommand{app: a}
 	cmd := &cobra.Command{
 		Use:   "token <server>",
-		Short: "Print a fresh access token",
+		Short: "Print an access token that works now",
 		Long: `Print an access token that works now, refreshed if it has to be. A browser never
 opens unless --login=auto allows it: without a usable credential the exit code is
 4, and the error names the command to run.
