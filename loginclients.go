@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +76,21 @@ func (l *loginClients) chooseMethod() error {
 	l.authMethod = choice
 	l.client.Method, l.client.FormID, l.client.MethodSource = choice.method, choice.formID, choice.source
 	l.chosen()
-	return nil
+	return l.prepareRegisteredProofs()
+}
+
+// prepareRegisteredProofs requests bound tokens where the client is registered for them, whether or
+// not the MCP server's challenge shows it: one for a request without a token may not.
+func (l *loginClients) prepareRegisteredProofs() error {
+	l.plan.proofs = l.config.DPoP.wants(l.plan.proofs || requiresProofs(l.client))
+	return l.prepareProofs()
+}
+
+// requiresProofs reports whether the server has registered a client for bound tokens only (RFC 9449,
+// section 5.2).
+func requiresProofs(c *record.Client) bool {
+	reg, err := oauth.ParseRegistration([]byte(c.Response.Reveal()))
+	return err == nil && reg.DPoPBoundAccessTokens
 }
 
 // clientSource is where the client of a login comes from.
@@ -175,6 +190,7 @@ func (r *Registration) clientAt(rec *record.Record, issuer string) *record.Clien
 	}
 	c.Source, c.Rejected = record.SourceConfigured, false
 	c.Secret, c.SecretExpiresAt = r.ClientSecret, r.SecretExpiresAt
+	c.Response = cmp.Or(r.Response, c.Response)
 	if len(r.RedirectURIs) > 0 {
 		c.RedirectURIs = r.RedirectURIs
 	}
@@ -203,7 +219,7 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 		(hasOtherKey(c, l.config.Key) || !slices.Equal(c.GrantTypes, registeredGrants(l.config.Grant))) {
 		return false
 	}
-	if reg, err := oauth.ParseRegistration([]byte(c.Response.Reveal())); err == nil && reg.DPoPBoundAccessTokens && l.config.DPoP == DPoPNever {
+	if l.config.DPoP == DPoPNever && requiresProofs(c) {
 		return false
 	}
 	return c.Source != record.SourceDynamic || len(c.RedirectURIs) == 0 ||

@@ -121,6 +121,49 @@ func TestDPoPThumbprintOfRegistration(t *testing.T) {
 	w.WantTabs(1)
 }
 
+// A client that was registered for bound tokens in an earlier session, at another user's login or by
+// an application that kept it requests them at once, also where the challenge is for Bearer.
+func TestDPoPOfAnEarlierRegistration(t *testing.T) {
+	for name, prepare := range map[string]func(w *testenv.Env, c *handstamp.Client, registered handstamp.Registration){
+		"the same login": func(w *testenv.Env, _ *handstamp.Client, _ handstamp.Registration) {
+			w.Lab.RevokeFamilies()
+			found := w.Session()
+			found.LoginPolicy = handstamp.LoginNever
+			testenv.WantKind(w.T, w.Call(found), handstamp.ErrLoginRequired) // the next one has no token to send
+		},
+		"a client of all users": func(_ *testenv.Env, c *handstamp.Client, _ handstamp.Registration) {
+			c.Profile = "another"
+		},
+		"a kept registration": func(_ *testenv.Env, c *handstamp.Client, registered handstamp.Registration) {
+			c.Profile, c.ClientStore, c.Registration = "another", nil, &registered
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPSilent, RegisterBound: true}})
+			shared := new(store.Memory)
+			session := func() *handstamp.Client {
+				c := w.Session()
+				c.ClientStore, c.RedirectURI = shared, stepRedirect
+				c.Prompt.Authorize = func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+					return lab.Consent(ctx, r.URL)
+				}
+				return c
+			}
+			var registered handstamp.Registration
+			first := session()
+			first.OnRegister = func(_ context.Context, r handstamp.Registration) error {
+				registered = r
+				return nil
+			}
+			w.MustCall(first)
+			again := session()
+			prepare(w, again, registered)
+			w.MustCall(again)
+			w.WantCounts(map[string]int{"register": 1, "token:code": 2})
+		})
+	}
+}
+
 // An endpoint that is only offered and rejects everything does not change how the client
 // authenticates afterwards.
 func TestPushedRequestRejectedThenBrowser(t *testing.T) {

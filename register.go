@@ -64,8 +64,7 @@ func (r *registrar) register(ctx context.Context) error {
 	r.clients.chosen()
 	r.outcomes.audit(AuditRegistration, "registered",
 		slog.String(AuditIssuer, as.Issuer), slog.String(AuditClientID, r.secrets.shown(reg.ClientID)))
-	r.plan.proofs = r.config.DPoP.wants(r.plan.proofs || reg.DPoPBoundAccessTokens)
-	if err := r.prepareProofs(); err != nil {
+	if err := r.clients.prepareRegisteredProofs(); err != nil {
 		return err
 	}
 	omitted := oauth.Without(n.wish.scopes, n.terms.scopes)
