@@ -25,9 +25,9 @@ var (
 
 	// ErrUnreachable: a server could not be reached, or its response decides nothing
 	// (5xx, 429, a page of HTML). The credential is kept and a later try may work; a
-	// browser would not help. A Transport returns the MCP server's own responses as they
-	// came, a 503 too: there this is the error where no response came, or where the
-	// authorization server is at fault.
+	// browser would not help. The MCP server's own 503 is a response, which a Transport
+	// returns as it came; it returns ErrUnreachable if there was no response, or if the
+	// authorization server failed.
 	ErrUnreachable = errors.New("handstamp: server unreachable")
 
 	// ErrServerUnreachable: the MCP server itself, and not its authorization

@@ -12,6 +12,9 @@
 //
 //	client, err := app.Client(owner) // from then on
 //	httpClient := client.HTTPClient(serverURL)
+//
+// The example is a web application:
+// https://pkg.go.dev/github.com/handstamp/handstamp/hosted#pkg-examples
 package hosted
 
 import (

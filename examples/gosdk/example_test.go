@@ -20,7 +20,7 @@ func Example_officialSDK() {
 	server := startServer()
 	defer server.Close()
 
-	client := handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
 	transport := &mcp.StreamableClientTransport{
 		Endpoint:   server.MCPURL(),
 		HTTPClient: client.HTTPClient(server.MCPURL()),
@@ -35,7 +35,7 @@ func Example_officialSDKHandler() {
 	server := startServer()
 	defer server.Close()
 
-	client := handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
 	transport := &mcp.StreamableClientTransport{
 		Endpoint:     server.MCPURL(),
 		OAuthHandler: client.Handler(server.MCPURL()),
