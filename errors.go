@@ -63,6 +63,9 @@ var (
 	// ErrNoLoginNeeded: the MCP server responds without a token and names no
 	// authorization server, so there is nothing to sign in to.
 	ErrNoLoginNeeded = errors.New("handstamp: the server needs no login")
+
+	// ErrClosed: the Client was closed, and its stored tokens do not serve the request.
+	ErrClosed = errors.New("handstamp: the client is closed")
 )
 
 // Error is what Client methods and the transport return. Its text is one
@@ -148,7 +151,7 @@ type errorFactory struct {
 }
 
 // errClosed is returned for work that would outlive a closed Client.
-var errClosed error = &Error{Kind: ErrInvalidConfig, Message: "the client is closed"}
+var errClosed error = &Error{Kind: ErrClosed}
 
 // errStoreBusy is the cause of the end of a context that we bound the wait for a
 // store with.

@@ -161,7 +161,7 @@ type LoginEvent struct {
 
 	// Outcome is "signed_in", or the kind of Err: "auth_required", "unreachable", "server_unreachable",
 	// "denied", "timeout", "protocol", "client_rejected", "registration_required", "store", "usage",
-	// "no_login_needed"; "canceled" where a context ended, and "failed" for any other error.
+	// "no_login_needed", "closed"; "canceled" where a context ended, and "failed" for any other error.
 	Outcome string
 }
 

@@ -225,7 +225,7 @@ func (w *aheadWorker) end(ctx context.Context, r refreshed) {
 		w.giveUpPaused(ctx)
 	}
 	switch {
-	case isFinal(r.err) && !w.ends(ctx): // or else it may be that of a closed Client
+	case isFinal(r.err):
 		w.release(ctx, []store.Claim{r.claim}, time.Time{})
 	case !r.busy.IsZero(): // it may not have been sent, so that the claim still lasts
 		w.release(ctx, []store.Claim{r.claim}, r.busy)
