@@ -60,6 +60,7 @@ var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a 
 // RefreshAhead refreshes the tokens of users that were at work lately before they expire, so that
 // no request waits for that. It runs until ctx ends or the App is closed, waits for the refreshes
 // under way and returns nil; it returns an error at once if the Database is no [store.Scheduler].
+// Wait for it before the Database is closed.
 //
 // Any number of replicas may run it, and share the work through the Database. One that is killed
 // loses nothing: what it had claimed is due again after some minutes. An authorization server that

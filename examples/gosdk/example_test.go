@@ -56,8 +56,8 @@ func echo(transport mcp.Transport, text string) string {
 	result, err := session.CallTool(ctx, &mcp.CallToolParams{
 		Name: "echo", Arguments: map[string]any{"text": text},
 	})
-	if err != nil {
-		log.Fatal(err)
+	if err != nil || result.IsError {
+		log.Fatal(err, result)
 	}
 	return result.Content[0].(*mcp.TextContent).Text
 }
