@@ -61,8 +61,9 @@ type Client struct {
 
 	// Registration is a client that was registered before: by hand at the
 	// authorization server's console, or by an application that keeps what
-	// OnRegister gave it. It always wins over what Handstamp would do itself, and is not replaced:
-	// after an [ErrClientRejected], an application that kept it forgets it, and signs in without.
+	// OnRegister gave it. It is used instead of any other client, and never replaced. If the server
+	// has forgotten it ([ErrClientRejected]), an application that got it from OnRegister deletes its
+	// copy, and signs in with a Client without it.
 	Registration *Registration
 
 	// AuthorizationServer describes the server's authorization server where discovery stops
@@ -123,9 +124,9 @@ type Client struct {
 
 	// RedirectURI is the redirect URI to register and send, where the
 	// application receives the callback itself (Prompt.Authorize), or where a
-	// registration made by hand demands an exact one. Empty: a free port of the
-	// loopback interface, used again in later logins; with Prompt.Authorize, which has no
-	// listener, http://127.0.0.1/callback.
+	// registration made by hand demands an exact one. Empty: that of Registration, or else
+	// http://127.0.0.1:PORT/callback with a free port, used again in later logins; with
+	// Prompt.Authorize, which has no listener, http://127.0.0.1/callback.
 	RedirectURI string
 
 	// CallbackPort is the port of the loopback redirect URI. Zero: the one
@@ -247,10 +248,10 @@ func (c *Client) defaultTransport() http.RoundTripper {
 }
 
 // Close ends a login that waits for the user or for another process, and a refresh that waits for
-// another process, and waits, until ctx ends, for a refresh under way to be stored. After it, only
-// stored tokens are used: a login, and a request that needs a refresh or a login, fails with
-// [ErrInvalidConfig]. A process that is about to exit should call it: a refresh token that was sent
-// must see its successor stored.
+// another process, and waits, until ctx ends, for a refresh under way to be stored. What it has
+// ended fails with [ErrClosed]. After it, only stored tokens are used: a login, and a request that
+// needs a refresh or a login, fails with ErrClosed, too. A process that is about to exit should call
+// it: a refresh token that was sent must see its successor stored.
 func (c *Client) Close(ctx context.Context) (err error) {
 	c.init()
 	c.mu.Lock()

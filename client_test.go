@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -23,7 +24,7 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
-// A call of a closed Client is the caller's mistake.
+// A request that needs a login has an error of its own after Close.
 func TestClosedClient(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	c := w.Session()
@@ -31,10 +32,37 @@ func TestClosedClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := w.Call(c)
-	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+	testenv.WantKind(t, err, handstamp.ErrClosed)
 	if e, ok := errtype.As[*handstamp.Error](err); !ok || e.Error() != "the client is closed" {
 		t.Errorf("error %v", err)
 	}
+}
+
+// Close ends a login that waits for the user. All requests that wait for it report that, though
+// their contexts have not ended.
+func TestCloseEndsALogin(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		c, outcome := w.Session(), ""
+		c.Prompt.Authorize = func(ctx context.Context, _ handstamp.AuthorizationRequest) (url.Values, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		c.Hooks.LoggedIn = func(e handstamp.LoginEvent) { outcome = e.Outcome }
+		failed := make(chan error, 2)
+		for range 2 {
+			go func() { failed <- w.Call(c) }()
+		}
+		synctest.Wait()
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			testenv.WantKind(t, <-failed, handstamp.ErrClosed)
+		}
+		if outcome != "closed" {
+			t.Errorf("the outcome is %q", outcome)
+		}
+	})
 }
 
 // TestDialContextCarriesAuthorizationRequests: a transport that connects in its own way

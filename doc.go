@@ -3,7 +3,7 @@
 // number of processes.
 //
 // A [Client] is a struct whose zero value works. Hold it by pointer: it must not be copied once it
-// is in use. There is one way for each of three tasks:
+// is in use. There is one way for each of the first three tasks:
 //
 // # An MCP client speaks HTTP
 //

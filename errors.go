@@ -25,9 +25,9 @@ var (
 
 	// ErrUnreachable: a server could not be reached, or its response decides nothing
 	// (5xx, 429, a page of HTML). The credential is kept and a later try may work; a
-	// browser would not help. A Transport returns the MCP server's own responses as they
-	// came, a 503 too: there this is the error where no response came, or where the
-	// authorization server is at fault.
+	// browser would not help. The MCP server's own 503 is a response, which a Transport
+	// returns as it came; it returns ErrUnreachable if there was no response, or if the
+	// authorization server failed.
 	ErrUnreachable = errors.New("handstamp: server unreachable")
 
 	// ErrServerUnreachable: the MCP server itself, and not its authorization
@@ -63,6 +63,9 @@ var (
 	// ErrNoLoginNeeded: the MCP server responds without a token and names no
 	// authorization server, so there is nothing to sign in to.
 	ErrNoLoginNeeded = errors.New("handstamp: the server needs no login")
+
+	// ErrClosed: the Client was closed, and its stored tokens do not serve the request.
+	ErrClosed = errors.New("handstamp: the client is closed")
 )
 
 // Error is what Client methods and the transport return. Its text is one
@@ -148,7 +151,7 @@ type errorFactory struct {
 }
 
 // errClosed is returned for work that would outlive a closed Client.
-var errClosed error = &Error{Kind: ErrInvalidConfig, Message: "the client is closed"}
+var errClosed error = &Error{Kind: ErrClosed}
 
 // errStoreBusy is the cause of the end of a context that we bound the wait for a
 // store with.

@@ -113,6 +113,7 @@ var errorKinds = map[string]error{
 	"auth_required": ErrLoginRequired, "unreachable": ErrUnreachable, "denied": ErrDenied, "timeout": ErrTimeout,
 	"protocol": ErrProtocol, "client_rejected": ErrClientRejected, "registration_required": ErrRegistrationRequired,
 	"server_unreachable": ErrServerUnreachable, "store": ErrStore, "usage": ErrInvalidConfig, "no_login_needed": ErrNoLoginNeeded,
+	"closed": ErrClosed,
 }
 
 // kindName returns the name of a kind in errorKinds; "" for an error that is none.

@@ -24,9 +24,10 @@ const (
 
 // ServeRefreshHelper does the work of a Client with a [RefreshHelper]: main calls it, with
 // standard input and output, when the program was started as the helper's
-// Command. newClient gets Helper.Config and returns a Client with the same Store,
-// HTTP and AuthTransport as the asking one, and a Prompt.OpenURL if it is to open a
-// browser; all else is filled in here, and the Client is closed at the end.
+// Command. newClient gets [RefreshHelper].Config and returns a Client with the same Store,
+// ClientStore, BaseTransport, AuthTransport, Key, Certificate and Grant as the asking one, and a
+// Prompt.OpenURL if it is to open a browser; all else is filled in here, and the Client is closed
+// at the end.
 //
 // It returns when the work is done and its result is stored, whatever becomes of the process
 // that started it once the refresh or the login has begun; before that, it ends with that

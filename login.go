@@ -360,6 +360,8 @@ func (l *logins) endError(ctx context.Context, err error) error {
 		return err
 	case errors.Is(context.Cause(ctx), errLoginTimeout):
 		return &Error{Kind: ErrTimeout, Server: l.serverURL, Message: "the login was not completed in time", Hint: "start it again"}
+	case ctx.Err() != nil && l.config.closing.Err() != nil:
+		return errClosed
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}

@@ -58,8 +58,8 @@ func (c *Client) BeginLogin(
 // CompleteLogin continues a login with the response to its authorization request: the query
 // parameters with which the user's browser came to the redirect URI. It exchanges the code, stores
 // the login, and makes one request to the MCP server with it: if that rejects the token,
-// [LoginResult].Rejected is set. suspended is that of the step whose
-// request has the state of the response.
+// [LoginResult].Rejected is set. suspended is [LoginStep].Suspended of the step whose
+// Request.State is the parameter state of the response.
 //
 // The step that it returns has a Result, or another request: where the authorization server has
 // rejected something that can be left out, the user is sent there once more. An error response of

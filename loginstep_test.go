@@ -301,7 +301,7 @@ func TestStepThatWaitsEndsWithClose(t *testing.T) {
 			if err := c.Close(t.Context()); err != nil || time.Since(began) > time.Second {
 				t.Errorf("%s: closed with %v after %v", name, err, time.Since(began))
 			}
-			testenv.WantKind(t, <-ended, handstamp.ErrInvalidConfig)
+			testenv.WantKind(t, <-ended, handstamp.ErrClosed)
 		}
 	})
 }

@@ -23,8 +23,9 @@ type Prompt struct {
 	// own: it sends its user to the authorization URL and returns all parameters with which the
 	// authorization server called the redirect URI back. [AuthorizationRequest.State] identifies
 	// the call. Handstamp checks state and iss (RFC 9207) itself. Set [Client.RedirectURI] to
-	// the URI at which the application receives the call. Authorize must return when ctx ends; any
-	// error of its own is an [ErrLoginRequired].
+	// the URI at which the application receives the call. The parameters of an error response are
+	// returned as well: access_denied ends the login with [ErrDenied]. Authorize must return when ctx
+	// ends; an error that it returns before ends the login with [ErrLoginRequired].
 	//
 	// A Client has one login at each server: its users are one. The application accepts the call only
 	// from the browser session that it sent away, or else others can have a user signed in to their
@@ -160,7 +161,7 @@ type LoginEvent struct {
 
 	// Outcome is "signed_in", or the kind of Err: "auth_required", "unreachable", "server_unreachable",
 	// "denied", "timeout", "protocol", "client_rejected", "registration_required", "store", "usage",
-	// "no_login_needed"; "canceled" where a context ended, and "failed" for any other error.
+	// "no_login_needed", "closed"; "canceled" where a context ended, and "failed" for any other error.
 	Outcome string
 }
 

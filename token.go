@@ -148,6 +148,8 @@ func (s *session) token(ctx context.Context, o TokenOptions) (*cachedToken, erro
 // program takes context.Background(). What it returns is good now: it must not
 // be wrapped in oauth2.ReuseTokenSource, which would use it beyond a refresh.
 // Callers share the Token and must not change it, as with x/oauth2's own sources.
+// It fails for a token that is bound to a key ([DPoPMode]): each request needs a
+// proof of its own, which [Client.HTTPClient] and [Token.SetHeaders] add.
 func (c *Client) TokenSource(ctx context.Context, serverURL string) oauth2.TokenSource {
 	s, err := c.session(serverURL)
 	return &tokenSource{ctx: ctx, session: s, err: err}

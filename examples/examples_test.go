@@ -107,6 +107,31 @@ func TestExamplesSignInOnce(t *testing.T) {
 	}
 }
 
+// TestExitCodes has programs fail: at a tool that reports an error, and at a login without a browser.
+func TestExitCodes(t *testing.T) {
+	for _, test := range []struct {
+		folder string
+		args   []string
+		env    []string
+		code   int
+		want   string
+	}{
+		{"gosdk", []string{"echo", "{}"}, nil, 1, "the tool reports an error"},
+		{"mcpgo", []string{"echo", "{}"}, nil, 1, "the tool reports an error"},
+		{"httpclient", nil, []string{"HANDSTAMP_NO_BROWSER=1"}, 4, "handstamp login --store file http"},
+	} {
+		t.Run(test.folder, func(t *testing.T) {
+			p := newPlace(t)
+			cmd := p.command(p.build(test.folder), test.args...)
+			cmd.Env = append(cmd.Env, test.env...)
+			out, _ := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != test.code || !strings.Contains(string(out), test.want) {
+				t.Errorf("exit code %d, want %d\n%s", code, test.code, out)
+			}
+		})
+	}
+}
+
 // TestAgentSurvivesAnExpiredToken ends the agent's token between two of its tasks: it refreshes
 // once, and needs no user.
 func TestAgentSurvivesAnExpiredToken(t *testing.T) {

@@ -105,6 +105,10 @@ func testReplicas(t *testing.T, program, database string) {
 	if at != two+"/servers" || !regexp.MustCompile(`<p>connected</p>`).MatchString(page) {
 		t.Fatalf("the login ended at %s:\n%s", at, page)
 	}
+	wrong := url.Values{"server": {p.server.MCPURL()}, "tool": {"echo"}, "arguments": {"{}"}}
+	if page, _ := ada(one+"/call", wrong); !strings.Contains(page, "the tool reports an error") {
+		t.Errorf("a call that the tool rejects:\n%s", page)
+	}
 	for _, replica := range []string{one, two, one} {
 		if page, _ := ada(replica+"/call", call); !strings.Contains(page, "hello from a replica") {
 			t.Errorf("a call by %s:\n%s", replica, page)

@@ -60,6 +60,7 @@ var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a 
 // RefreshAhead refreshes the tokens of users that were at work lately before they expire, so that
 // no request waits for that. It runs until ctx ends or the App is closed, waits for the refreshes
 // under way and returns nil; it returns an error at once if the Database is no [store.Scheduler].
+// Wait for it before the Database is closed.
 //
 // Any number of replicas may run it, and share the work through the Database. One that is killed
 // loses nothing: what it had claimed is due again after some minutes. An authorization server that
@@ -225,7 +226,7 @@ func (w *aheadWorker) end(ctx context.Context, r refreshed) {
 		w.giveUpPaused(ctx)
 	}
 	switch {
-	case isFinal(r.err) && !w.ends(ctx): // or else it may be that of a closed Client
+	case isFinal(r.err):
 		w.release(ctx, []store.Claim{r.claim}, time.Time{})
 	case !r.busy.IsZero(): // it may not have been sent, so that the claim still lasts
 		w.release(ctx, []store.Claim{r.claim}, r.busy)

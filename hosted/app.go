@@ -12,6 +12,9 @@
 //
 //	client, err := app.Client(owner) // from then on
 //	httpClient := client.HTTPClient(serverURL)
+//
+// The example is a web application:
+// https://pkg.go.dev/github.com/handstamp/handstamp/hosted#pkg-examples
 package hosted
 
 import (
@@ -78,7 +81,7 @@ const defaultCacheSize = 10_000
 
 // Errors of an App.
 var (
-	errClosed   = errors.New("hosted: the App is closed")
+	errClosed   = &handstamp.Error{Kind: handstamp.ErrClosed, Message: "the App is closed"}
 	errReserved = errors.New(`hosted: a user's name must not begin with "handstamp:"`)
 )
 
@@ -93,7 +96,7 @@ func CheckOwner(o store.Owner) error {
 
 // Client returns the Client of a user, the same one as long as it is kept. Do not close it, and do
 // not keep it for longer than a request: what was evicted meanwhile goes on working, but another
-// Client then has the same user.
+// Client then has the same user. The error of a closed App is [handstamp.ErrClosed].
 func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if reserved(o) {
 		return nil, errReserved

@@ -44,8 +44,8 @@ func TestClientsAreKept(t *testing.T) {
 	if err := app.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := app.Client(store.Owner{}); err == nil {
-		t.Error("a closed App has Clients")
+	if _, err := app.Client(store.Owner{}); !errors.Is(err, handstamp.ErrClosed) {
+		t.Errorf("a closed App has Clients (%v)", err)
 	}
 }
 

@@ -3,8 +3,10 @@
 // locks. A store knows nothing of what is in a value.
 //
 // [Memory] is the reference implementation and the one to read first. Package filestore keeps
-// one file per credential, and package sealed encrypts the values of another store. Package storetest is the suite that every implementation, ours or
-// yours, has to pass; its example_test.go has a whole store in a few lines.
+// one file per credential, and package sealed encrypts the values of another store. Package
+// storetest is the suite that every implementation, ours or yours, has to pass; its example is a
+// whole store in a few lines:
+// https://pkg.go.dev/github.com/handstamp/handstamp/store/storetest#pkg-examples
 package store
 
 import (
@@ -57,11 +59,11 @@ type Revision string
 //
 // # Cancellation
 //
-// ctx bounds waiting, for a lock, a connection or a busy database. When it ends, a method returns
-// an error that wraps ctx.Err(). A Put that has begun to write finishes: a refresh token that
-// was used up is replaced by the value at hand, and lost without it. A Put that returns an error
-// although it cannot tell whether its value was stored is allowed, but not one that returns nil
-// without its value stored.
+// ctx bounds waiting, for a lock, a connection or a busy database. When it ends, a method that
+// waits returns an error that wraps ctx.Err(). One that waits for nothing may ignore ctx; Lock may
+// not. A Put that has begun to write finishes: a refresh token that was used up is replaced by the
+// value at hand, and lost without it. A Put that returns an error although it cannot tell whether
+// its value was stored is allowed, but not one that returns nil without its value stored.
 //
 // # Durability
 //
@@ -83,7 +85,7 @@ type Store interface {
 	Put(ctx context.Context, key Key, value []byte, revision Revision) (Revision, error)
 
 	// Delete removes the value under key if its revision is revision. Otherwise it returns
-	// ErrConflict. Deleting what is not there is no error.
+	// ErrConflict. Deleting what is not there is no error, whatever the revision.
 	Delete(ctx context.Context, key Key, revision Revision) error
 
 	// List returns the keys of all values, those of damaged ones included as far as they are

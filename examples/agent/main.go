@@ -62,9 +62,13 @@ func run(ctx context.Context, serverURL string, tasks io.Reader, results io.Writ
 		if err := explain(serverURL, err); err != nil {
 			return err
 		}
+		outcome := call.Name
+		if result.IsError { // for the planner to see; the login is good
+			outcome += " failed"
+		}
 		for _, content := range result.Content {
 			if text, ok := content.(*mcp.TextContent); ok {
-				fmt.Fprintf(results, "%s: %s\n", call.Name, text.Text)
+				fmt.Fprintf(results, "%s: %s\n", outcome, text.Text)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ func Example_officialSDK() {
 	server := startServer()
 	defer server.Close()
 
-	client := handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
 	transport := &mcp.StreamableClientTransport{
 		Endpoint:   server.MCPURL(),
 		HTTPClient: client.HTTPClient(server.MCPURL()),
@@ -35,7 +35,7 @@ func Example_officialSDKHandler() {
 	server := startServer()
 	defer server.Close()
 
-	client := handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
 	transport := &mcp.StreamableClientTransport{
 		Endpoint:     server.MCPURL(),
 		OAuthHandler: client.Handler(server.MCPURL()),
@@ -56,8 +56,8 @@ func echo(transport mcp.Transport, text string) string {
 	result, err := session.CallTool(ctx, &mcp.CallToolParams{
 		Name: "echo", Arguments: map[string]any{"text": text},
 	})
-	if err != nil {
-		log.Fatal(err)
+	if err != nil || result.IsError {
+		log.Fatal(err, result)
 	}
 	return result.Content[0].(*mcp.TextContent).Text
 }

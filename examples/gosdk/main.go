@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -53,6 +54,9 @@ func run(ctx context.Context, serverURL, tool, arguments string) error {
 		if text, ok := content.(*mcp.TextContent); ok {
 			fmt.Println(text.Text)
 		}
+	}
+	if result.IsError {
+		return errors.New("the tool reports an error")
 	}
 	return nil
 }

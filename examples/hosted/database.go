@@ -41,12 +41,15 @@ func openPostgres(
 		Keys: []sealed.Key{key}, Listen: pool.Config().ConnConfig,
 	})
 	if err != nil {
+		pool.Close()
 		return nil, nil, err
 	}
+	closeAll := func() { db.Close(); pool.Close() }
 	if err := db.CreateSchema(ctx); err != nil {
+		closeAll()
 		return nil, nil, err
 	}
-	return db, func() { db.Close(); pool.Close() }, nil
+	return db, closeAll, nil
 }
 
 func openRedis(
@@ -59,6 +62,7 @@ func openRedis(
 	client := redis.NewClient(options)
 	db, err := redisstore.New(ctx, client, redisstore.Options{Keys: []sealed.Key{key}})
 	if err != nil {
+		_ = client.Close()
 		return nil, nil, err
 	}
 	return db, func() { _ = client.Close() }, nil

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -83,15 +84,20 @@ func run(ctx context.Context, args []string) error {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
+	var ahead sync.WaitGroup
+	if _, ok := db.(store.Scheduler); ok { // PostgreSQL; with Redis each request refreshes by itself
+		ahead.Go(func() { _ = app.RefreshAhead(ctx, hosted.AheadOptions{}) })
+	}
 	select {
-	case err := <-served:
-		return err
+	case err = <-served:
 	case <-ctx.Done():
 	}
 	ending, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	// Requests first, then the refreshes that they have begun.
-	return errors.Join(server.Shutdown(ending), app.Close(ending))
+	// Requests first, then the refreshes that they have begun, then those ahead of requests.
+	err = errors.Join(err, server.Shutdown(ending), app.Close(ending))
+	ahead.Wait()
+	return err
 }
 
 // derive returns a key for one purpose.

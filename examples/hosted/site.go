@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"slices"
@@ -168,6 +169,10 @@ func (s *site) call(w http.ResponseWriter, r *http.Request, user session) {
 		if c, ok := content.(*mcp.TextContent); ok {
 			text = append(text, c.Text)
 		}
+	}
+	if result.IsError {
+		s.fail(w, fmt.Errorf("the tool reports an error: %s", strings.Join(text, "\n")))
+		return
 	}
 	show(w, http.StatusOK, "result", strings.Join(text, "\n"))
 }

@@ -26,10 +26,13 @@ func main() {
 		os.Exit(2)
 	}
 	err := run(context.Background(), os.Args[1])
-	switch {
+	switch { // the exit codes are those of the command handstamp
 	case errors.Is(err, handstamp.ErrUnreachable):
 		fmt.Fprintln(os.Stderr, "Try again later; the login is kept:", err)
 		os.Exit(3)
+	case errors.Is(err, handstamp.ErrLoginRequired):
+		fmt.Fprintf(os.Stderr, "Sign in with handstamp login --store file %s: %v\n", os.Args[1], err)
+		os.Exit(4)
 	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

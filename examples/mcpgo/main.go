@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -61,6 +62,9 @@ func run(ctx context.Context, serverURL, tool, arguments string) error {
 		if text, ok := mcp.AsTextContent(content); ok {
 			fmt.Println(text.Text)
 		}
+	}
+	if result.IsError {
+		return errors.New("the tool reports an error")
 	}
 	return nil
 }

@@ -13,6 +13,6 @@ func ExampleUser() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	client := handstamp.Client{Store: s, LoginPolicy: handstamp.LoginNever}
+	client := &handstamp.Client{Store: s, LoginPolicy: handstamp.LoginNever}
 	_ = client.HTTPClient("https://mcp.example.com/mcp")
 }

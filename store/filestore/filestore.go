@@ -20,7 +20,9 @@
 // included. Files are made with mode 0600 and folders with 0700, whatever the
 // umask is. What belongs to another user, is open to others or is a symbolic
 // link is rejected with store.ErrUnusable and left as it is; only Dir itself may
-// be a symbolic link, if it is the user's own.
+// be a symbolic link, if it is the user's own. On Windows owner and mode are not
+// checked: a folder in the user's profile is private by the access list that it
+// inherits.
 //
 // # Promises
 //

@@ -64,7 +64,7 @@ func TestRefreshAheadReachesTheUsersClient(t *testing.T) {
 	}
 }
 
-// A worker whose App was closed takes no claims: its closed Clients would end them for good.
+// A worker whose App was closed takes no claims: its Clients are closed, too.
 func TestRefreshAheadOfAClosedApp(t *testing.T) {
 	const n = 3
 	u := newUsers(t, testenv.Personality(t, "rotates-strictly"))

@@ -7,10 +7,8 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"testing"
 
 	"github.com/handstamp/handstamp/store"
-	"github.com/handstamp/handstamp/store/storetest"
 )
 
 // ownStore is a whole store.
@@ -75,15 +73,9 @@ func (s *ownStore) Lock(ctx context.Context, key store.Key, name store.LockName)
 	}
 }
 
-// A store of your own has this one test.
-func TestOwnStore(t *testing.T) {
-	storetest.Run(t, func(*testing.T) store.Store {
-		return &ownStore{values: make(map[store.Key]ownValue)}
-	})
-}
-
 // A store of your own is five methods: here they are in memory, with a random revision for each
-// value. TestOwnStore, in the same file, runs the suite.
+// value. One test runs the suite with it, as the documentation of the package shows.
 func Example() {
-	var _ store.Store = (*ownStore)(nil)
+	var s store.Store = &ownStore{values: make(map[store.Key]ownValue)}
+	_ = s
 }

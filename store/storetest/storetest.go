@@ -5,7 +5,8 @@
 //		storetest.Run(t, func(t *testing.T) store.Store { return newStore(t) })
 //	}
 //
-// A whole store that passes is in example_test.go.
+// A whole store that passes is the example:
+// https://pkg.go.dev/github.com/handstamp/handstamp/store/storetest#pkg-examples
 package storetest
 
 import (

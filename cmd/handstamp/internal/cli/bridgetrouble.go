@@ -31,7 +31,8 @@ func (b *bridgeCommand) explain(t *target) func(error) *bridge.Trouble {
 	var last string
 	return func(err error) *bridge.Trouble {
 		tr := trouble(err, t)
-		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+		ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) ||
+			errors.Is(err, handstamp.ErrClosed)
 		if tr == nil || b.direct || ended || tr.Code == bridge.CodeUnreachable {
 			return tr
 		}

@@ -55,6 +55,16 @@ func TestCommandsPage(t *testing.T) {
 	}
 }
 
+// What follows -- goes to another program: the flags of a command stand before it.
+func TestFlagsBeforeTheDashes(t *testing.T) {
+	for _, cmd := range documented(wholeTree(t)) {
+		_, after, _ := strings.Cut(cmd.UseLine(), "-- ")
+		if strings.Contains(after, "[flags]") {
+			t.Errorf("the usage is %s", cmd.UseLine())
+		}
+	}
+}
+
 // Each manual page is one that groff and man find nothing wrong with.
 func TestManualPages(t *testing.T) {
 	dir := t.TempDir()

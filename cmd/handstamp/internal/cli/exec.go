@@ -31,7 +31,7 @@ type execCommand struct {
 func (a *app) newExec() *cobra.Command {
 	e := &execCommand{app: a}
 	cmd := &cobra.Command{
-		Use:   "exec <server> --env NAME -- command…",
+		Use:   "exec <server> --env NAME [flags] -- command…",
 		Short: "Run a command with the token in its environment",
 		Long: `Run a command with a fresh access token in an environment variable of its own.
 The exit code is that of the command, or 126 or 127 if it cannot be run. The command

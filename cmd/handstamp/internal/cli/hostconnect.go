@@ -57,7 +57,7 @@ const (
 func (a *app) newConnect() *cobra.Command {
 	c := &connectCommand{app: a}
 	cmd := &cobra.Command{
-		Use:   "connect <host> <server> [-- bridge's flags]",
+		Use:   "connect <host> <server> [flags] [-- bridge's flags]",
 		Short: "Put a server into the configuration of an MCP host",
 		Long: `Put an entry into the configuration of an MCP host that starts handstamp bridge with
 this server. Comments, order and formatting of the file stay, and the file as it was

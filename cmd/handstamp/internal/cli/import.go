@@ -67,7 +67,7 @@ type importCommand struct {
 func (a *app) newImportMCPRemote() *cobra.Command {
 	m := &importCommand{app: a}
 	cmd := &cobra.Command{
-		Use:   "mcp-remote [server…] [-- mcp-remote's arguments]",
+		Use:   "mcp-remote [server…] [flags] [-- mcp-remote's arguments]",
 		Short: "Import the logins of npx mcp-remote",
 		Long: `Import the logins that mcp-remote keeps in ~/.mcp-auth (MCP_REMOTE_CONFIG_DIR), of
 all its versions: tokens, and the client with its secret and the way it
