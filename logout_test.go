@@ -308,3 +308,58 @@ func (s silentWrites) Put(
 	<-ctx.Done()
 	return "", ctx.Err()
 }
+
+// The same where the caller does not wait until the write has ended, whatever the store then returns.
+func TestLogoutCalledOffWhileItIsStored(t *testing.T) {
+	for _, response := range []error{store.ErrUnusable, context.Canceled} {
+		t.Run(response.Error(), func(t *testing.T) {
+			w := testenv.New(t, lab.NoneFirst())
+			w.MustCall(w.Session())
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			c := w.Session()
+			c.Store, c.LoginPolicy = calledOffWrites{w.Store, cancel, response}, handstamp.LoginNever
+			w.MustCall(c)
+			_, err := c.Logout(ctx, w.Lab.MCPURL(), handstamp.LogoutOptions{})
+			if err == nil || ctx.Err() == nil {
+				t.Errorf("error %v", err)
+			}
+			if a := w.Lab.Audit(); !a.Families[0].Revoked {
+				t.Error("a token that no process holds any more is still good")
+			}
+			_, err = c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+			testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+		})
+	}
+}
+
+// calledOffWrites is a store that carries a write out, whose caller cancels it meanwhile.
+type calledOffWrites struct {
+	store.Store
+	cancel   context.CancelFunc
+	response error // to such a write
+}
+
+func (s calledOffWrites) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if _, err := s.Store.Put(ctx, key, value, revision); err != nil {
+		return "", err
+	}
+	s.cancel()
+	return "", s.response
+}
+
+func (s calledOffWrites) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func (s calledOffWrites) Delete(ctx context.Context, key store.Key, revision store.Revision) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, key, revision)
+}
