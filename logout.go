@@ -57,7 +57,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 		return nil, err
 	}
 	result := &LogoutResult{WasSignedIn: rec.Grant != nil, Damaged: damage != nil}
-	if rec.Revision == "" {
+	if rec.Revision == "" && rec.Grant == nil { // or else it is a login that is not stored yet
 		s.tokens.forget()
 		return result, s.forget(ctx, rec, false)
 	}
@@ -131,6 +131,7 @@ func (s *session) endUse(ctx context.Context, last *record.Record, o LogoutOptio
 			return
 		}
 	}
+	s.records.dropUnsaved()
 	s.tokens.forget()
 	if last != nil && !o.NoRevoke {
 		result.RevokeError = revoker{&s.credential}.revokeGrant(ctx, last)

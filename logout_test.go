@@ -274,6 +274,35 @@ func TestLogoutThatCannotBeStored(t *testing.T) {
 	w.WantTabs(1)
 }
 
+// A login that is not stored yet, as the disk is full, ends as another one does, and is not stored when
+// there is space.
+func TestLogoutOfALoginThatIsNotStored(t *testing.T) {
+	w, disk, c := atBrittleStore(t)
+	var log bytes.Buffer
+	c.Audit = slog.NewTextHandler(&log, nil)
+	w.MustCall(c)
+	w.Lab.Reset()
+	result, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+	if err != nil || !result.WasSignedIn || !result.Revoked {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if a := w.Lab.Audit(); !a.Families[0].Revoked {
+		t.Error("a token that no process holds any more is still good")
+	}
+	if !strings.Contains(log.String(), "msg="+handstamp.AuditLogout) {
+		t.Errorf("the audit log has %s", &log)
+	}
+	disk.left.Store(1000)
+	for _, session := range []*handstamp.Client{c, w.Session()} {
+		status, err := session.Status(t.Context(), w.Lab.MCPURL())
+		if err != nil || status.State != handstamp.StateNone {
+			t.Errorf("status %+v, %v", status, err)
+		}
+	}
+	w.MustCall(c) // which signs in anew
+	w.WantTabs(2)
+}
+
 // readOnly is a store of a disk that cannot be written to.
 type readOnly struct{ store.Store }
 

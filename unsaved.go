@@ -132,6 +132,13 @@ func (r *records) save(ctx context.Context, unsaved *unsavedLogin) (err error) {
 	return err
 }
 
+// dropUnsaved forgets a login that could not be stored: it has ended.
+func (r *records) dropUnsaved() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsaved = nil
+}
+
 // hasUnsaved reports whether there is a login that could not be stored.
 func (r *records) hasUnsaved() bool {
 	r.mu.Lock()
