@@ -142,3 +142,27 @@ func TestLoginThatIsStoredAndNotAcknowledged(t *testing.T) {
 		})
 	}
 }
+
+// A login that cannot be stored, and brings the stored access token again, is not taken for the stored
+// one: its refresh token is revoked.
+func TestLoginThatRepeatsTheStoredAccessToken(t *testing.T) {
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	w.MustLogin(w.Session())
+	stored := w.Record().Grant.RefreshToken
+	failing := &failingWrites{Store: w.Store}
+	c := w.Session()
+	c.Store, c.AuthTransport = failing, issuesAgain(w, "authorization_code")
+	w.Lab.Reset()
+	gate := w.Lab.Hold("token:code:committed")
+	defer gate.Release()
+	done := make(chan error, 1)
+	go func() { done <- w.Login(c) }()
+	w.Held(gate)
+	failing.fails.Store(true)
+	gate.Release()
+	testenv.WantKind(t, <-done, handstamp.ErrStore)
+	w.WantCounts(map[string]int{"revoke": 1})
+	if w.Record().Grant.RefreshToken != stored {
+		t.Error("the stored login was replaced")
+	}
+}
