@@ -106,8 +106,6 @@ func (s *session) neededLogin(ctx context.Context, o LoginOptions, waits *int) (
 func (s *session) tryLogin(ctx context.Context, t *cachedToken, waits *int, result *LoginResult) {
 	if result.Rejected = s.proveLogin(ctx, t, waits); result.Rejected != nil {
 		result.Kept = s.restoreLogin(ctx, t.token)
-	} else {
-		s.history.recordReplaced(nil, "")
 	}
 }
 
@@ -241,7 +239,7 @@ func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, joine
 			f.calledOff = f.err != nil && work.Err() == context.Canceled
 			l.history.recordLoginEnd(f.err)
 			if ended := l.config.Prompt.Ended; ended != nil {
-				ended(l.serverURL)
+				l.events.guarded(func() { ended(l.serverURL) })
 			}
 		}, nil
 	})

@@ -39,6 +39,18 @@ func TestLoginThatCannotBeStored(t *testing.T) {
 	w.WantTabs(1)
 }
 
+// A process that ends stores such a login if it can by then.
+func TestCloseStoresALogin(t *testing.T) {
+	w, disk, c := atBrittleStore(t)
+	w.MustCall(c)
+	disk.left.Store(1000)
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.MustCall(w.Session())
+	w.WantTabs(1)
+}
+
 // Login returns an error where the login could not be stored, and the
 // server that its tokens are not needed. Requests do not ask again at once.
 func TestAskedLoginThatCannotBeStored(t *testing.T) {
