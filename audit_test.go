@@ -160,7 +160,7 @@ func TestAuditPanics(t *testing.T) {
 	w.MustCall(c)
 }
 
-// Hooks for results that panic neither end the process nor a request.
+// Hooks for what has ended that panic neither end the process nor a request.
 func TestResultHooksPanic(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	called := 0
@@ -168,12 +168,13 @@ func TestResultHooksPanic(t *testing.T) {
 		c := w.Session()
 		c.Hooks.LoggedIn = func(handstamp.LoginEvent) { called++; panic("no") }
 		c.Hooks.Refreshed = func(handstamp.RefreshEvent) { called++; panic("no") }
+		c.Prompt.Ended = func(string) { called++; panic("no") }
 		return c
 	}
 	w.MustCall(session())
 	w.Expire()
 	w.MustCall(session())
-	if called != 2 {
+	if called != 3 { // a login and its end, and a refresh
 		t.Errorf("the hooks were called %d times", called)
 	}
 }

@@ -248,10 +248,11 @@ func (c *Client) defaultTransport() http.RoundTripper {
 }
 
 // Close ends a login that waits for the user or for another process, and a refresh that waits for
-// another process, and waits, until ctx ends, for a refresh under way to be stored. What it has
-// ended fails with [ErrClosed]. After it, only stored tokens are used: a login, and a request that
-// needs a refresh or a login, fails with ErrClosed, too. A process that is about to exit should call
-// it: a refresh token that was sent must see its successor stored.
+// another process. Until ctx ends, it waits for a refresh under way to be stored, and then tries once
+// more to store a login that the store did not take. What it has ended fails with [ErrClosed]. After it,
+// only stored tokens are used: a login, and a request that needs a refresh or a login, fails with
+// ErrClosed, too. A process that is about to exit should call it: a refresh token that was sent must see
+// its successor stored.
 func (c *Client) Close(ctx context.Context) (err error) {
 	c.init()
 	c.mu.Lock()
@@ -282,6 +283,9 @@ func (c *Client) Close(ctx context.Context) (err error) {
 	}()
 	select {
 	case <-done:
+		for _, s := range sessions {
+			s.records.flushUnsaved(ctx)
+		}
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -437,4 +438,43 @@ func TestEnterpriseClose(t *testing.T) {
 		t.Error(err)
 	}
 	testenv.WantKind(t, <-failed, handstamp.ErrClosed)
+}
+
+// A request that opens no browser may begin a login through the company. Whoever joins that, and may
+// open one, signs in all the same.
+func TestEnterpriseLoginBesideOneWithoutABrowser(t *testing.T) {
+	for name, join := range map[string]func(*testenv.Env, *handstamp.Client) error{
+		"a request": (*testenv.Env).Call, "a login": (*testenv.Env).Login,
+	} {
+		t.Run(name, func(t *testing.T) {
+			testenv.InBubble(t, lab.Habits{ // the company's provider is the server's, too
+				OpenID: true, NoRegistration: true, Grants: []string{lab.GrantTokenExchange, lab.GrantJWTBearer},
+			}, func(t *testing.T, w *testenv.Env) {
+				for _, id := range []string{"at-company", "at-server"} {
+					w.Lab.RegisterClient(lab.ConfiguredClient{ID: id, Secret: "s"})
+				}
+				w.Lab.TrustIssuer(w.Lab.Issuer(), w.Lab.JWKS())
+				w.Lab.AllowExchange(w.Lab.Issuer(), "at-server")
+				c := w.Session()
+				c.Grant = handstamp.Enterprise{Issuer: w.Lab.Issuer(), ClientID: "at-company", ClientSecret: "s"}
+				c.Registration = &handstamp.Registration{ClientID: "at-server", ClientSecret: "s"}
+				gate := w.Lab.Hold("resource_metadata:received")
+				defer gate.Release()
+				begun, joined := make(chan error, 1), make(chan error, 1)
+				go func() {
+					ctx := handstamp.WithoutLogin(t.Context())
+					begun <- testenv.Call(ctx, c.HTTPClient(w.Lab.MCPURL()), w.Lab.MCPURL())
+				}()
+				synctest.Wait() // its login is at the gate
+				go func() { joined <- join(w, c) }()
+				synctest.Wait()
+				gate.Release()
+				testenv.WantKind(t, <-begun, handstamp.ErrLoginRequired)
+				if err := <-joined; err != nil {
+					t.Errorf("%v\n%s", err, w.Diary())
+				}
+				w.WantTabs(1)
+			})
+		})
+	}
 }

@@ -138,6 +138,9 @@ func (h *history) recordAccepted(token secret.String) {
 	if h.replaced != nil && h.replaced.token == token {
 		h.replaced = nil
 	}
+	if h.beforeUntil == token {
+		h.before = nil
+	}
 }
 
 // recordContent notes that the server is content with how the user signed in for it, so that the
@@ -157,21 +160,22 @@ func (h *history) refreshDidNotHelp(rejected secret.String) bool {
 	return h.replaced != nil && rejected == h.replaced.token && time.Since(h.replaced.at) < retryCooldown
 }
 
-// recordReplaced notes the record that a login of this process has replaced with an access token;
-// nil forgets it.
+// recordReplaced notes the record that a login of this process has replaced with an access token.
 func (h *history) recordReplaced(before *record.Record, by secret.String) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.before, h.beforeUntil = before, by
 }
 
-// replacedLogin returns the record that a login of this process has replaced with an access token, if
-// its grant may still work; else nil.
-func (h *history) replacedLogin(by secret.String) *record.Record {
+// takeReplaced returns the record that the last login of this process has replaced, if it was with
+// this access token, and forgets it; else nil.
+func (h *history) takeReplaced(by secret.String) *record.Record {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if b := h.before; b != nil && h.beforeUntil == by && b.Grant != nil && !b.Grant.Rejected && b.GrantError == nil {
-		return b
+	if h.beforeUntil != by {
+		return nil
 	}
-	return nil
+	before := h.before
+	h.before = nil
+	return before
 }

@@ -26,6 +26,8 @@ import (
 //   - initialize with the stored access token, if there is one that has not expired, or without
 //     a token at a server that wants none; a session that begins with it is ended.
 //
+// Of these it sends only the first where the store cannot be read.
+//
 // What is wrong with the server is in the Inspection, and no error: the error is of kind
 // [ErrInvalidConfig] for arguments that cannot work, or the context's.
 func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, error) {
@@ -34,9 +36,13 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 		return nil, err
 	}
 	in := &inspector{credential: &s.credential, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
-	in.readStore(ctx)
+	unreadable := in.readStore(ctx)
 	in.discover(ctx)
-	in.tryClient(ctx)
+	if unreadable == nil {
+		in.tryClient(ctx)
+	} else { // so that it is not known which server the configured secrets are for
+		in.out.LoginError = unreadable
+	}
 	in.tryToken(ctx)
 	return in.out, ctx.Err()
 }
@@ -50,23 +56,31 @@ type inspector struct {
 	out   *Inspection
 }
 
-// readStore reads the stored record as it is: a damaged one stays where it is.
-func (in *inspector) readStore(ctx context.Context) {
+// readStore reads the stored record as it is: a damaged one stays where it is. The error is that of a
+// store that cannot be read.
+func (in *inspector) readStore(ctx context.Context) error {
 	err := callStore(ctx, in.records.timeout, func(ctx context.Context) (err error) {
 		in.rec, err = record.Peek(ctx, in.records.store, in.records.key)
 		return err
 	})
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		in.out.Status = unreadable(in.records.key, err)
-		in.out.Status.Server = in.serverURL
-	}
 	if in.rec == nil {
 		in.rec = &record.Record{Key: in.records.key}
 	}
 	in.rec.ServerURL = cmp.Or(in.rec.ServerURL, in.serverURL)
-	if in.out.Status != nil {
-		return
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		in.describeStored(ctx)
+		return nil
 	}
+	in.out.Status = unreadable(in.records.key, err)
+	in.out.Status.Server = in.serverURL
+	if in.out.Status.State == StateCorrupt {
+		return nil
+	}
+	return storeError(ctx, in.serverURL, err)
+}
+
+// describeStored notes what the record shows of the stored login.
+func (in *inspector) describeStored(ctx context.Context) {
 	in.noteRecord(in.rec)
 	in.out.Status = statusOf(in.rec, time.Now())
 	in.out.Status.Issuer = in.secrets.shown(in.out.Status.Issuer)

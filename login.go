@@ -106,8 +106,6 @@ func (s *session) neededLogin(ctx context.Context, o LoginOptions, waits *int) (
 func (s *session) tryLogin(ctx context.Context, t *cachedToken, waits *int, result *LoginResult) {
 	if result.Rejected = s.proveLogin(ctx, t, waits); result.Rejected != nil {
 		result.Kept = s.restoreLogin(ctx, t.token)
-	} else {
-		s.history.recordReplaced(nil, "")
 	}
 }
 
@@ -166,6 +164,7 @@ type loginRequest struct {
 	rejectedToken secret.String // the token that does not do
 	interactive   bool          // a caller waits for it, rather than a request that was rejected
 	byUser        bool          // by [Client.Login]: neither bounded nor held back
+	prompts       bool          // it may open a browser
 	force         bool
 	suspends      bool      // at its authorization request; see [Client.BeginLogin]
 	anew          bool      // the stored plan has failed
@@ -176,6 +175,7 @@ type loginRequest struct {
 // request that needed it, so that the user who is half through it is not
 // stranded; one of [Client.Login] ends with its caller.
 func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
+	req.prompts = req.byUser || l.config.mayPrompt(ctx)
 	for {
 		f, joined, err := l.flight(ctx, req)
 		if err != nil {
@@ -217,10 +217,12 @@ func suppressesRelogin(err error) bool {
 }
 
 // needsAnother reports whether a caller that has joined a login needs another one: its own caller has
-// called it off, or it did not begin because of others before it, which holds back none of the user's.
+// called it off or did not let it open a browser, or it did not begin because of others before it, which
+// holds back none of the user's.
 func (f *flight) needsAnother(req loginRequest) bool {
 	e, ok := errtype.As[*Error](f.err)
-	return f.calledOff || req.byUser && !f.byUser && ok && !e.RetryAt.IsZero() && !e.opened
+	return f.calledOff || req.prompts && !f.prompts && errors.Is(f.err, ErrLoginRequired) ||
+		req.byUser && !f.byUser && ok && !e.RetryAt.IsZero() && !e.opened
 }
 
 // flight returns the login under way, or starts one.
@@ -230,14 +232,14 @@ func (l *logins) flight(ctx context.Context, req loginRequest) (f *flight, joine
 			return nil, err
 		}
 		work, cancel := awake.WithTimeout(context.WithoutCancel(ctx), l.config.LoginTimeout, errLoginTimeout)
-		f.cancel, f.byUser = cancel, req.byUser
+		f.cancel, f.byUser, f.prompts = cancel, req.byUser, req.prompts
 		return func() {
 			defer cancel()
 			f.snap, f.err = l.loginNow(work, req)
 			f.calledOff = f.err != nil && work.Err() == context.Canceled
 			l.history.recordLoginEnd(f.err)
 			if ended := l.config.Prompt.Ended; ended != nil {
-				ended(l.serverURL)
+				l.events.guarded(func() { ended(l.serverURL) })
 			}
 		}, nil
 	})

@@ -379,7 +379,7 @@ func (l *loginFlow) onFailedWrite(ctx context.Context, grant *record.Grant, err 
 	case unreadable != nil: // the next access stores it, or finds it
 		keep()
 		return err
-	case stored.Grant != nil && stored.Grant.AccessToken == grant.AccessToken:
+	case stored.Grant != nil && stored.Grant.SameTokens(grant):
 		l.rec = stored
 		return nil
 	}

@@ -39,6 +39,18 @@ func TestLoginThatCannotBeStored(t *testing.T) {
 	w.WantTabs(1)
 }
 
+// A process that ends stores such a login if it can by then.
+func TestCloseStoresALogin(t *testing.T) {
+	w, disk, c := atBrittleStore(t)
+	w.MustCall(c)
+	disk.left.Store(1000)
+	if err := c.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	w.MustCall(w.Session())
+	w.WantTabs(1)
+}
+
 // Login returns an error where the login could not be stored, and the
 // server that its tokens are not needed. Requests do not ask again at once.
 func TestAskedLoginThatCannotBeStored(t *testing.T) {
@@ -140,5 +152,29 @@ func TestLoginThatIsStoredAndNotAcknowledged(t *testing.T) {
 				t.Errorf("%d reuses, %d families revoked", a.Reuses, a.FamiliesRevoked)
 			}
 		})
+	}
+}
+
+// A login that cannot be stored, and brings the stored access token again, is not taken for the stored
+// one: its refresh token is revoked.
+func TestLoginThatRepeatsTheStoredAccessToken(t *testing.T) {
+	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
+	w.MustLogin(w.Session())
+	stored := w.Record().Grant.RefreshToken
+	failing := &failingWrites{Store: w.Store}
+	c := w.Session()
+	c.Store, c.AuthTransport = failing, issuesAgain(w, "authorization_code")
+	w.Lab.Reset()
+	gate := w.Lab.Hold("token:code:committed")
+	defer gate.Release()
+	done := make(chan error, 1)
+	go func() { done <- w.Login(c) }()
+	w.Held(gate)
+	failing.fails.Store(true)
+	gate.Release()
+	testenv.WantKind(t, <-done, handstamp.ErrStore)
+	w.WantCounts(map[string]int{"revoke": 1})
+	if w.Record().Grant.RefreshToken != stored {
+		t.Error("the stored login was replaced")
 	}
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -302,6 +304,35 @@ func TestStepThatWaitsEndsWithClose(t *testing.T) {
 				t.Errorf("%s: closed with %v after %v", name, err, time.Since(began))
 			}
 			testenv.WantKind(t, <-ended, handstamp.ErrClosed)
+		}
+	})
+}
+
+// A step that waits for the login of another process shows nothing on the machine of the application.
+func TestStepThatWaitsShowsNothing(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		w.MustLogin(w.Session())
+		rec := w.Record()
+		rec.PendingLogin = &record.PendingLogin{At: time.Now(), URL: secret.String(w.Lab.Issuer() + "/authorize")}
+		w.Put(rec)
+		unlock, err := w.Store.Lock(t.Context(), rec.Key, store.LockLogin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, ended := steps(w), make(chan error, 1)
+		c.Prompt.Waiting = func(context.Context, handstamp.AuthorizationRequest) { t.Error("the wait is shown") }
+		c.Prompt.OpenURL = func(context.Context, string) error {
+			t.Error("a browser is opened")
+			return nil
+		}
+		go func() {
+			_, err := c.BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+			ended <- err
+		}()
+		time.Sleep(time.Minute) // in the bubble
+		unlock()
+		if err := <-ended; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -45,7 +45,8 @@ type LogoutResult struct {
 // that the store has of it. A server that cannot be reached does not keep the
 // credential alive here, and neither does the end of ctx once the record is out
 // of use: that ends the wait for the server, which RevokeError then reports. With the error of a
-// store that may have removed the record, or not, the token is revoked, too.
+// store that may have removed the record, or not, the token is revoked, too, whether or not ctx has
+// ended.
 func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) (*LogoutResult, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -56,7 +57,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 		return nil, err
 	}
 	result := &LogoutResult{WasSignedIn: rec.Grant != nil, Damaged: damage != nil}
-	if rec.Revision == "" {
+	if rec.Revision == "" && rec.Grant == nil { // or else it is a login that is not stored yet
 		s.tokens.forget()
 		return result, s.forget(ctx, rec, false)
 	}
@@ -121,26 +122,21 @@ func (s *session) disable(ctx context.Context, rec *record.Record, keepClients b
 }
 
 // endUse ends the use of the token of a record that is out of use. Where err is that of a write which
-// was carried out all the same, last is all that still has the token.
+// was carried out all the same, last is all that still has the token, whether or not ctx has ended.
 func (s *session) endUse(ctx context.Context, last *record.Record, o LogoutOptions, result *LogoutResult, err error) {
-	if err != nil && s.stillInUse(ctx, err) {
-		return
+	if err != nil {
+		ctx = context.WithoutCancel(ctx)
+		// A store that cannot be read may have lost the grant.
+		if stored, unreadable := s.records.load(ctx); unreadable == nil && stored.Grant != nil {
+			return
+		}
 	}
+	s.records.dropUnsaved()
 	s.tokens.forget()
 	if last != nil && !o.NoRevoke {
 		result.RevokeError = revoker{&s.credential}.revokeGrant(ctx, last)
 		result.Revoked = result.RevokeError == nil
 	}
-}
-
-// stillInUse reports whether the record has its grant after the error of the write that was to put it
-// out of use. A store that cannot be read may have lost it.
-func (s *session) stillInUse(ctx context.Context, err error) bool {
-	if !errors.Is(err, store.ErrUnusable) && !errors.Is(err, errStoreBusy) {
-		return true
-	}
-	stored, unreadable := s.records.load(ctx)
-	return unreadable == nil && stored.Grant != nil
 }
 
 // applySavedResponse takes over the response to a refresh that a process saved and did not live

@@ -274,6 +274,35 @@ func TestLogoutThatCannotBeStored(t *testing.T) {
 	w.WantTabs(1)
 }
 
+// A login that is not stored yet, as the disk is full, ends as another one does, and is not stored when
+// there is space.
+func TestLogoutOfALoginThatIsNotStored(t *testing.T) {
+	w, disk, c := atBrittleStore(t)
+	var log bytes.Buffer
+	c.Audit = slog.NewTextHandler(&log, nil)
+	w.MustCall(c)
+	w.Lab.Reset()
+	result, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+	if err != nil || !result.WasSignedIn || !result.Revoked {
+		t.Errorf("%+v, %v", result, err)
+	}
+	if a := w.Lab.Audit(); !a.Families[0].Revoked {
+		t.Error("a token that no process holds any more is still good")
+	}
+	if !strings.Contains(log.String(), "msg="+handstamp.AuditLogout) {
+		t.Errorf("the audit log has %s", &log)
+	}
+	disk.left.Store(1000)
+	for _, session := range []*handstamp.Client{c, w.Session()} {
+		status, err := session.Status(t.Context(), w.Lab.MCPURL())
+		if err != nil || status.State != handstamp.StateNone {
+			t.Errorf("status %+v, %v", status, err)
+		}
+	}
+	w.MustCall(c) // which signs in anew
+	w.WantTabs(2)
+}
+
 // readOnly is a store of a disk that cannot be written to.
 type readOnly struct{ store.Store }
 
@@ -307,4 +336,59 @@ func (s silentWrites) Put(
 	}
 	<-ctx.Done()
 	return "", ctx.Err()
+}
+
+// The same where the caller does not wait until the write has ended, whatever the store then returns.
+func TestLogoutCalledOffWhileItIsStored(t *testing.T) {
+	for _, response := range []error{store.ErrUnusable, context.Canceled} {
+		t.Run(response.Error(), func(t *testing.T) {
+			w := testenv.New(t, lab.NoneFirst())
+			w.MustCall(w.Session())
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			c := w.Session()
+			c.Store, c.LoginPolicy = calledOffWrites{w.Store, cancel, response}, handstamp.LoginNever
+			w.MustCall(c)
+			_, err := c.Logout(ctx, w.Lab.MCPURL(), handstamp.LogoutOptions{})
+			if err == nil || ctx.Err() == nil {
+				t.Errorf("error %v", err)
+			}
+			if a := w.Lab.Audit(); !a.Families[0].Revoked {
+				t.Error("a token that no process holds any more is still good")
+			}
+			_, err = c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+			testenv.WantKind(t, err, handstamp.ErrLoginRequired)
+		})
+	}
+}
+
+// calledOffWrites is a store that carries a write out, whose caller cancels it meanwhile.
+type calledOffWrites struct {
+	store.Store
+	cancel   context.CancelFunc
+	response error // to such a write
+}
+
+func (s calledOffWrites) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if _, err := s.Store.Put(ctx, key, value, revision); err != nil {
+		return "", err
+	}
+	s.cancel()
+	return "", s.response
+}
+
+func (s calledOffWrites) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, "", err
+	}
+	return s.Store.Get(ctx, key)
+}
+
+func (s calledOffWrites) Delete(ctx context.Context, key store.Key, revision store.Revision) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.Store.Delete(ctx, key, revision)
 }

@@ -93,7 +93,9 @@ func (l *logins) lock(ctx context.Context, name store.LockName, req loginRequest
 		if served(rec) {
 			return true
 		}
-		w.look(rec)
+		if !req.suspends { // or else the user's browser is elsewhere
+			w.look(rec)
+		}
 		return false
 	})
 	busy := store.Busy(err)

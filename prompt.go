@@ -115,8 +115,8 @@ func WithoutLogin(ctx context.Context) context.Context {
 
 // Hooks are called with what happened, synchronously, and must return soon; a nil field is not
 // called. No event carries a secret. A hook may be called by several goroutines at once, and must
-// not call the Client's methods. A panic in Event or Notice goes to the [Client.Logger] only, as it
-// could lose a login that is being refreshed.
+// not call the Client's methods. A panic in one, or in Prompt.Ended, goes to the [Client.Logger] only, as
+// it could lose a login that is being refreshed.
 type Hooks struct {
 	// Event receives every step, for a log, a diagram or a diagnosis. Without it, and without a
 	// [Client.Logger], no event is made.

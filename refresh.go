@@ -47,6 +47,7 @@ type flight struct {
 	err    error
 
 	byUser    bool // a login of [Client.Login]
+	prompts   bool // a login that may open a browser
 	calledOff bool // a login that was cancelled
 }
 

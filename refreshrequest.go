@@ -101,6 +101,11 @@ func (r *refreshAttempt) run(
 		}
 		rec, r.before = completed, completed.Clone()
 	}
+	if r.interrupted = refreshInterrupted(rec); r.interrupted && rec.Intent.Response != nil {
+		if token, err, found := r.useSavedResponse(ctx, rec); found {
+			return token, err
+		}
+	}
 	rec, err := r.replaceSecret(ctx, rec)
 	switch {
 	case err == nil:
@@ -112,11 +117,6 @@ func (r *refreshAttempt) run(
 		return nil, errSuperseded // which leaves a login
 	default:
 		return nil, err
-	}
-	if r.interrupted = refreshInterrupted(rec); r.interrupted && rec.Intent.Response != nil {
-		if token, err, found := r.useSavedResponse(ctx, rec); found {
-			return token, err
-		}
 	}
 	client := r.config.withConfiguredSecret(rec.GrantClient())
 	if err := otherKey(client, r.credential); err != nil {

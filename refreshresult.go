@@ -280,12 +280,17 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 	return nil, r.errs.unreachable(rec, cause)
 }
 
-// onUnmade keeps everything where the request could not be made. No other process waits for that: it
-// may be able to make one.
+// onUnmade keeps everything where the request could not be made. No other process waits for that, or
+// leaves an earlier request that was interrupted: it may be able to make one.
 func (r *refreshAttempt) onUnmade(
 	ctx context.Context, rec *record.Record, cause error,
 ) (*cachedToken, error) {
-	rec, err := r.grant.update(ctx, rec, r.endIntent)
+	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
+		r.endIntent(rec)
+		if begun := r.before.Intent; rec.Intent != nil && !r.request.inDoubt {
+			rec.Intent.At, rec.Intent.Sent = begun.At, begun.Sent
+		}
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package handstamp_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"io"
@@ -14,17 +15,34 @@ import (
 	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
-// The initial access token goes to the authorization server where it was used first, and not to
-// whichever the MCP server names later.
-func TestInitialAccessTokenStaysAtItsServer(t *testing.T) {
+// The initial access token and the configured client's secret go to the authorization server where they
+// were used first, and not to whichever the MCP server names later.
+func TestConfiguredSecretsStayAtTheirServer(t *testing.T) {
 	t.Parallel()
-	w, other := testenv.New(t, lab.Habits{}), testenv.New(t, lab.Habits{})
+	t.Run("initial access token", func(t *testing.T) {
+		staysAtItsServer(t, lab.Habits{}, func(c *handstamp.Client, secret secret.String) {
+			c.InitialAccessToken = secret
+		})
+	})
+	t.Run("client secret", func(t *testing.T) {
+		staysAtItsServer(t, lab.Habits{NoRegistration: true}, func(c *handstamp.Client, secret secret.String) {
+			c.Registration = &handstamp.Registration{ClientID: "app", ClientSecret: secret, TokenEndpointAuthMethod: lab.MethodPost}
+		})
+	})
+}
+
+func staysAtItsServer(t *testing.T, habits lab.Habits, configure func(*handstamp.Client, secret.String)) {
+	const secret = "configured-0123456789"
+	w, other := testenv.New(t, habits), testenv.New(t, habits)
+	w.Lab.RegisterClient(lab.ConfiguredClient{ID: "app", Secret: secret, Method: lab.MethodPost})
 	moved := false
 	session := func() (*handstamp.Client, *testenv.Recorder) {
 		c, line := w.Recorded()
-		c.InitialAccessToken = "initial-token-0123456789"
+		configure(c, secret)
 		line.OnJSON(testenv.AtResource, func(document map[string]any) {
 			if moved {
 				document["authorization_servers"] = []string{other.Lab.Issuer()}
@@ -34,20 +52,36 @@ func TestInitialAccessTokenStaysAtItsServer(t *testing.T) {
 	}
 	c, line := session()
 	w.MustLogin(c)
-	if !strings.Contains(sentTo(line, w.Lab.Issuer()), "initial-token-0123456789") {
-		t.Error("the token was not sent at all")
+	if !strings.Contains(sentTo(line, w.Lab.Issuer()), secret) {
+		t.Error("the secret was not sent at all")
 	}
 	moved = true
-	for _, visit := range []func(*handstamp.Client){
-		func(c *handstamp.Client) { _, _ = c.Inspect(t.Context(), w.Lab.MCPURL()) }, // first: it registers nothing
-		func(c *handstamp.Client) { _ = w.Login(c) },
+	for name, visit := range map[string]func(*handstamp.Client){
+		"inspect": func(c *handstamp.Client) { _, _ = c.Inspect(t.Context(), w.Lab.MCPURL()) },
+		"inspect, and the store cannot be read": func(c *handstamp.Client) {
+			c.Store = lockedKeyring{c.Store}
+			in, err := c.Inspect(t.Context(), w.Lab.MCPURL())
+			if err != nil || in.Status.State != handstamp.StateUnusable || in.Plan != nil {
+				t.Errorf("the inspection found %+v, %v", in, err)
+			}
+			testenv.WantKind(t, in.LoginError, handstamp.ErrStore)
+		},
+		"log in": func(c *handstamp.Client) { _ = w.Login(c) },
 	} {
 		c, line = session()
 		visit(c)
-		if sent := sentTo(line, other.Lab.Issuer()); !strings.Contains(sent, "/register") || strings.Contains(sent, "initial-token-0123456789") {
-			t.Errorf("the other server was sent\n%s", sent)
+		sent := sentTo(line, other.Lab.Issuer())
+		if !strings.Contains(sent, testenv.AtServer) || strings.Contains(sent, secret) {
+			t.Errorf("%s: the other server was sent\n%s", name, sent)
 		}
 	}
+}
+
+// lockedKeyring is a store that cannot be read.
+type lockedKeyring struct{ store.Store }
+
+func (lockedKeyring) Get(context.Context, store.Key) ([]byte, store.Revision, error) {
+	return nil, "", store.ErrUnusable
 }
 
 // sentTo returns what was sent to an origin.

@@ -11,11 +11,10 @@ import (
 // restoreLogin puts back the login that one has replaced whose token the MCP server rejects, and
 // reports whether there was one.
 func (s *session) restoreLogin(ctx context.Context, issued secret.String) bool {
-	before := s.history.replacedLogin(issued)
-	if before == nil {
+	before := s.history.takeReplaced(issued)
+	if before == nil || before.Grant == nil || before.Grant.Rejected || before.GrantError != nil {
 		return false
 	}
-	s.history.recordReplaced(nil, "")
 	rec, err := s.records.change(ctx, func(rec *record.Record) error {
 		if rec.Grant == nil || rec.Grant.AccessToken != issued {
 			return errSuperseded

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -100,6 +101,61 @@ func TestRejectedLoginOfAnotherProcess(t *testing.T) {
 		}
 		if stored := w.Record().Grant; stored == nil || stored.AccessToken == first {
 			t.Error("the login from before the last one is stored again")
+		}
+	})
+}
+
+// A login that is rejected is replaced by the one before it, although the MCP server has just accepted
+// that.
+func TestRejectedLoginBesideOneThatIsAccepted(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		c, proofs := w.Session(), new(sync.Mutex)
+		accept, reject := make(chan struct{}), make(chan struct{})
+		first := ""
+		c.BaseTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+			token := r.Header.Get("Authorization")
+			proofs.Lock()
+			if first == "" {
+				first = token
+			}
+			accepted := token == first
+			proofs.Unlock()
+			switch {
+			case token == "":
+			case accepted:
+				<-accept
+			default:
+				<-reject
+				r = r.Clone(r.Context())
+				r.Header.Set("Authorization", "Bearer unknown")
+			}
+			return w.Transport().RoundTrip(r)
+		})
+		login := func() <-chan *handstamp.LoginResult {
+			ended := make(chan *handstamp.LoginResult, 1)
+			go func() {
+				result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+				if err != nil {
+					t.Error(err)
+				}
+				ended <- result
+			}()
+			synctest.Wait() // for its proof
+			return ended
+		}
+		one := login()
+		stored := w.Record().Grant.AccessToken
+		two := login()
+		close(accept)
+		if result := <-one; result == nil || result.Rejected != nil {
+			t.Errorf("the first login: %+v", result)
+		}
+		close(reject)
+		if result := <-two; result == nil || result.Rejected == nil || !result.Kept {
+			t.Errorf("the second login: %+v", result)
+		}
+		if w.Record().Grant.AccessToken != stored {
+			t.Error("the first login is not stored")
 		}
 	})
 }

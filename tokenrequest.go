@@ -271,7 +271,7 @@ func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
 		return !blocked && (isLost && !lost.Sent || isFailed && oauth.Unprocessed(err))
 	case sendUntilResponse:
 		_, broken := errtype.As[*oauth.ProtocolError](err)
-		return !broken && !unmade(err)
+		return !broken
 	}
 	return false
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,6 +128,19 @@ type sealedSigner struct {
 
 func (s sealedSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) { return nil, s.err }
 
+// pausingSigner is a key in a KMS that cannot be reached at first.
+type pausingSigner struct {
+	crypto.Signer
+	fails atomic.Int32 // so often
+}
+
+func (s *pausingSigner) Sign(r io.Reader, digest []byte, o crypto.SignerOpts) ([]byte, error) {
+	if s.fails.Add(-1) >= 0 {
+		return nil, errors.New("no connection")
+	}
+	return s.Signer.Sign(r, digest, o)
+}
+
 // That this machine cannot make a token request is no trouble of the authorization server's: the error
 // has the cause, a token that is good goes on, and other processes need not wait.
 func TestKeyThatDoesNotSign(t *testing.T) {
@@ -171,6 +185,59 @@ func TestKeyThatDoesNotSign(t *testing.T) {
 			w.MustCall(session(m.key))
 		})
 	}
+}
+
+// keySession is a session whose client has that key.
+type keySession func(*clientkey.Key) *handstamp.Client
+
+// withKey runs a test in a bubble at a server that knows a client by its key.
+func withKey(t *testing.T, test func(w *testenv.Env, key *clientkey.Key, session keySession)) {
+	t.Helper()
+	m := machines(t)["private_key_jwt"]
+	habits := lab.Habits{Methods: []string{m.method}, NoRegistration: true}
+	testenv.InBubble(t, habits, func(_ *testing.T, w *testenv.Env) {
+		w.Lab.RegisterClient(lab.ConfiguredClient{ID: "machine", Method: m.method, JWKS: string(m.key.JWKS())})
+		test(w, m.key, func(key *clientkey.Key) *handstamp.Client {
+			c := m.session(w)
+			c.Grant, c.Key = nil, key
+			return c
+		})
+	})
+}
+
+// A process whose key does not sign leaves it to the others to finish a refresh that was interrupted, and
+// at once: a server accepts a repetition for a moment only.
+func TestInterruptedRefreshAndAKeyThatDoesNotSign(t *testing.T) {
+	withKey(t, func(w *testenv.Env, key *clientkey.Key, session keySession) {
+		w.MustLogin(session(key))
+		rec := w.Record()
+		rec.Intent = interruptedRefresh(rec.Grant.RefreshToken, time.Now())
+		w.Put(rec)
+		w.Lab.Reset()
+		sealed, err := clientkey.New(sealedSigner{key, errors.New("access denied")}, clientkey.Options{})
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		w.MustCall(session(sealed))
+		w.WantCounts(map[string]int{"token:refresh": 0})
+		w.MustCall(session(key))
+		w.WantCounts(map[string]int{"token:refresh": 1})
+	})
+}
+
+// A key that cannot be reached for a moment fails no request.
+func TestKeyThatPauses(t *testing.T) {
+	withKey(t, func(w *testenv.Env, key *clientkey.Key, session keySession) {
+		w.MustLogin(session(key))
+		w.Expire()
+		signer := &pausingSigner{Signer: key}
+		signer.fails.Store(2)
+		pausing, err := clientkey.New(signer, clientkey.Options{})
+		if err != nil {
+			w.T.Fatal(err)
+		}
+		w.MustCall(session(pausing))
+	})
 }
 
 // The error of a refresh that failed shows a reason of few words, and has its cause for those who look

@@ -120,7 +120,7 @@ func (r *records) save(ctx context.Context, unsaved *unsavedLogin) (err error) {
 			return readErr
 		case stored.Grant == nil:
 			return err
-		case stored.Grant.AccessToken == rec.Grant.AccessToken:
+		case stored.Grant.SameTokens(rec.Grant):
 			_ = r.put(ctx, stored, nil)
 			return nil
 		case unsaved.replaces.token == "" || stored.Grant.RefreshToken != unsaved.replaces.token:
@@ -130,6 +130,13 @@ func (r *records) save(ctx context.Context, unsaved *unsavedLogin) (err error) {
 		}
 	}
 	return err
+}
+
+// dropUnsaved forgets a login that could not be stored: it has ended.
+func (r *records) dropUnsaved() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unsaved = nil
 }
 
 // hasUnsaved reports whether there is a login that could not be stored.

@@ -3,6 +3,9 @@ package handstamp_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,9 +31,26 @@ func (s *failingWrites) Put(
 }
 
 // A refreshed login that could not be stored is stored as soon as that is possible, although
-// another process has written to the record meanwhile; and until then no other process refreshes.
+// another process has written to the record meanwhile; and until then no other process refreshes. It
+// makes no difference that a server issues the same access token again.
 func TestUnsavedLoginIsStoredLater(t *testing.T) {
 	t.Parallel()
+	for _, repeats := range []bool{false, true} {
+		t.Run(fmt.Sprintf("repeats the access token %t", repeats), func(t *testing.T) {
+			unsavedLoginIsStoredLater(t, repeats)
+		})
+	}
+}
+
+// issuesAgain is a server that issues the stored access token again for a grant of that type.
+func issuesAgain(w *testenv.Env, grant string) http.RoundTripper {
+	issued := strconv.Quote(w.Record().Grant.AccessToken.Reveal())
+	return changing{grant: grant, change: func(resp *http.Response) (*http.Response, error) {
+		return replaceMember(resp, "access_token", issued)
+	}}
+}
+
+func unsavedLoginIsStoredLater(t *testing.T, repeats bool) {
 	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
 	memory := w.Store
 	first, second := w.Session(), w.Session()
@@ -38,6 +58,9 @@ func TestUnsavedLoginIsStoredLater(t *testing.T) {
 	first.Store = failing
 	w.MustLogin(w.Session())
 	w.Expire()
+	if repeats {
+		first.AuthTransport = issuesAgain(w, "refresh_token")
+	}
 	w.Lab.Reset()
 	gate := w.Lab.Hold("token:refresh:committed")
 	defer gate.Release()

@@ -28,7 +28,7 @@ func (s Step) then(command string) Step {
 	return s
 }
 
-const notReached = "not reached: an earlier step failed"
+const notReached = "not reached: another step failed"
 
 func (x *examination) connection() Step {
 	s := step(OK, "the MCP server can be reached")

@@ -310,6 +310,12 @@ type Grant struct {
 	Accepted bool `json:"accepted,omitempty"`
 }
 
+// SameTokens reports whether two grants have the same tokens: a server may issue an access token twice, with
+// another refresh token.
+func (g *Grant) SameTokens(other *Grant) bool {
+	return g.AccessToken == other.AccessToken && g.RefreshToken == other.RefreshToken
+}
+
 // Usable reports whether the access token can be sent: it is there, has not expired, and was not
 // rejected, neither before nor as the one given. It is false for no grant.
 func (g *Grant) Usable(rejected secret.String, now time.Time) bool {
