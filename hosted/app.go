@@ -202,7 +202,7 @@ func (a *App) Disconnect(
 		return nil, err
 	}
 	result, err := c.Logout(ctx, serverURL, handstamp.LogoutOptions{})
-	a.changed(store.Change{Owner: o.ID()}) // for what still uses a Client that was evicted
+	a.ownChange(o)
 	return result, err
 }
 
