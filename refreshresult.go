@@ -281,14 +281,19 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 }
 
 // onUnmade keeps everything where the request could not be made. No other process waits for that: it
-// may be able to make one.
+// may be able to make one. Only the refresh ahead does, whichever process does that.
 func (r *refreshAttempt) onUnmade(
 	ctx context.Context, rec *record.Record, cause error,
 ) (*cachedToken, error) {
-	rec, err := r.grant.update(ctx, rec, r.endIntent)
+	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
+		noteRetry(rec, 0, cause)
+		rec.Retry.NotBefore, rec.Retry.Reason = time.Time{}, "the request could not be made"
+		r.endIntent(rec)
+	})
 	if err != nil {
 		return nil, err
 	}
+	r.history.recordUnmade(cause, retryWait(rec.Retry.Failures))
 	r.events.fail(StepRefresh, cause, "the request could not be made")
 	token, err := r.keep(rec, r.errs.from(cause))
 	if token != nil {
@@ -303,9 +308,12 @@ func noteRetry(rec *record.Record, wait time.Duration, cause error) {
 	if rec.Retry != nil {
 		failures += rec.Retry.Failures
 	}
-	wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
+	wait = max(wait, retryWait(failures))
 	rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 }
+
+// retryWait returns how long nothing is tried after a number of refreshes that failed.
+func retryWait(failures int) time.Duration { return min(backoff(failures+maxTries), maxBackoff) }
 
 // believedAfter returns how many equal rejections that give no reason, and how
 // far apart, are believed to mean the grant.
