@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -145,6 +146,71 @@ func TestAuditRecordsOfAServerThatRepeatsSecrets(t *testing.T) {
 			strings.Contains(shown, base64.StdEncoding.EncodeToString([]byte(secret))) {
 			t.Error("a record, an event or the status has a secret")
 		}
+	}
+}
+
+// namingIssuer is the transport of an MCP server that names an authorization server whose issuer has a
+// text in it, and of that authorization server, which is the lab's under another name.
+func namingIssuer(w *testenv.Env, text string) http.RoundTripper {
+	issuer := w.Lab.Issuer() + "/" + text
+	return testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		const resource, server = "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server"
+		req = req.Clone(req.Context())
+		if _, ok := strings.CutPrefix(req.URL.Path, server); ok {
+			req.URL.Path = server
+		}
+		change := func(members map[string]any) { members["authorization_servers"] = []string{issuer} }
+		if req.URL.Path == server {
+			change = func(members map[string]any) {
+				members["issuer"] = issuer
+				delete(members, "authorization_response_iss_parameter_supported")
+			}
+		} else if !strings.HasPrefix(req.URL.Path, resource) {
+			return http.DefaultTransport.RoundTrip(req)
+		}
+		return repeating(req.URL.Path, change).RoundTrip(req)
+	})
+}
+
+// A server that names an authorization server with the user's token in its URL does not bring the token
+// into the log, nor in the clear into a database.
+func TestAuditRecordsOfAnIssuerWithASecret(t *testing.T) {
+	for name, test := range map[string]struct {
+		text func(token string) string
+		want error
+	}{
+		"a name":          {func(string) string { return "tenant" }, nil},
+		"like a token":    {func(token string) string { return token[:len(token)-1] }, nil},
+		"the token":       {func(token string) string { return "x-" + token }, handstamp.ErrProtocol},
+		"it, escaped":     {func(token string) string { return "%" + fmt.Sprintf("%x", token[0]) + token[1:] }, handstamp.ErrProtocol},
+		"it, in capitals": {strings.ToUpper, handstamp.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{})
+			w.MustLogin(w.Session())
+			token := w.Record().Grant.AccessToken.Reveal()
+			var log bytes.Buffer
+			due := &scheduledStore{Store: w.Store}
+			c := w.Session()
+			c.Store, c.AuthTransport = due, namingIssuer(w, test.text(token))
+			c.Audit = slog.NewJSONHandler(&log, nil)
+			c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+				response, err := w.Consent(ctx, r)
+				response.Del("iss")
+				return response, err
+			}}
+			_, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+			if !errors.Is(err, test.want) {
+				t.Fatalf("error %v, want %v", err, test.want)
+			}
+			if test.want == nil {
+				return
+			}
+			shown := strings.ToLower(log.String() + fmt.Sprint(err, due.last.Load()))
+			if !strings.Contains(shown, "protocol") || strings.Contains(shown, strings.ToLower(token)) {
+				t.Errorf("the token is shown, or no login is: %s", shown)
+			}
+		})
 	}
 }
 
