@@ -269,6 +269,87 @@ func TestResultHookHangs(t *testing.T) {
 	}
 }
 
+// hangingHandler is a handler of an audit log that does not return from one kind of record.
+type hangingHandler struct {
+	slog.Handler
+	kind    string
+	hangs   chan struct{} // is closed when it does
+	release chan struct{}
+}
+
+func (h *hangingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *hangingHandler) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == h.kind {
+		close(h.hangs)
+		<-h.release
+	}
+	return nil
+}
+
+// An audit log that takes its time keeps no other process from a login, nor from the client that is
+// registered for all.
+func TestAuditOfALoginHangs(t *testing.T) {
+	for _, kind := range []string{handstamp.AuditLogin, handstamp.AuditRegistration} {
+		for name, login := range map[string]func(context.Context, *testenv.Env, *handstamp.Client) error{
+			"Login": func(ctx context.Context, w *testenv.Env, c *handstamp.Client) error {
+				_, err := c.Login(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+				return err
+			},
+			"steps": signInWithSteps,
+		} {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				w := testenv.New(t, lab.Habits{})
+				shared := new(store.Memory)
+				session := func() *handstamp.Client {
+					c := w.Session()
+					c.ClientStore, c.RedirectURI = shared, "http://127.0.0.1:1/callback"
+					c.Prompt = handstamp.Prompt{Authorize: w.Consent}
+					return c
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+				defer cancel()
+				slow := session()
+				log := &hangingHandler{slog.DiscardHandler, kind, make(chan struct{}), make(chan struct{})}
+				slow.Audit = log
+				done := make(chan error, 1)
+				go func() { done <- login(ctx, w, slow) }()
+				select {
+				case <-log.hangs:
+				case <-ctx.Done():
+					t.Fatal("there is no such record")
+				}
+				if err := login(ctx, w, session()); err != nil {
+					t.Errorf("another process: %v", err)
+				}
+				other := session()
+				other.Store = new(store.Memory) // of another user
+				if err := login(ctx, w, other); err != nil {
+					t.Errorf("another user: %v", err)
+				}
+				w.WantCounts(map[string]int{"register": 1})
+				close(log.release)
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// signInWithSteps signs in as an application with users does.
+func signInWithSteps(ctx context.Context, w *testenv.Env, c *handstamp.Client) error {
+	step, err := c.BeginLogin(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+	if err != nil {
+		return err
+	}
+	response, err := w.Consent(ctx, step.Request)
+	if err == nil {
+		_, err = c.CompleteLogin(ctx, step.Suspended, response)
+	}
+	return err
+}
+
 type panicHandler struct{ slog.Handler }
 
 func (panicHandler) Enabled(context.Context, slog.Level) bool { panic("no") }
