@@ -176,6 +176,47 @@ func TestKeyThatDoesNotSign(t *testing.T) {
 	}
 }
 
+// hangingSigner is a key in a KMS that does not respond.
+type hangingSigner struct {
+	crypto.Signer
+	release chan struct{}
+}
+
+func (s hangingSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	<-s.release
+	panic("released")
+}
+
+// A key that does not respond holds the lock of a refresh no longer than a server would.
+func TestKeyThatHangs(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	testenv.InBubble(t, lab.Habits{Methods: []string{m.method}, NoRegistration: true}, func(t *testing.T, w *testenv.Env) {
+		hanging := hangingSigner{m.key, make(chan struct{})}
+		key, err := clientkey.New(hanging, clientkey.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Lab.RegisterClient(lab.ConfiguredClient{ID: "machine", Method: m.method, JWKS: string(m.key.JWKS()),
+			RedirectURIs: []string{"http://127.0.0.1/callback"}})
+		session := func(key *clientkey.Key) *handstamp.Client {
+			c := m.session(w)
+			c.Key, c.Grant, c.LoginPolicy = key, nil, handstamp.LoginAuto
+			return c
+		}
+		w.MustLogin(session(m.key))
+		w.Expire()
+		began := time.Now()
+		err = w.Call(session(key))
+		testenv.WantKind(t, err, handstamp.ErrUnreachable)
+		if took := time.Since(began); took > time.Minute || !strings.Contains(err.Error(), "could not be made") {
+			t.Errorf("after %v: %v", took, err)
+		}
+		w.MustCall(session(m.key))
+		w.WantTabs(1)
+		close(hanging.release) // and its panic is nothing to this program
+	})
+}
+
 // scheduledStore keeps when the last value is due, and counts the writes.
 type scheduledStore struct {
 	store.Store
