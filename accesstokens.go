@@ -167,6 +167,7 @@ type cachedToken struct {
 	rejected      atomic.Bool  // the MCP server has rejected it
 	issuedHere    atomic.Bool  // to this process
 	outdated      atomic.Bool  // the stored record may have another one, or none
+	lookedLately  atomic.Bool  // the store had no other one a moment ago
 
 	// refreshAt is when to refresh, on the wall clock: the monotonic one stands
 	// still while a laptop sleeps. Zero: not before the server rejects it.

@@ -13,8 +13,8 @@ const (
 	// than a request would refresh it.
 	aheadMost = 5 * time.Minute
 
-	// After its second failure a refresh is left alone for firstAheadPause, and for twice as long
-	// after each further one, up to maxAheadPause.
+	// After its second failure, or the first one of this machine, a refresh is left alone for
+	// firstAheadPause, and for twice as long after each further one, up to maxAheadPause.
 	firstAheadPause = 30 * time.Second
 	maxAheadPause   = time.Hour
 )
@@ -41,7 +41,7 @@ func (c *Client) RefreshAhead(ctx context.Context, serverURL string) (busy time.
 	switch {
 	case err == nil && errLoad != nil:
 		return time.Time{}, errLoad
-	case errLoad == nil && retryPending(rec.Retry, now):
+	case errLoad == nil && (retryPending(rec.Retry, now) || neverRequested(rec.Retry)):
 		if err == nil {
 			err = s.errs.unreachable(rec, nil)
 		}
@@ -92,12 +92,22 @@ func (cfg *configuration) schedule(rec *record.Record) store.Schedule {
 	case due.IsZero():
 		return store.Schedule{}
 	case retryPending(rec.Retry, now):
-		due = latest(due, rec.Retry.NotBefore)
-		if again := min(rec.Retry.Failures-2, 10); again >= 0 {
-			due = latest(due, now.Add(min(firstAheadPause<<again, maxAheadPause)))
-		}
+		due = latest(due, rec.Retry.NotBefore, now.Add(aheadPause(rec.Retry.Failures-1)))
+	case neverRequested(rec.Retry): // or it would be due again at once
+		due = latest(due, now.Add(aheadPause(rec.Retry.Failures)))
 	}
 	return store.Schedule{Due: due, Group: g.Issuer}
+}
+
+// neverRequested reports whether the last refresh failed because no request could be made.
+func neverRequested(r *record.Retry) bool { return r != nil && r.NotBefore.IsZero() }
+
+// aheadPause returns how long a refresh is left alone that has failed so often.
+func aheadPause(failures int) time.Duration {
+	if failures <= 0 {
+		return 0
+	}
+	return min(firstAheadPause<<min(failures-1, 10), maxAheadPause)
 }
 
 // latest returns the latest of some times.

@@ -40,6 +40,17 @@ func TestSchedule(t *testing.T) {
 			r.Grant.ExpiresAt = now
 			r.Retry = &record.Retry{NotBefore: now.Add(time.Second), Failures: 500}
 		}, time.Hour},
+		"a request that could not be made": {func(r *record.Record) {
+			r.Grant.ExpiresAt = now
+			r.Retry = &record.Retry{Failures: 1}
+		}, 30 * time.Second},
+		"requests that could not be made": {func(r *record.Record) {
+			r.Grant.ExpiresAt = now
+			r.Retry = &record.Retry{Failures: 4}
+		}, 4 * time.Minute},
+		"a request that could not be made, long before the expiry": {func(r *record.Record) {
+			r.Retry = &record.Retry{Failures: 1}
+		}, 55 * time.Minute},
 		"a rejection for being early": {func(r *record.Record) {
 			r.Grant.ExpiresAt = now.Add(3 * time.Minute)
 			r.Retry = &record.Retry{NotBefore: r.Grant.ExpiresAt}

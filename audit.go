@@ -41,6 +41,28 @@ type outcomes struct {
 	config          *configuration
 	server, profile string
 	events          *narrator
+	held            *[]func() // nil: the application is called at once
+}
+
+// hold returns outcomes of which the application hears when report is called.
+func (o *outcomes) hold() (held *outcomes, report func()) {
+	var calls []func()
+	copied := *o
+	copied.held = &calls
+	return &copied, func() {
+		for _, call := range calls {
+			o.call(call)
+		}
+	}
+}
+
+// call calls the application.
+func (o *outcomes) call(application func()) {
+	if o.held != nil {
+		*o.held = append(*o.held, application)
+		return
+	}
+	o.events.guarded(application)
 }
 
 // audit makes a record for the audit log.
@@ -57,7 +79,7 @@ func (o *outcomes) audit(what, outcome string, more ...slog.Attr) {
 			r.AddAttrs(a)
 		}
 	}
-	o.events.guarded(func() {
+	o.call(func() {
 		if ctx := context.Background(); to.Enabled(ctx, r.Level) {
 			_ = to.Handle(ctx, r)
 		}
@@ -69,7 +91,7 @@ func (o *outcomes) refreshed(e RefreshEvent) {
 	o.audit(AuditRefresh, e.Outcome,
 		slog.String(AuditIssuer, e.Issuer), slog.Bool(AuditRotated, e.Rotated))
 	if o.config.Hooks.Refreshed != nil {
-		o.events.guarded(func() { o.config.Hooks.Refreshed(e) })
+		o.call(func() { o.config.Hooks.Refreshed(e) })
 	}
 }
 
@@ -78,7 +100,7 @@ func (o *outcomes) loggedIn(e LoginEvent) {
 	o.audit(AuditLogin, e.Outcome,
 		slog.String(AuditIssuer, e.Issuer), slog.String(AuditScope, e.Scope))
 	if o.config.Hooks.LoggedIn != nil {
-		o.events.guarded(func() { o.config.Hooks.LoggedIn(e) })
+		o.call(func() { o.config.Hooks.LoggedIn(e) })
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -148,6 +149,71 @@ func TestAuditRecordsOfAServerThatRepeatsSecrets(t *testing.T) {
 	}
 }
 
+// namingIssuer is the transport of an MCP server that names an authorization server whose issuer has a
+// text in it, and of that authorization server, which is the lab's under another name.
+func namingIssuer(w *testenv.Env, text string) http.RoundTripper {
+	issuer := w.Lab.Issuer() + "/" + text
+	return testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		const resource, server = "/.well-known/oauth-protected-resource", "/.well-known/oauth-authorization-server"
+		req = req.Clone(req.Context())
+		if _, ok := strings.CutPrefix(req.URL.Path, server); ok {
+			req.URL.Path = server
+		}
+		change := func(members map[string]any) { members["authorization_servers"] = []string{issuer} }
+		if req.URL.Path == server {
+			change = func(members map[string]any) {
+				members["issuer"] = issuer
+				delete(members, "authorization_response_iss_parameter_supported")
+			}
+		} else if !strings.HasPrefix(req.URL.Path, resource) {
+			return http.DefaultTransport.RoundTrip(req)
+		}
+		return repeating(req.URL.Path, change).RoundTrip(req)
+	})
+}
+
+// A server that names an authorization server with the user's token in its URL does not bring the token
+// into the log, nor in the clear into a database.
+func TestAuditRecordsOfAnIssuerWithASecret(t *testing.T) {
+	for name, test := range map[string]struct {
+		text func(token string) string
+		want error
+	}{
+		"a name":          {func(string) string { return "tenant" }, nil},
+		"like a token":    {func(token string) string { return token[:len(token)-1] }, nil},
+		"the token":       {func(token string) string { return "x-" + token }, handstamp.ErrProtocol},
+		"it, escaped":     {func(token string) string { return "%" + fmt.Sprintf("%x", token[0]) + token[1:] }, handstamp.ErrProtocol},
+		"it, in capitals": {strings.ToUpper, handstamp.ErrProtocol},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.Habits{})
+			w.MustLogin(w.Session())
+			token := w.Record().Grant.AccessToken.Reveal()
+			var log bytes.Buffer
+			due := &scheduledStore{Store: w.Store}
+			c := w.Session()
+			c.Store, c.AuthTransport = due, namingIssuer(w, test.text(token))
+			c.Audit = slog.NewJSONHandler(&log, nil)
+			c.Prompt = handstamp.Prompt{Authorize: func(ctx context.Context, r handstamp.AuthorizationRequest) (url.Values, error) {
+				response, err := w.Consent(ctx, r)
+				response.Del("iss")
+				return response, err
+			}}
+			_, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+			if !errors.Is(err, test.want) {
+				t.Fatalf("error %v, want %v", err, test.want)
+			}
+			if test.want == nil {
+				return
+			}
+			shown := strings.ToLower(log.String() + fmt.Sprint(err, due.last.Load()))
+			if !strings.Contains(shown, "protocol") || strings.Contains(shown, strings.ToLower(token)) {
+				t.Errorf("the token is shown, or no login is: %s", shown)
+			}
+		})
+	}
+}
+
 // A handler that panics loses no login.
 func TestAuditPanics(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
@@ -202,6 +268,87 @@ func TestResultHookHangs(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+// hangingHandler is a handler of an audit log that does not return from one kind of record.
+type hangingHandler struct {
+	slog.Handler
+	kind    string
+	hangs   chan struct{} // is closed when it does
+	release chan struct{}
+}
+
+func (h *hangingHandler) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h *hangingHandler) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == h.kind {
+		close(h.hangs)
+		<-h.release
+	}
+	return nil
+}
+
+// An audit log that takes its time keeps no other process from a login, nor from the client that is
+// registered for all.
+func TestAuditOfALoginHangs(t *testing.T) {
+	for _, kind := range []string{handstamp.AuditLogin, handstamp.AuditRegistration} {
+		for name, login := range map[string]func(context.Context, *testenv.Env, *handstamp.Client) error{
+			"Login": func(ctx context.Context, w *testenv.Env, c *handstamp.Client) error {
+				_, err := c.Login(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+				return err
+			},
+			"steps": signInWithSteps,
+		} {
+			t.Run(kind+"/"+name, func(t *testing.T) {
+				w := testenv.New(t, lab.Habits{})
+				shared := new(store.Memory)
+				session := func() *handstamp.Client {
+					c := w.Session()
+					c.ClientStore, c.RedirectURI = shared, "http://127.0.0.1:1/callback"
+					c.Prompt = handstamp.Prompt{Authorize: w.Consent}
+					return c
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
+				defer cancel()
+				slow := session()
+				log := &hangingHandler{slog.DiscardHandler, kind, make(chan struct{}), make(chan struct{})}
+				slow.Audit = log
+				done := make(chan error, 1)
+				go func() { done <- login(ctx, w, slow) }()
+				select {
+				case <-log.hangs:
+				case <-ctx.Done():
+					t.Fatal("there is no such record")
+				}
+				if err := login(ctx, w, session()); err != nil {
+					t.Errorf("another process: %v", err)
+				}
+				other := session()
+				other.Store = new(store.Memory) // of another user
+				if err := login(ctx, w, other); err != nil {
+					t.Errorf("another user: %v", err)
+				}
+				w.WantCounts(map[string]int{"register": 1})
+				close(log.release)
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// signInWithSteps signs in as an application with users does.
+func signInWithSteps(ctx context.Context, w *testenv.Env, c *handstamp.Client) error {
+	step, err := c.BeginLogin(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+	if err != nil {
+		return err
+	}
+	response, err := w.Consent(ctx, step.Request)
+	if err == nil {
+		_, err = c.CompleteLogin(ctx, step.Suspended, response)
+	}
+	return err
 }
 
 type panicHandler struct{ slog.Handler }

@@ -162,6 +162,8 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	case unlock == nil:
 		return r.tokens.use(rec), true, nil
 	}
+	held, report := r.holding()
+	defer report()
 	defer unlock()
 	if decide(rec, why, r.config, time.Now()).action != requestToken {
 		return nil, false, nil // nothing to refresh
@@ -173,7 +175,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	if r.config.LockTimeout > 0 {
 		job.LockTimeout = max(r.config.LockTimeout-time.Since(began), time.Second)
 	}
-	snap, own, done, err := helperWork{r.credential}.do(ctx, wait, job)
+	snap, own, done, err := helperWork{held}.do(ctx, wait, job)
 	if snap != nil && own && why.rejected != "" {
 		r.history.recordReplacement(snap.token)
 	}
@@ -190,6 +192,8 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	if err != nil {
 		return nil, true, l.endError(ctx, err)
 	}
+	held, report := l.holding()
+	defer report()
 	if unlock != nil {
 		defer unlock()
 	}
@@ -203,7 +207,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed,
 		Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}}
-	snap, own, done, err := helperWork{l.credential}.do(ctx, ctx, job)
+	snap, own, done, err := helperWork{held.credential}.do(ctx, ctx, job)
 	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
 		return nil, true, l.endError(ctx, err)

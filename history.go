@@ -24,6 +24,8 @@ type history struct {
 	logins         int            // that this process has carried out
 	before         *record.Record // what the last of them has replaced; nil once that is accepted
 	beforeUntil    secret.String  // the access token that has replaced it
+	unmade         error          // why the last refresh could not be requested
+	unmadeUntil    time.Time      // when the next one is
 }
 
 // declinedLogin returns how the last login ended, if that was a moment ago and
@@ -178,4 +180,22 @@ func (h *history) takeReplaced(by secret.String) *record.Record {
 	before := h.before
 	h.before = nil
 	return before
+}
+
+// recordUnmade notes why a refresh could not be requested, and that none is for a while: each costs
+// writes to the store, and a signature of a key that is elsewhere.
+func (h *history) recordUnmade(cause error, wait time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unmade, h.unmadeUntil = cause, time.Now().Add(wait)
+}
+
+// unmadeLately returns why no refresh can be requested; nil if one may be tried.
+func (h *history) unmadeLately() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if time.Now().Before(h.unmadeUntil) {
+		return h.unmade
+	}
+	return nil
 }

@@ -269,6 +269,8 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 	case unlock == nil:
 		return l.tokens.use(rec), nil
 	}
+	held, report := l.holding()
+	defer report()
 	defer unlock()
 	if served(rec) {
 		return l.tokens.use(rec), nil
@@ -276,7 +278,13 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 	if err := l.failureSince(rec, req); err != nil {
 		return nil, err
 	}
-	return l.loginLocked(ctx, rec, req)
+	return held.loginLocked(ctx, rec, req)
+}
+
+// holding returns the same logins with [credential.holding].
+func (l *logins) holding() (held *logins, report func()) {
+	c, report := l.credential.holding()
+	return &logins{credential: c, discovery: l.discovery, imports: l.imports}, report
 }
 
 // loginLocked signs in and reports how that ended: to the processes that wait, and to the hook. Of a

@@ -52,7 +52,7 @@ func (c *Client) BeginLogin(
 		return s.completed(ctx, &LoginResult{Already: true})
 	}
 	req.suspends, req.since = true, time.Now()
-	return s.step(ctx, req, &waits, s.logins.loginLocked)
+	return s.step(ctx, req, &waits, (*logins).loginLocked)
 }
 
 // CompleteLogin continues a login with the response to its authorization request: the query
@@ -84,8 +84,8 @@ func (c *Client) CompleteLogin(
 	req := loginRequest{interactive: true, byUser: true, force: true, suspends: true, since: time.Now()}
 	waits := 0
 	return s.step(context.WithoutCancel(ctx), req, &waits,
-		func(ctx context.Context, rec *record.Record, req loginRequest) (*cachedToken, error) {
-			return s.logins.continueLocked(ctx, rec, req, saved, response)
+		func(l *logins, ctx context.Context, rec *record.Record, req loginRequest) (*cachedToken, error) {
+			return l.continueLocked(ctx, rec, req, saved, response)
 		})
 }
 
@@ -93,7 +93,7 @@ func (c *Client) CompleteLogin(
 // for it.
 func (s *session) step(
 	ctx context.Context, req loginRequest, waits *int,
-	locked func(context.Context, *record.Record, loginRequest) (*cachedToken, error),
+	locked func(*logins, context.Context, *record.Record, loginRequest) (*cachedToken, error),
 ) (*LoginStep, error) {
 	if !s.config.start() {
 		return nil, errClosed
@@ -105,11 +105,13 @@ func (s *session) step(
 	if err != nil {
 		return nil, err
 	}
+	held, report := s.logins.holding()
+	defer report()
 	defer unlock()
 	if err := s.noRedirect(rec); err != nil {
 		return nil, err
 	}
-	snap, err := locked(ctx, rec, req)
+	snap, err := locked(held, ctx, rec, req)
 	if waiting, ok := errtype.As[*suspension](err); ok {
 		return waiting.step()
 	}

@@ -224,7 +224,7 @@ func missingScopes(used *cachedToken, challenge oauth.BearerChallenge) []string 
 // sharedToken returns a token that was stored since the one that was used, by a login of the user's
 // in another process perhaps; nil if there is none.
 func (a *reauthorizer) sharedToken(ctx context.Context, r *retryState, used *cachedToken) *cachedToken {
-	if r.sharedTokens == maxSharedTokens {
+	if r.sharedTokens == maxSharedTokens || used.lookedLately.Load() {
 		return nil
 	}
 	rec, err := a.records.load(ctx)
@@ -233,6 +233,9 @@ func (a *reauthorizer) sharedToken(ctx context.Context, r *retryState, used *cac
 		return nil
 	}
 	if !rec.Grant.Usable(used.token, time.Now()) {
+		// A server that responds so to everything costs no query for each request.
+		used.lookedLately.Store(true)
+		time.AfterFunc(lookInterval, func() { used.lookedLately.Store(false) })
 		return nil
 	}
 	r.sharedTokens++

@@ -168,32 +168,45 @@ func TestStepUpOfManyRequests(t *testing.T) {
 }
 
 // A login for the scope of a rejected request, which the user has done in another process, reaches one
-// that must not sign in itself. A token without that scope is sent once.
+// that must not sign in itself. A token without that scope is sent once. The store is read for each
+// token once a second, however many requests are rejected.
 func TestStepUpInAnotherProcess(t *testing.T) {
-	w := testenv.New(t, lab.Habits{RequiredScope: "admin", ScopesSupported: []string{"read", "admin"}, ChallengeScope: "read"})
-	w.MustLogin(w.Session())
-	never := w.Session()
-	never.LoginPolicy = handstamp.LoginNever
-	forbidden := func(requests int) {
-		t.Helper()
-		w.Lab.Reset()
-		if err := w.Call(never); err == nil || !strings.Contains(err.Error(), "403") {
-			t.Errorf("a call without the scope: %v", err)
+	habits := lab.Habits{RequiredScope: "admin", ScopesSupported: []string{"read", "admin"}, ChallengeScope: "read"}
+	testenv.InBubble(t, habits, func(t *testing.T, w *testenv.Env) {
+		w.MustLogin(w.Session())
+		never := w.Session()
+		reads := &countingStore{Store: w.Store}
+		never.LoginPolicy, never.Store = handstamp.LoginNever, reads
+		forbidden := func(requests int) {
+			t.Helper()
+			w.Lab.Reset()
+			if err := w.Call(never); err == nil || !strings.Contains(err.Error(), "403") {
+				t.Errorf("a call without the scope: %v", err)
+			}
+			w.WantCounts(map[string]int{"mcp": requests, "token:refresh": 0})
 		}
-		w.WantCounts(map[string]int{"mcp": requests, "token:refresh": 0})
-	}
-	forbidden(1)
-	if _, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
-		t.Fatal(err)
-	}
-	forbidden(2)
-	forbidden(1)
-	o := handstamp.LoginOptions{Scopes: []string{"admin"}}
-	if _, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), o); err != nil {
-		t.Fatal(err)
-	}
-	w.MustCall(never)
-	w.WantTabs(2)
+		forbidden(1)
+		before := reads.reads.Load()
+		for range 5 {
+			forbidden(1)
+		}
+		if n := reads.reads.Load() - before; n != 0 {
+			t.Errorf("the store was read %d times more in a moment", n)
+		}
+		if _, err := w.Session().Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		forbidden(2)
+		forbidden(1)
+		o := handstamp.LoginOptions{Scopes: []string{"admin"}}
+		if _, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), o); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		w.MustCall(never)
+		w.WantTabs(2)
+	})
 }
 
 // A server that grants a scope and goes on asking for it gets its logins once, not
@@ -226,24 +239,26 @@ func TestInsufficientUserAuthentication(t *testing.T) {
 		"anew":        {MaxAge: 300},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := testenv.New(t, lab.Habits{StepUp: wanted})
-			w.MustLogin(w.Session())
-			if wanted.MaxAge > 0 {
-				w.Lab.Advance(10 * time.Minute)
-			}
-			never := w.Session()
-			never.LoginPolicy = handstamp.LoginNever
-			if err := w.Call(never); !errors.Is(err, handstamp.ErrLoginRequired) {
-				t.Errorf("a session that must not sign in: %v", err)
-			}
-			w.MustCall(w.Session())
-			w.MustCall(w.Session())
-			w.MustCall(never) // which has still the token from before
-			w.WantTabs(2)
-			w.WantCounts(map[string]int{"token:refresh": 0})
-			w.Lab.RevokeFamilies() // and the next login knows how the user has to sign in
-			w.MustCall(w.Session())
-			w.WantTabs(3)
+			testenv.InBubble(t, lab.Habits{StepUp: wanted}, func(t *testing.T, w *testenv.Env) {
+				w.MustLogin(w.Session())
+				if wanted.MaxAge > 0 {
+					w.Lab.Advance(10 * time.Minute)
+				}
+				never := w.Session()
+				never.LoginPolicy = handstamp.LoginNever
+				if err := w.Call(never); !errors.Is(err, handstamp.ErrLoginRequired) {
+					t.Errorf("a session that must not sign in: %v", err)
+				}
+				w.MustCall(w.Session())
+				w.MustCall(w.Session())
+				time.Sleep(2 * time.Second)
+				w.MustCall(never) // which has still the token from before
+				w.WantTabs(2)
+				w.WantCounts(map[string]int{"token:refresh": 0})
+				w.Lab.RevokeFamilies() // and the next login knows how the user has to sign in
+				w.MustCall(w.Session())
+				w.WantTabs(3)
+			})
 		})
 	}
 }

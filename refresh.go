@@ -186,6 +186,15 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	if rec.Grant.Usable(need.rejected, time.Now()) {
 		r.tokens.use(rec) // for callers that stop waiting
 	}
+	if cause := r.history.unmadeLately(); cause != nil && !need.user {
+		if good {
+			token := r.tokens.use(rec)
+			token.serveForNow()
+			return token, nil
+		}
+		r.tokens.current.Store(nil)
+		return nil, r.errs.from(cause)
+	}
 	if r.config.RefreshHelper != nil {
 		if token, done, err := r.refreshByHelper(ctx, wait, need); done {
 			return token, err

@@ -281,11 +281,14 @@ func (r *refreshAttempt) onTransientError(ctx context.Context, rec *record.Recor
 }
 
 // onUnmade keeps everything where the request could not be made. No other process waits for that, or
-// leaves an earlier request that was interrupted: it may be able to make one.
+// leaves an earlier request that was interrupted: it may be able to make one. Only the refresh ahead
+// waits, whichever process does that.
 func (r *refreshAttempt) onUnmade(
 	ctx context.Context, rec *record.Record, cause error,
 ) (*cachedToken, error) {
 	rec, err := r.grant.update(ctx, rec, func(rec *record.Record) {
+		noteRetry(rec, 0, cause)
+		rec.Retry.NotBefore, rec.Retry.Reason = time.Time{}, "the request could not be made"
 		r.endIntent(rec)
 		if begun := r.before.Intent; rec.Intent != nil && !r.request.inDoubt {
 			rec.Intent.At, rec.Intent.Sent = begun.At, begun.Sent
@@ -294,6 +297,7 @@ func (r *refreshAttempt) onUnmade(
 	if err != nil {
 		return nil, err
 	}
+	r.history.recordUnmade(cause, retryWait(rec.Retry.Failures))
 	r.events.fail(StepRefresh, cause, "the request could not be made")
 	token, err := r.keep(rec, r.errs.from(cause))
 	if token != nil {
@@ -308,9 +312,12 @@ func noteRetry(rec *record.Record, wait time.Duration, cause error) {
 	if rec.Retry != nil {
 		failures += rec.Retry.Failures
 	}
-	wait = max(wait, min(backoff(failures+maxTries), maxBackoff))
+	wait = max(wait, retryWait(failures))
 	rec.Retry = &record.Retry{NotBefore: time.Now().Add(wait).UTC(), Failures: failures, Reason: reason(cause)}
 }
+
+// retryWait returns how long nothing is tried after a number of refreshes that failed.
+func retryWait(failures int) time.Duration { return min(backoff(failures+maxTries), maxBackoff) }
 
 // believedAfter returns how many equal rejections that give no reason, and how
 // far apart, are believed to mean the grant.

@@ -38,6 +38,14 @@ func (c *credential) notice(format string, args ...any) {
 	}
 }
 
+// holding returns the same credential, of whose results the application hears when report is called. It
+// is for whoever holds a lock of all processes, which do not wait for an application that takes its time.
+func (c *credential) holding() (held *credential, report func()) {
+	copied := *c
+	copied.outcomes, report = c.outcomes.hold()
+	return &copied, report
+}
+
 // noteRecord keeps what is known from a record that was read or is written.
 func (c *credential) noteRecord(rec *record.Record) {
 	if as := rec.AuthorizationServer; as != nil && as.PrivateNetwork {

@@ -1,6 +1,7 @@
 package handstamp_test
 
 import (
+	"context"
 	"crypto"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
 // TestClientRejectedInOtherWords: a client whose form of authentication has never
@@ -178,7 +180,7 @@ func TestKeyThatDoesNotSign(t *testing.T) {
 			if !errors.Is(err, denied) || !errors.As(err, &known) || !known.RetryAt.IsZero() {
 				t.Errorf("error %v", err)
 			}
-			if rec := w.Record(); rec.Retry != nil || rec.Intent != nil {
+			if rec := w.Record(); rec.Retry != nil && !rec.Retry.NotBefore.IsZero() || rec.Intent != nil {
 				t.Errorf("stored for the other processes: %+v, %+v", rec.Retry, rec.Intent)
 			}
 			w.WantCounts(map[string]int{"token": 0, "token:refresh": 0, "token:client_credentials": 0})
@@ -237,6 +239,114 @@ func TestKeyThatPauses(t *testing.T) {
 			w.T.Fatal(err)
 		}
 		w.MustCall(session(pausing))
+	})
+}
+
+// hangingSigner is a key in a KMS that does not respond.
+type hangingSigner struct {
+	crypto.Signer
+	release chan struct{}
+}
+
+func (s hangingSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	<-s.release
+	panic("released")
+}
+
+// A key that does not respond holds the lock of a refresh no longer than a server would.
+func TestKeyThatHangs(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	testenv.InBubble(t, lab.Habits{Methods: []string{m.method}, NoRegistration: true}, func(t *testing.T, w *testenv.Env) {
+		hanging := hangingSigner{m.key, make(chan struct{})}
+		key, err := clientkey.New(hanging, clientkey.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Lab.RegisterClient(lab.ConfiguredClient{ID: "machine", Method: m.method, JWKS: string(m.key.JWKS()),
+			RedirectURIs: []string{"http://127.0.0.1/callback"}})
+		session := func(key *clientkey.Key) *handstamp.Client {
+			c := m.session(w)
+			c.Key, c.Grant, c.LoginPolicy = key, nil, handstamp.LoginAuto
+			return c
+		}
+		w.MustLogin(session(m.key))
+		w.Expire()
+		began := time.Now()
+		err = w.Call(session(key))
+		testenv.WantKind(t, err, handstamp.ErrUnreachable)
+		if took := time.Since(began); took > time.Minute || !strings.Contains(err.Error(), "could not be made") {
+			t.Errorf("after %v: %v", took, err)
+		}
+		w.MustCall(session(m.key))
+		w.WantTabs(1)
+		close(hanging.release) // and its panic is nothing to this program
+	})
+}
+
+// scheduledStore keeps when the last value is due, and counts the writes.
+type scheduledStore struct {
+	store.Store
+	last   atomic.Pointer[store.Schedule]
+	writes atomic.Int32
+}
+
+func (s *scheduledStore) PutScheduled(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision, schedule store.Schedule,
+) (store.Revision, error) {
+	s.last.Store(&schedule)
+	s.writes.Add(1)
+	return s.Put(ctx, key, value, revision)
+}
+
+// A refresh that this machine cannot request is neither due again at once for the workers of a fleet,
+// nor tried by each request.
+func TestKeyThatDoesNotSignIsNotTriedAtOnce(t *testing.T) {
+	m := machines(t)["private_key_jwt"]
+	sealed, err := clientkey.New(sealedSigner{m.key, errors.New("throttled")}, clientkey.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testenv.InBubble(t, lab.Habits{Methods: []string{m.method}, NoRegistration: true}, func(t *testing.T, w *testenv.Env) {
+		w.Lab.RegisterClient(lab.ConfiguredClient{ID: "machine", Method: m.method, JWKS: string(m.key.JWKS()),
+			RedirectURIs: []string{"http://127.0.0.1/callback"}})
+		due := &scheduledStore{Store: w.Store}
+		session := func(key *clientkey.Key) *handstamp.Client {
+			c := m.session(w)
+			c.Key, c.Grant, c.Store = key, nil, due
+			return c
+		}
+		login := session(m.key)
+		login.LoginPolicy = handstamp.LoginAuto
+		w.MustLogin(login)
+		w.AboutToExpire()
+		for _, pause := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute} {
+			worker := session(sealed) // as package hosted makes one for each refresh
+			if busy, err := worker.RefreshAhead(t.Context(), w.Lab.MCPURL()); err == nil || !busy.IsZero() {
+				t.Errorf("RefreshAhead: %v; the server is busy until %v", err, busy)
+			}
+			if wait := time.Until(due.last.Load().Due); wait != pause {
+				t.Errorf("due in %v, want %v", wait, pause)
+			}
+		}
+		w.Expire()
+		c := session(sealed)
+		call := func() {
+			t.Helper()
+			testenv.WantKind(t, w.Call(c), handstamp.ErrUnreachable)
+		}
+		call()
+		writes := due.writes.Load()
+		for range 5 {
+			call()
+		}
+		if n := due.writes.Load() - writes; n != 0 {
+			t.Errorf("5 requests wrote %d times", n)
+		}
+		time.Sleep(time.Minute)
+		if call(); due.writes.Load() == writes {
+			t.Error("it is not tried any more")
+		}
+		w.MustCall(session(m.key))
 	})
 }
 

@@ -121,8 +121,9 @@ func (r *records) save(ctx context.Context, unsaved *unsavedLogin) (err error) {
 		case stored.Grant == nil:
 			return err
 		case stored.Grant.SameTokens(rec.Grant):
-			_ = r.put(ctx, stored, nil)
-			return nil
+			if err = r.put(ctx, stored, nil); !errors.Is(err, store.ErrConflict) {
+				return err
+			}
 		case unsaved.replaces.token == "" || stored.Grant.RefreshToken != unsaved.replaces.token:
 			return err
 		default:

@@ -322,12 +322,18 @@ func TestStoreHangsWhenATokenArrives(t *testing.T) {
 func TestStoreGoesBack(t *testing.T) {
 	for _, until := range []string{"before the refresh", "before its response"} {
 		for _, stored := range []string{"at once", "later", "unacknowledged"} {
-			t.Run(until+", stored "+stored, func(t *testing.T) { storeGoesBack(t, until, stored) })
+			t.Run(until+", stored "+stored, func(t *testing.T) { storeGoesBack(t, until, stored, 2) })
+		}
+		for _, writes := range []int32{3, 5} {
+			name := fmt.Sprint(until, ", unacknowledged ", writes, " times")
+			t.Run(name, func(t *testing.T) { storeGoesBack(t, until, "unacknowledged", writes) })
 		}
 	}
 }
 
-func storeGoesBack(t *testing.T, until, stored string) {
+// storeGoesBack is one of them. Of the writes that are not acknowledged, the first are the response and
+// the login.
+func storeGoesBack(t *testing.T, until, stored string, writes int32) {
 	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
 	first, second := w.Session(), w.Session()
 	failing := &failingWrites{Store: w.Store}
@@ -357,7 +363,7 @@ func storeGoesBack(t *testing.T, until, stored string) {
 	}
 	failing.fails.Store(stored == "later")
 	if stored == "unacknowledged" {
-		broken.left.Store(2) // the response, and the login
+		broken.left.Store(writes)
 	}
 	gate.Release()
 	issued := <-got

@@ -137,7 +137,9 @@ func (a *App) keptOr(o store.Owner, e *entry) (*handstamp.Client, error) {
 	if evicted != nil {
 		a.noteEvicted(evicted)
 		// What still uses it keeps it alive, a refresh under way as well: Close waits for that.
-		runtime.AddCleanup(&evicted.client, a.forget, weak.Make(&evicted.client))
+		id := evicted.owner.ID()
+		forget := func(p weak.Pointer[handstamp.Client]) { a.forget(id, p) }
+		runtime.AddCleanup(&evicted.client, forget, weak.Make(&evicted.client))
 	}
 	return &e.client, nil
 }
@@ -168,11 +170,11 @@ func (a *App) newEntry(o store.Owner) (*entry, error) {
 	return e, nil
 }
 
-// forget forgets a Client that was evicted and that nothing uses any more.
-func (a *App) forget(p weak.Pointer[handstamp.Client]) {
+// forget is [cache.forget] for the runtime, which holds no mutex.
+func (a *App) forget(id string, p weak.Pointer[handstamp.Client]) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.cache.evicted, p)
+	a.cache.forget(id, p)
 }
 
 // database returns where everything is kept.
@@ -203,7 +205,7 @@ func (a *App) Disconnect(
 		return nil, err
 	}
 	result, err := c.Logout(ctx, serverURL, handstamp.LogoutOptions{})
-	a.changed(store.Change{Owner: o.ID()}) // for what still uses a Client that was evicted
+	a.ownChange(o)
 	return result, err
 }
 

@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"slices"
 	"weak"
 
 	"github.com/handstamp/handstamp"
@@ -16,8 +17,9 @@ type cache struct {
 	circle  []*entry          // the same
 	next    int               // the index of the entry that is looked at next
 
-	// evicted are the Clients that are no longer kept and still in use, with their owners' IDs.
-	evicted map[weak.Pointer[handstamp.Client]]string
+	// evicted are the Clients that are no longer kept and still in use, by their owners' IDs. Whoever
+	// looks at one keeps it from the garbage collection under way.
+	evicted map[string][]weak.Pointer[handstamp.Client]
 }
 
 // entry is one Client of the cache.
@@ -43,12 +45,25 @@ func (c *cache) of(id string) (clients []*handstamp.Client) {
 	if e := c.ids[id]; e != nil {
 		clients = append(clients, &e.client)
 	}
-	for p, owner := range c.evicted {
-		if client := p.Value(); owner == id && client != nil {
+	return appendAlive(clients, c.evicted[id])
+}
+
+// appendAlive appends the Clients that are still in use.
+func appendAlive(clients []*handstamp.Client, evicted []weak.Pointer[handstamp.Client]) []*handstamp.Client {
+	for _, p := range evicted {
+		if client := p.Value(); client != nil {
 			clients = append(clients, client)
 		}
 	}
 	return clients
+}
+
+// forget forgets a Client that was evicted and that nothing uses any more.
+func (c *cache) forget(id string, p weak.Pointer[handstamp.Client]) {
+	left := slices.DeleteFunc(c.evicted[id], func(q weak.Pointer[handstamp.Client]) bool { return q == p })
+	if c.evicted[id] = left; len(left) == 0 {
+		delete(c.evicted, id)
+	}
 }
 
 // atWork adds the owners of the Clients that were at work to others, and forgets that they were.
@@ -68,7 +83,7 @@ func (c *cache) atWork(owners map[store.Owner]struct{}) map[store.Owner]struct{}
 func (c *cache) add(e *entry, size int) (evicted *entry) {
 	if c.entries == nil {
 		c.entries, c.ids = make(map[store.Owner]*entry), make(map[string]*entry)
-		c.evicted = make(map[weak.Pointer[handstamp.Client]]string)
+		c.evicted = make(map[string][]weak.Pointer[handstamp.Client])
 	}
 	c.entries[e.owner], c.ids[e.owner.ID()] = e, e
 	if len(c.circle) < size {
@@ -84,7 +99,7 @@ func (c *cache) add(e *entry, size int) (evicted *entry) {
 	c.next = (c.next + 1) % size
 	delete(c.entries, last.owner)
 	delete(c.ids, last.owner.ID())
-	c.evicted[weak.Make(&last.client)] = last.owner.ID()
+	c.evicted[last.owner.ID()] = append(c.evicted[last.owner.ID()], weak.Make(&last.client))
 	return last
 }
 
@@ -94,10 +109,8 @@ func (c *cache) all() []*handstamp.Client {
 	for _, e := range c.circle {
 		clients = append(clients, &e.client)
 	}
-	for p := range c.evicted {
-		if client := p.Value(); client != nil {
-			clients = append(clients, client)
-		}
+	for _, evicted := range c.evicted {
+		clients = appendAlive(clients, evicted)
 	}
 	return clients
 }

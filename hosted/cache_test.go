@@ -6,9 +6,11 @@ import (
 	"maps"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store"
@@ -52,6 +54,54 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Errorf("one who is back has %d Clients", len(of))
 	}
 	runtime.KeepAlive(clients)
+}
+
+// Changes of one user, however many, keep nothing of the others in memory.
+func TestChangesKeepNoEvictedClient(t *testing.T) {
+	const n = 2000
+	type list struct{ next *list }
+	var long *list // so that a garbage collection takes its time
+	for range 1 << 18 {
+		long = &list{long}
+	}
+	var c cache
+	var all []weak.Pointer[handstamp.Client]
+	for i := range n {
+		e := &entry{owner: userOf(i)}
+		all = append(all, weak.Make(&e.client))
+		c.add(e, 1)
+	}
+	changed := userOf(0).ID()
+	stop, looked := make(chan bool), make(chan bool)
+	var other sync.WaitGroup
+	other.Go(func() {
+		for {
+			c.of(changed)
+			select {
+			case <-stop:
+				return
+			case looked <- true:
+			default:
+			}
+		}
+	})
+	for range 3 {
+		<-looked
+		runtime.GC()
+	}
+	close(stop)
+	other.Wait()
+	left := 0
+	for _, p := range all {
+		if p.Value() != nil {
+			left++
+		}
+	}
+	if left > 5 { // the last one, the one that has changed, and what is still on a stack
+		t.Errorf("%d of %d Clients are in memory", left, n)
+	}
+	runtime.KeepAlive(long)
+	runtime.KeepAlive(&c)
 }
 
 // notedDatabase counts how often each user was noted.

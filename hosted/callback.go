@@ -89,7 +89,9 @@ func (a *App) continueLogin(r *http.Request, p *pending) (*handstamp.LoginStep, 
 	if err != nil {
 		return nil, err
 	}
-	return c.CompleteLogin(r.Context(), p.suspended(), r.URL.Query())
+	step, err := c.CompleteLogin(r.Context(), p.suspended(), r.URL.Query())
+	a.ownChange(p.owner())
+	return step, err
 }
 
 // writeOutcome sends the user back to the application, or shows why the login failed.

@@ -59,6 +59,7 @@ func (a *App) Begin(
 	}
 	options := handstamp.LoginOptions{Force: b.Force, Scopes: b.Scopes}
 	step, err := c.BeginLogin(ctx, serverURL, options)
+	a.ownChange(o) // where no user is needed, it is complete
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,10 @@ func (a *App) changed(change store.Change) {
 	}
 }
 
+// ownChange is changed for what this App has changed itself, which no Database reports: a Client of
+// the user that was evicted may still be in use.
+func (a *App) ownChange(o store.Owner) { a.changed(store.Change{Owner: o.ID()}) }
+
 // close ends the watch.
 func (w *watcher) close() {
 	w.once.Do(func() {}) // or else it does not begin any more

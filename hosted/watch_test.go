@@ -67,10 +67,46 @@ func TestClosedAppDoesNotWatch(t *testing.T) {
 	}
 }
 
+// evictedInUse returns an App in which ada has signed in, a Client of hers that was evicted after a
+// call, and the Authorization header of its last request.
+func evictedInUse(
+	t *testing.T, server *lab.Server, db store.Database,
+) (app *hosted.App, call func() error, sent *atomic.Value) {
+	t.Helper()
+	app, sent = newApp(db), new(atomic.Value)
+	t.Cleanup(func() { app.Close(context.WithoutCancel(t.Context())) })
+	app.CacheSize = 1
+	app.Configure = func(o store.Owner, c *handstamp.Client) {
+		onThisMachine(o, c)
+		c.BaseTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
+			sent.Store(r.Header.Get("Authorization"))
+			return http.DefaultTransport.RoundTrip(r)
+		})
+	}
+	ada, bob := store.Owner{Tenant: "acme", User: "ada"}, store.Owner{Tenant: "acme", User: "bob"}
+	mustSignIn(t, server, app, app, ada)
+	used, err := app.Client(ada)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call = func() error {
+		return testenv.Call(t.Context(), used.HTTPClient(server.MCPURL()), server.MCPURL())
+	}
+	if err := call(); err != nil || sent.Load() == "" {
+		t.Fatalf("before: %v", err)
+	}
+	for _, o := range []store.Owner{bob, ada, bob} {
+		if _, err := app.Client(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return app, call, sent
+}
+
 // A Client that was evicted while it is used sends no token that was removed, on whichever replica.
 func TestEvictedClientHearsOfALogout(t *testing.T) {
 	server := newServer(t, lab.NoneFirst())
-	ada, bob := store.Owner{Tenant: "acme", User: "ada"}, store.Owner{Tenant: "acme", User: "bob"}
+	ada := store.Owner{Tenant: "acme", User: "ada"}
 	db := &watchable{changes: make(chan store.Change), watches: make(chan bool, 4)}
 	key, err := store.NewKey(server.MCPURL(), "")
 	if err != nil {
@@ -89,32 +125,9 @@ func TestEvictedClientHearsOfALogout(t *testing.T) {
 		},
 	} {
 		t.Run(where, func(t *testing.T) {
-			var sent atomic.Value
-			here, elsewhere := newApp(db), newApp(&db.MemoryDatabase) // which does not watch
-			here.CacheSize = 1
-			here.Configure = func(o store.Owner, c *handstamp.Client) {
-				onThisMachine(o, c)
-				c.BaseTransport = testenv.RoundTripFunc(func(r *http.Request) (*http.Response, error) {
-					sent.Store(r.Header.Get("Authorization"))
-					return http.DefaultTransport.RoundTrip(r)
-				})
-			}
-			defer here.Close(t.Context())
+			elsewhere := newApp(&db.MemoryDatabase) // which does not watch
 			defer elsewhere.Close(t.Context())
-			mustSignIn(t, server, here, here, ada)
-			used, err := here.Client(ada)
-			if err != nil {
-				t.Fatal(err)
-			}
-			call := func() error { return testenv.Call(t.Context(), used.HTTPClient(server.MCPURL()), server.MCPURL()) }
-			if err := call(); err != nil || sent.Load() == "" {
-				t.Fatalf("before: %v", err)
-			}
-			for _, o := range []store.Owner{bob, ada, bob} {
-				if _, err := here.Client(o); err != nil {
-					t.Fatal(err)
-				}
-			}
+			here, call, sent := evictedInUse(t, server, db)
 			if err := signOut(here, elsewhere); err != nil {
 				t.Fatal(err)
 			}
@@ -122,5 +135,26 @@ func TestEvictedClientHearsOfALogout(t *testing.T) {
 				t.Errorf("after: %v, %q was sent", err, sent.Load())
 			}
 		})
+	}
+}
+
+// A Client that was evicted while it is used does not go on with the account that the user has changed.
+func TestEvictedClientHearsOfALogin(t *testing.T) {
+	server := newServer(t, lab.NoneFirst())
+	app, call, sent := evictedInUse(t, server, new(store.MemoryDatabase))
+	before := sent.Load()
+	o := hosted.BeginOptions{Session: "s", Force: true}
+	login, err := app.Begin(t.Context(), store.Owner{Tenant: "acme", User: "ada"}, server.MCPURL(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := call(); err != nil || sent.Load() != before {
+		t.Fatalf("while the user is asked: %v", err)
+	}
+	if _, outcome := callBack(t, app, consent(t, login.URL), "s"); outcome.Err != nil {
+		t.Fatal(outcome.Err)
+	}
+	if err := call(); err != nil || sent.Load() == before {
+		t.Errorf("after: %v, the token is the one before: %v", err, sent.Load() == before)
 	}
 }

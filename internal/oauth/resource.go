@@ -64,7 +64,11 @@ func (f *Fetcher) ResourceMetadata(ctx context.Context,
 	}
 	places := resourcePlaces(server)
 	parse := func(_ string, body []byte) (*ResourceMetadata, error) {
-		return parseResourceMetadata(body, serverURL)
+		rm, err := parseResourceMetadata(body, serverURL)
+		if err == nil {
+			err = f.dropRepeating(rm)
+		}
+		return rm, err
 	}
 	var unsure error
 	place := challengedPlace(server, challengeURL)
@@ -211,6 +215,30 @@ func parseResourceMetadata(raw []byte, serverURL string) (*ResourceMetadata, err
 	}
 	return rm, nil
 }
+
+// dropRepeating removes the authorization servers that have a secret in their URL: an issuer is stored
+// and logged as it is. A piece of a secret is no reason, since tokens and names may begin alike.
+func (f *Fetcher) dropRepeating(rm *ResourceMetadata) error {
+	if f.Secrets == nil {
+		return nil
+	}
+	named := len(rm.AuthorizationServers)
+	rm.AuthorizationServers = slices.DeleteFunc(rm.AuthorizationServers, func(issuer string) bool {
+		plain, _ := url.PathUnescape(issuer)
+		text := strings.ToLower(issuer + " " + plain)
+		return slices.ContainsFunc(f.Secrets(), func(s Secret) bool {
+			return len(s) >= leastRepeated && strings.Contains(text, strings.ToLower(s.Reveal()))
+		})
+	})
+	if named > 0 && len(rm.AuthorizationServers) == 0 {
+		return protocolErrorf(resourceSpec+" section 2",
+			"the server names an authorization server with a secret of this client in its URL")
+	}
+	return nil
+}
+
+// leastRepeated is the length of the shortest secret that is not there by chance.
+const leastRepeated = 8
 
 // scopeList reads a list of scopes; a single string with spaces is one too.
 func scopeList(o object, name string) []string {

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptrace"
@@ -158,12 +159,15 @@ func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Au
 	if client == nil {
 		return nil, errors.New("oauth: the request has no client")
 	}
-	header := http.Header{}
-	if err := client.Apply(header, form); err != nil {
-		return nil, err
-	}
 	ctx, cancel := awake.WithTimeout(ctx, secretTimeout, nil)
 	defer cancel()
+	if err := ctx.Err(); err != nil {
+		return nil, &SendError{Err: err}
+	}
+	header := http.Header{}
+	if err := apply(ctx, client, header, form); err != nil {
+		return nil, err
+	}
 	var sent atomic.Bool
 	if _, traced := f.HTTP.(*http.Transport); !traced {
 		sent.Store(true) // another RoundTripper may not report when it writes
@@ -206,4 +210,24 @@ func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Au
 	}
 	a.redactor = carried
 	return a, nil
+}
+
+// apply is [Authenticator.Apply] for as long as ctx lasts: the client's key may be in a service that
+// does not respond. After an error, header and form are not to be used.
+func apply(ctx context.Context, client Authenticator, header http.Header, form url.Values) error {
+	applied := make(chan error, 1)
+	go func() {
+		defer func() {
+			if p := recover(); p != nil {
+				applied <- fmt.Errorf("oauth: the client's key panics: %T", p)
+			}
+		}()
+		applied <- client.Apply(header, form)
+	}()
+	select {
+	case err := <-applied:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("oauth: the client was not authenticated in time: %w", context.Cause(ctx))
+	}
 }

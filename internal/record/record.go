@@ -351,7 +351,8 @@ type RawResponse struct {
 	Unknown     Unknown       `json:"-"`
 }
 
-// Retry is the common back-off of all processes towards one token endpoint.
+// Retry is the common back-off of all processes towards one token endpoint. Without NotBefore only the
+// refresh ahead of requests waits: one process could not make a request.
 type Retry struct {
 	NotBefore time.Time `json:"not_before"`
 	Failures  int       `json:"failures"`

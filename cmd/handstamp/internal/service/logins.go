@@ -76,11 +76,10 @@ type signOutBody struct {
 
 // signOut is DELETE /v1/logins.
 func (s *service) signOut(ctx context.Context, r *request) (any, error) {
-	client, err := s.client(ctx, r)
-	if err != nil {
+	if _, err := s.client(ctx, r); err != nil {
 		return nil, err
 	}
-	result, err := client.Logout(ctx, r.server(), handstamp.LogoutOptions{})
+	result, err := s.App.Disconnect(ctx, r.owner, r.server())
 	switch {
 	case err != nil:
 		return nil, err

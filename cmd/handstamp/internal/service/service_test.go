@@ -256,7 +256,7 @@ func sendRequests(t *testing.T, c *contract) {
 	f.want(f.token(key, "ada"), http.StatusNotFound, "no_login")
 	f.want(f.do(key, "DELETE", "/v1/logins", f.ofLogin()), http.StatusNotFound, "no_login")
 	for _, wrong := range [][2]string{
-		{"min_ttl", "-1"}, {"min_ttl", "1m"}, {"refresh", "yes"}, {"rejected", "a-token"}, {"url", f.Lab.MCPURL()}, {"nonce", "n"},
+		{"min_ttl", "-1"}, {"min_ttl", "1m"}, {"refresh", "yes"}, {"rejected", "a-token"}, {"rejected", "is-not-in-digits"}, {"url", f.Lab.MCPURL()}, {"nonce", "n"},
 		{"method", "GE T"}, {"server", "ftp://example.com"}, {"user", strings.Repeat("x", 256)},
 		{"user", "handstamp:clients"},
 	} {

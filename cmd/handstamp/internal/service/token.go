@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,8 +50,12 @@ func (s *service) token(ctx context.Context, r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	rejected := r.query.Get("rejected")
+	if key, err := store.NewKey(r.server(), s.Profile); err == nil && rejected != "" {
+		client.StoreChanged(key.ID()) // by another replica, perhaps, which this one has not heard of
+	}
 	t, err := client.Token(ctx, r.server(), options)
-	if rejected := r.query.Get("rejected"); err == nil && rejected != "" && rejected == fingerprint(t.Value) {
+	if err == nil && strings.EqualFold(rejected, fingerprint(t.Value)) {
 		options.Rejected = t.Value
 		t, err = client.Token(ctx, r.server(), options)
 	}
@@ -79,7 +84,7 @@ func tokenOptions(query url.Values) (o handstamp.TokenOptions, err error) {
 		o.MinTTL = time.Duration(seconds) * time.Second
 	}
 	rejected := query.Get("rejected")
-	if rejected != "" && len(rejected) != fingerprintSize {
+	if digits, err := hex.DecodeString(rejected); err != nil || rejected != "" && len(digits) != fingerprintSize/2 {
 		return o, badRequest("rejected is the first 16 hexadecimal digits of the token's SHA-256")
 	}
 	switch query.Get("refresh") {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -41,8 +42,16 @@ func TestRejectedTokenIsRefreshedOnce(t *testing.T) {
 		}
 	}
 	f.WantCounts(map[string]int{"token:refresh": 1})
-	if token(second, "rejected", fingerprint(secret.String(refreshed))) == refreshed {
+	// As some languages write it.
+	third := token(second, "rejected", strings.ToUpper(fingerprint(secret.String(refreshed))))
+	if third == refreshed {
 		t.Error("the token after it was not refreshed")
 	}
 	f.WantCounts(map[string]int{"token:refresh": 2})
+	// To the replica that has not heard of it.
+	f.url = one
+	if got := token(first, "rejected", fingerprint(secret.String(third))); got == third || got == refreshed {
+		t.Errorf("the token is one that was rejected: %v, or the one before it: %v", got == third, got == refreshed)
+	}
+	f.WantCounts(map[string]int{"token:refresh": 3})
 }
