@@ -108,7 +108,7 @@ func TestBackground(t *testing.T) {
 		s.forget()
 		close(cut) // the bridge finds out by itself that the session has ended
 		time.Sleep(time.Minute)
-		m.want(t, "initialize* logging/setLevel*", "")
+		m.want(t, "initialize* notifications/initialized* logging/setLevel*", "")
 		_ = h.end()
 		m.want(t, "DELETE*", "DELETE")
 	})
@@ -187,8 +187,9 @@ var errUnattended = errors.New("a login is required")
 // login carries requests and, once it has ended, has the user sign in for the next one that needs
 // that. Those in the background do without: they end with an error, after some time.
 type login struct {
-	next http.RoundTripper
-	need string // a method; "": all
+	next  http.RoundTripper
+	need  string        // a method; "": all
+	takes time.Duration // until one in the background has its error; zero: 5 s
 
 	mu    sync.Mutex // guards what follows
 	ended bool
@@ -202,24 +203,35 @@ func (l *login) end() {
 }
 
 func (l *login) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := ""
-	if r.GetBody != nil {
-		reader, _ := r.GetBody()
-		raw, _ := io.ReadAll(reader)
-		body = string(raw)
-	}
 	l.mu.Lock()
-	needed := l.ended && (l.need == "" || strings.Contains(body, `"`+l.need+`"`))
+	needed := l.ended && (l.need == "" || strings.Contains(body(r), `"`+l.need+`"`))
 	if needed && !inBackground(r) {
 		needed, l.ended = false, false
 		l.begun++
 	}
 	l.mu.Unlock()
 	if needed {
-		takes(r, 5*time.Second)
+		takes(r, cmp.Or(l.takes, 5*time.Second))
 		return nil, errUnattended
 	}
 	return l.next.RoundTrip(r)
+}
+
+// logins returns how many logins have begun.
+func (l *login) logins() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.begun
+}
+
+// body returns what a request of a bridge carries.
+func body(r *http.Request) string {
+	if r.GetBody == nil {
+		return ""
+	}
+	reader, _ := r.GetBody()
+	raw, _ := io.ReadAll(reader)
+	return string(raw)
 }
 
 // options are those of a bridge whose logins it is.

@@ -315,6 +315,7 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 		return 0, err
 	}
 	c.on = s
+	c.round.Store(int64(s.round))
 	w.up.lateCalls.enter(c)
 	defer w.up.lateCalls.leave(c)
 	ctx, cancel := context.WithCancel(c.ctx)
@@ -368,6 +369,7 @@ func (w *sseWire) ready(c *call) (*sseStream, error) {
 		s = w.stream
 		w.mu.Unlock()
 		if s != nil {
+			w.up.confirmAgain(c.ctx)
 			return s, nil
 		}
 	}

@@ -91,7 +91,6 @@ func (u *upstream) withReplacement(c *call, try func() (round int, err error)) e
 		_, err := try()
 		return err
 	}
-	u.confirmAgain(c.ctx)
 	round, err := try()
 	rejected, ok := errtype.As[*rejection](err)
 	if !ok || !u.forgotten(c, round, rejected) {
