@@ -7,8 +7,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -287,22 +289,136 @@ func TestHostIsNotHeldUpByTheBackground(t *testing.T) {
 
 // TestHostIsNotHeldUpByTheBackgroundOverSSE is the same for a stream that is opened again.
 func TestHostIsNotHeldUpByTheBackgroundOverSSE(t *testing.T) {
+	for _, need := range []string{"", "initialize", "notifications/initialized"} {
+		t.Run(need, func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := strictSSE("notifications/initialized")
+				l := &login{need: need, next: memory(s.ServeHTTP)}
+				h := startInMemory(t, l, l.options)
+				h.hello()
+				h.send(toolCall(1))
+				h.response("1")
+				l.end()
+				s.cut()
+				time.Sleep(3 * time.Second) // until the bridge has noticed by itself
+				h.send(toolCall(2))
+				if got := h.response("2"); get(t, got, "result") != "{}" {
+					t.Errorf("got %s", got)
+				}
+				if n := l.logins(); n != 1 {
+					t.Errorf("%d logins", n)
+				}
+			})
+		})
+	}
+}
+
+// TestSessionRejectedBeforeTheLogin has the bridge find out by itself that the session has ended, at
+// a server that looks at the session before the token, and come to nothing in the background: a call
+// of the host has the user sign in, whenever it comes.
+func TestSessionRejectedBeforeTheLogin(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status int
+		after  time.Duration
+	}{
+		"400, while it is replaced": {400, 7 * time.Second},
+		"400, later":                {400, 12 * time.Second},
+		"404, later":                {404, 12 * time.Second},
+		"404, the second time":      {404, 22 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := &forgetful{unknown: rejects(tt.status, "text/plain", "no such session")}
+				l := &login{need: "initialize", next: memory(s.ServeHTTP)}
+				h := startInMemory(t, l, func(o *bridge.Options) {
+					l.options(o)
+					o.Ping = 5 * time.Second
+				})
+				h.hello()
+				time.Sleep(time.Second)
+				l.end()
+				s.forget()
+				time.Sleep(tt.after)
+				if n := l.logins(); n != 0 {
+					t.Errorf("%d logins before the call", n)
+				}
+				h.send(toolCall(1))
+				if got := h.response("1"); get(t, got, "result") == "" {
+					t.Errorf("got %s", got)
+				}
+				if n := l.logins(); n != 1 {
+					t.Errorf("%d logins", n)
+				}
+			})
+		})
+	}
+}
+
+// TestDeclinedLoginOfAReplacement has the user decline to sign in for the session that replaces
+// another: each call has that error, and the one after the login works.
+func TestDeclinedLoginOfAReplacement(t *testing.T) {
+	for _, status := range []int{400, 404} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := &forgetful{unknown: rejects(status, "text/plain", "no such session")}
+				server := memory(s.ServeHTTP)
+				declines := new(atomic.Bool)
+				h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
+					if declines.Load() && strings.Contains(body(r), `"initialize"`) {
+						return nil, errDeclined
+					}
+					return server.RoundTrip(r)
+				}), func(o *bridge.Options) { o.Explain = explainDoor })
+				h.hello()
+				declines.Store(true)
+				s.forget()
+				for id := range 4 {
+					h.send(toolCall(id))
+					if got := h.response(strconv.Itoa(id)); !isSignIn(t, got) {
+						t.Errorf("got %s", got)
+					}
+				}
+				declines.Store(false)
+				h.send(toolCall(9))
+				if got := h.response("9"); get(t, got, "result") == "" {
+					t.Errorf("got %s", got)
+				}
+			})
+		})
+	}
+}
+
+// TestSessionBegunInTheBackgroundIsConfirmedForTheHost has a session replaced in the background at a
+// server that wants a login from notifications/initialized on: the user is needed when the host is.
+func TestSessionBegunInTheBackgroundIsConfirmedForTheHost(t *testing.T) {
+	for name, after := range map[string]time.Duration{"while it is replaced": 30500 * time.Millisecond, "later": 50 * time.Second} {
+		t.Run(name, func(t *testing.T) { confirmedForTheHost(t, after) })
+	}
+}
+
+func confirmedForTheHost(t *testing.T, after time.Duration) {
 	inMemory(t, func(t *testing.T) {
-		s := &sseServer{endpoint: "/messages"}
-		l := &login{next: memory(s.ServeHTTP)}
-		h := startInMemory(t, l, l.options)
+		s := &strict{accept: func(http.ResponseWriter, *http.Request, int) bool { return true }}
+		l := &login{need: "notifications/initialized", takes: time.Second, next: memory(s.ServeHTTP)}
+		h := startInMemory(t, l, func(o *bridge.Options) {
+			l.options(o)
+			o.Ping = 30 * time.Second
+		})
 		h.hello()
 		h.send(toolCall(1))
 		h.response("1")
 		l.end()
-		s.cut()
-		time.Sleep(3 * time.Second) // until the bridge has noticed by itself
-		h.send(toolCall(2))
-		if got, took := h.responseWithin("2", time.Minute); get(t, got, "result") != "{}" || took < 3*time.Second {
-			t.Errorf("after %v: %s", took, got)
+		s.forget()
+		time.Sleep(after)
+		if begun, _ := s.counts(); begun != 2 || l.logins() != 0 {
+			t.Errorf("%d sessions, %d logins before the call", begun, l.logins())
 		}
-		if l.begun != 1 {
-			t.Errorf("%d logins", l.begun)
+		h.send(toolCall(2))
+		if got := h.response("2"); get(t, got, "result") == "" {
+			t.Errorf("got %s", got)
+		}
+		if n := l.logins(); n != 1 {
+			t.Errorf("%d logins", n)
 		}
 	})
 }

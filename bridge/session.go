@@ -165,10 +165,10 @@ func (u *upstream) replacing() bool {
 }
 
 // permanent reports whether a replacement that ended with an error, or with none, would
-// end so again: not if the server could not be reached, or not now.
+// end so again: not if the server could not be reached, or not now, or the user has to sign in.
 func permanent(err error) bool {
 	t, ok := errtype.As[*Trouble](err)
-	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
+	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && !t.fromSignIn && t != lost
 }
 
 // replaceCurrent replaces the session as it is.
