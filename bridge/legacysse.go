@@ -13,7 +13,8 @@ import (
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
-// endpointTimeout bounds the wait for the first event of an HTTP+SSE stream.
+// endpointTimeout bounds the wait for the first event of an HTTP+SSE stream, but for the time in which
+// the user is waited for.
 const endpointTimeout = 15 * time.Second
 
 // fallBackWait bounds that wait for a server that has responded to initialize with an error of
@@ -120,7 +121,9 @@ func (w *sseWire) openingFor(ctx context.Context) *replacement {
 func (w *sseWire) connect(life context.Context) (*sseStream, error) {
 	u := w.up
 	ctx, cancel := context.WithCancel(life)
-	timer := time.AfterFunc(endpointTimeout, cancel)
+	opening, opened := u.bounded(ctx, endpointTimeout)
+	defer opened()
+	inTime := context.AfterFunc(opening, cancel)
 	resp, err := u.get(ctx, "", "")
 	if err != nil {
 		cancel()
@@ -139,7 +142,7 @@ func (w *sseWire) connect(life context.Context) (*sseStream, error) {
 	}
 	events := u.eventsOf(resp)
 	endpoint, err := firstEndpoint(events.Reader, u.URL)
-	if err != nil || !timer.Stop() {
+	if err != nil || !inTime() {
 		cancel()
 		resp.Body.Close()
 		events.share.release()

@@ -115,9 +115,10 @@ func (b *bridge) accepting(request context.Context) (context.Context, context.Ca
 func (b *bridge) bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		for pause(ctx, d) {
+		defer cancel()
+		for d > 0 && pause(ctx, min(d, userWaitStep)) {
 			if !b.userAwaited() {
-				cancel()
+				d -= userWaitStep
 			}
 		}
 	}()

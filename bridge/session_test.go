@@ -124,17 +124,28 @@ func TestSwallowedInitialize(t *testing.T) {
 	})
 }
 
-// TestInitializeWaitsForTheUser has the user take longer to sign in for a session that replaces
-// another than the server may take.
+// TestInitializeWaitsForTheUser has the user take his time to sign in for a session that replaces
+// another, and the server after that: the first is no part of what the server may take.
 func TestInitializeWaitsForTheUser(t *testing.T) {
+	for _, takesHisTime := range []time.Duration{55 * time.Second, 10 * time.Minute} {
+		t.Run(takesHisTime.String(), func(t *testing.T) { initializeWaitsForTheUser(t, takesHisTime) })
+	}
+}
+
+func initializeWaitsForTheUser(t *testing.T, takesHisTime time.Duration) {
 	inMemory(t, func(t *testing.T) {
 		s, user, done := &sessions{}, new(bridge.User), make(chan struct{})
 		var begun atomic.Int32
 		server := memory(func(w http.ResponseWriter, r *http.Request) {
 			got := readRequest(r)
-			if got.method == "initialize" && begun.Add(1) == 2 {
-				w.WriteHeader(http.StatusUnauthorized)
-				return
+			if got.method == "initialize" {
+				switch begun.Add(1) {
+				case 2:
+					w.WriteHeader(http.StatusUnauthorized)
+					return
+				case 3:
+					takes(r, 15*time.Second)
+				}
 			}
 			s.respond(w, r, got)
 		})
@@ -142,19 +153,20 @@ func TestInitializeWaitsForTheUser(t *testing.T) {
 		h.hello()
 		time.Sleep(time.Second)
 		s.forget()
+		began := time.Now()
 		h.send(toolCall(1))
 		if got := h.response("1"); !isSignIn(t, got) {
 			t.Errorf("got %s", got)
 		}
-		time.Sleep(10 * time.Minute)
+		time.Sleep(time.Until(began.Add(takesHisTime)))
 		close(done)
-		time.Sleep(time.Second)
-		if n := begun.Load(); n != 3 {
-			t.Errorf("initialize was sent %d times", n)
-		}
+		time.Sleep(time.Minute)
 		h.send(toolCall(2))
 		if got := h.response("2"); get(t, got, "result") != "{}" {
 			t.Errorf("got %s", got)
+		}
+		if n := begun.Load(); n != 3 {
+			t.Errorf("initialize was sent %d times", n)
 		}
 	})
 }
