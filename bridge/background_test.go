@@ -133,6 +133,12 @@ func TestSessionReplacedForTheHost(t *testing.T) {
 // TestResponseOfTheUserIsForTheHost has the user respond to a request of the server's: the user is
 // there, and what waits for the response may be a tool.
 func TestResponseOfTheUserIsForTheHost(t *testing.T) {
+	const response = `{"jsonrpc":"2.0","id":1,"result":{"action":"decline"}}`
+	responseOfTheUser(t, response)
+	responseOfTheUser(t, `[{"jsonrpc":"2.0","id":2,"result":{}},`+response+`]`)
+}
+
+func responseOfTheUser(t *testing.T, response string) {
 	inMemory(t, func(t *testing.T) {
 		s := &sessions{stream: make(chan string)}
 		m := &marks{next: s.ServeHTTP}
@@ -140,7 +146,7 @@ func TestResponseOfTheUserIsForTheHost(t *testing.T) {
 		h.hello()
 		send(t, s.stream, event(`{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}`))
 		h.note("elicitation/create")
-		h.send(`{"jsonrpc":"2.0","id":1,"result":{"action":"decline"}}`)
+		h.send(response)
 		time.Sleep(time.Second)
 		m.want(t, "POST", "POST*")
 	})
