@@ -7,8 +7,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -108,7 +110,7 @@ func TestBackground(t *testing.T) {
 		s.forget()
 		close(cut) // the bridge finds out by itself that the session has ended
 		time.Sleep(time.Minute)
-		m.want(t, "initialize* logging/setLevel*", "")
+		m.want(t, "initialize* notifications/initialized* logging/setLevel*", "")
 		_ = h.end()
 		m.want(t, "DELETE*", "DELETE")
 	})
@@ -131,6 +133,12 @@ func TestSessionReplacedForTheHost(t *testing.T) {
 // TestResponseOfTheUserIsForTheHost has the user respond to a request of the server's: the user is
 // there, and what waits for the response may be a tool.
 func TestResponseOfTheUserIsForTheHost(t *testing.T) {
+	const response = `{"jsonrpc":"2.0","id":1,"result":{"action":"decline"}}`
+	responseOfTheUser(t, response)
+	responseOfTheUser(t, `[{"jsonrpc":"2.0","id":2,"result":{}},`+response+`]`)
+}
+
+func responseOfTheUser(t *testing.T, response string) {
 	inMemory(t, func(t *testing.T) {
 		s := &sessions{stream: make(chan string)}
 		m := &marks{next: s.ServeHTTP}
@@ -138,7 +146,7 @@ func TestResponseOfTheUserIsForTheHost(t *testing.T) {
 		h.hello()
 		send(t, s.stream, event(`{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}`))
 		h.note("elicitation/create")
-		h.send(`{"jsonrpc":"2.0","id":1,"result":{"action":"decline"}}`)
+		h.send(response)
 		time.Sleep(time.Second)
 		m.want(t, "POST", "POST*")
 	})
@@ -187,8 +195,9 @@ var errUnattended = errors.New("a login is required")
 // login carries requests and, once it has ended, has the user sign in for the next one that needs
 // that. Those in the background do without: they end with an error, after some time.
 type login struct {
-	next http.RoundTripper
-	need string // a method; "": all
+	next  http.RoundTripper
+	need  string        // a method; "": all
+	takes time.Duration // until one in the background has its error; zero: 5 s
 
 	mu    sync.Mutex // guards what follows
 	ended bool
@@ -202,24 +211,35 @@ func (l *login) end() {
 }
 
 func (l *login) RoundTrip(r *http.Request) (*http.Response, error) {
-	body := ""
-	if r.GetBody != nil {
-		reader, _ := r.GetBody()
-		raw, _ := io.ReadAll(reader)
-		body = string(raw)
-	}
 	l.mu.Lock()
-	needed := l.ended && (l.need == "" || strings.Contains(body, `"`+l.need+`"`))
+	needed := l.ended && (l.need == "" || strings.Contains(body(r), `"`+l.need+`"`))
 	if needed && !inBackground(r) {
 		needed, l.ended = false, false
 		l.begun++
 	}
 	l.mu.Unlock()
 	if needed {
-		takes(r, 5*time.Second)
+		takes(r, cmp.Or(l.takes, 5*time.Second))
 		return nil, errUnattended
 	}
 	return l.next.RoundTrip(r)
+}
+
+// logins returns how many logins have begun.
+func (l *login) logins() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.begun
+}
+
+// body returns what a request of a bridge carries.
+func body(r *http.Request) string {
+	if r.GetBody == nil {
+		return ""
+	}
+	reader, _ := r.GetBody()
+	raw, _ := io.ReadAll(reader)
+	return string(raw)
 }
 
 // options are those of a bridge whose logins it is.
@@ -275,22 +295,136 @@ func TestHostIsNotHeldUpByTheBackground(t *testing.T) {
 
 // TestHostIsNotHeldUpByTheBackgroundOverSSE is the same for a stream that is opened again.
 func TestHostIsNotHeldUpByTheBackgroundOverSSE(t *testing.T) {
+	for _, need := range []string{"", "initialize", "notifications/initialized"} {
+		t.Run(need, func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := strictSSE("notifications/initialized")
+				l := &login{need: need, next: memory(s.ServeHTTP)}
+				h := startInMemory(t, l, l.options)
+				h.hello()
+				h.send(toolCall(1))
+				h.response("1")
+				l.end()
+				s.cut()
+				time.Sleep(3 * time.Second) // until the bridge has noticed by itself
+				h.send(toolCall(2))
+				if got := h.response("2"); get(t, got, "result") != "{}" {
+					t.Errorf("got %s", got)
+				}
+				if n := l.logins(); n != 1 {
+					t.Errorf("%d logins", n)
+				}
+			})
+		})
+	}
+}
+
+// TestSessionRejectedBeforeTheLogin has the bridge find out by itself that the session has ended, at
+// a server that looks at the session before the token, and come to nothing in the background: a call
+// of the host has the user sign in, whenever it comes.
+func TestSessionRejectedBeforeTheLogin(t *testing.T) {
+	for name, tt := range map[string]struct {
+		status int
+		after  time.Duration
+	}{
+		"400, while it is replaced": {400, 7 * time.Second},
+		"400, later":                {400, 12 * time.Second},
+		"404, later":                {404, 12 * time.Second},
+		"404, the second time":      {404, 22 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := &forgetful{unknown: rejects(tt.status, "text/plain", "no such session")}
+				l := &login{need: "initialize", next: memory(s.ServeHTTP)}
+				h := startInMemory(t, l, func(o *bridge.Options) {
+					l.options(o)
+					o.Ping = 5 * time.Second
+				})
+				h.hello()
+				time.Sleep(time.Second)
+				l.end()
+				s.forget()
+				time.Sleep(tt.after)
+				if n := l.logins(); n != 0 {
+					t.Errorf("%d logins before the call", n)
+				}
+				h.send(toolCall(1))
+				if got := h.response("1"); get(t, got, "result") == "" {
+					t.Errorf("got %s", got)
+				}
+				if n := l.logins(); n != 1 {
+					t.Errorf("%d logins", n)
+				}
+			})
+		})
+	}
+}
+
+// TestDeclinedLoginOfAReplacement has the user decline to sign in for the session that replaces
+// another: each call has that error, and the one after the login works.
+func TestDeclinedLoginOfAReplacement(t *testing.T) {
+	for _, status := range []int{400, 404} {
+		t.Run(strconv.Itoa(status), func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := &forgetful{unknown: rejects(status, "text/plain", "no such session")}
+				server := memory(s.ServeHTTP)
+				declines := new(atomic.Bool)
+				h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
+					if declines.Load() && strings.Contains(body(r), `"initialize"`) {
+						return nil, errDeclined
+					}
+					return server.RoundTrip(r)
+				}), func(o *bridge.Options) { o.Explain = explainDoor })
+				h.hello()
+				declines.Store(true)
+				s.forget()
+				for id := range 4 {
+					h.send(toolCall(id))
+					if got := h.response(strconv.Itoa(id)); !isSignIn(t, got) {
+						t.Errorf("got %s", got)
+					}
+				}
+				declines.Store(false)
+				h.send(toolCall(9))
+				if got := h.response("9"); get(t, got, "result") == "" {
+					t.Errorf("got %s", got)
+				}
+			})
+		})
+	}
+}
+
+// TestSessionBegunInTheBackgroundIsConfirmedForTheHost has a session replaced in the background at a
+// server that wants a login from notifications/initialized on: the user is needed when the host is.
+func TestSessionBegunInTheBackgroundIsConfirmedForTheHost(t *testing.T) {
+	for name, after := range map[string]time.Duration{"while it is replaced": 30500 * time.Millisecond, "later": 50 * time.Second} {
+		t.Run(name, func(t *testing.T) { confirmedForTheHost(t, after) })
+	}
+}
+
+func confirmedForTheHost(t *testing.T, after time.Duration) {
 	inMemory(t, func(t *testing.T) {
-		s := &sseServer{endpoint: "/messages"}
-		l := &login{next: memory(s.ServeHTTP)}
-		h := startInMemory(t, l, l.options)
+		s := &strict{accept: func(http.ResponseWriter, *http.Request, int) bool { return true }}
+		l := &login{need: "notifications/initialized", takes: time.Second, next: memory(s.ServeHTTP)}
+		h := startInMemory(t, l, func(o *bridge.Options) {
+			l.options(o)
+			o.Ping = 30 * time.Second
+		})
 		h.hello()
 		h.send(toolCall(1))
 		h.response("1")
 		l.end()
-		s.cut()
-		time.Sleep(3 * time.Second) // until the bridge has noticed by itself
-		h.send(toolCall(2))
-		if got, took := h.responseWithin("2", time.Minute); get(t, got, "result") != "{}" || took < 3*time.Second {
-			t.Errorf("after %v: %s", took, got)
+		s.forget()
+		time.Sleep(after)
+		if begun, _ := s.counts(); begun != 2 || l.logins() != 0 {
+			t.Errorf("%d sessions, %d logins before the call", begun, l.logins())
 		}
-		if l.begun != 1 {
-			t.Errorf("%d logins", l.begun)
+		h.send(toolCall(2))
+		if got := h.response("2"); get(t, got, "result") == "" {
+			t.Errorf("got %s", got)
+		}
+		if n := l.logins(); n != 1 {
+			t.Errorf("%d logins", n)
 		}
 	})
 }

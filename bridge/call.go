@@ -34,6 +34,7 @@ type call struct {
 	plain         bool          // sent on the session as it is, without a wait or a replacement
 	hasty         bool          // a rejection is of interest, and not made up for later
 	left          atomic.Bool   // it may have reached the server
+	round         atomic.Int64  // of the session that it was sent on last
 	sent          *sending      // how far it has come; nil: it has no response
 	streamed      bool          // the server has sent something on the request's stream
 

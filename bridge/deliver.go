@@ -75,6 +75,7 @@ func (b *bridge) addressee(m *message, c *call) *call {
 // respond gives a call its response.
 func (b *bridge) respond(c *call, m *message) {
 	b.up.sessionState.note(c, m)
+	b.up.carriedOut(c, m)
 	if c.own {
 		c.finish(m, nil)
 		return

@@ -134,11 +134,12 @@ func (b *bridge) notification(m *message) {
 
 // notify sends what has no response.
 func (b *bridge) notify(m *message) {
-	ctx, cancel := b.accepting()
-	defer cancel()
+	ctx := b.life
 	if !b.up.serverRequests.byUser(m) {
 		ctx = b.background(ctx)
 	}
+	ctx, cancel := b.accepting(ctx)
+	defer cancel()
 	if err := b.up.notify(ctx, m); err != nil && b.life.Err() == nil {
 		b.Logger.Debug("a message could not be passed on", "method", m.name(), "err", err)
 	}

@@ -3,8 +3,20 @@ package bridge
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/handstamp/handstamp/internal/errtype"
+)
+
+// beginning is what the server knows of the beginning of a session, for which it responds to
+// initialize first, and gets notifications/initialized then.
+type beginning int
+
+const (
+	beginningOpen  beginning = iota // there was no notification yet
+	beginningSent                   // it is on its way
+	beginningLost                   // all tries to send it have failed: the next request is another reason
+	beginningKnown                  // the server has taken or rejected it, or has carried out a request
 )
 
 // initialized notifies the server, once for each session, that it has begun, and
@@ -12,19 +24,22 @@ import (
 // comes second waits for it.
 func (u *upstream) initialized(ctx context.Context, m *message) error {
 	u.mu.Lock()
-	round, sent, over := u.round, u.initializedSent, u.initializing
-	if !sent {
+	round, over := u.round, u.initializing
+	sends := u.beginning == beginningOpen || u.beginning == beginningLost
+	if sends {
 		over = make(chan struct{})
-		u.initializedSent, u.initializing = true, over
+		u.beginning, u.initializing = beginningSent, over
 	}
 	u.mu.Unlock()
-	if sent {
+	if !sends {
 		return wait(ctx, over)
 	}
 	defer close(over)
-	err := u.offer(func(ctx context.Context) error { return u.sendInitialized(ctx, m, round) })
-	if rejected, ok := errtype.As[*rejection](err); ok && rejected.sessionSign(&call{message: m}) == sessionOver {
-		return errOver
+	var failed atomic.Bool // one try has
+	held := func() bool { return u.userAwaited() || u.delayed() && !failed.Load() }
+	err := u.offer(ctx, held, func(ctx context.Context) error { return u.sendInitialized(ctx, m, round, &failed) })
+	if errors.Is(err, errOver) {
+		return err
 	}
 	u.listen(ctx)
 	return err
@@ -32,32 +47,62 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 
 // sendInitialized sends the notification of a round, and once more for as long as the server, or
 // what is before it, is restarting: there is no session without it, and it does nothing that could
-// be doubled.
-func (u *upstream) sendInitialized(ctx context.Context, m *message, round int) error {
+// be doubled. An error means that the server does not know of it.
+func (u *upstream) sendInitialized(ctx context.Context, m *message, round int, failed *atomic.Bool) error {
 	for try := 1; ; try++ {
 		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
-		if !unreachableYet(err) || errors.Is(err, streamGone) {
+		again, sign := unreachableYet(err) && !errors.Is(err, streamGone), sessionUnknown
+		if rejected, ok := errtype.As[*rejection](err); ok && !again {
+			sign = rejected.sessionSign(&call{message: m})
+		}
+		if err == nil || sign != sessionUnknown { // another try would come to the same
+			u.notified(round, beginningKnown)
+			if sign == sessionOver {
+				return errOver
+			}
+			return nil
+		}
+		failed.Store(true)
+		wait := dialPause << min(try, 4)
+		if t, ok := errtype.As[*Trouble](err); ok {
+			wait = max(wait, t.RetryAfter)
+		}
+		if !again || !pause(ctx, wait) {
+			u.notified(round, beginningLost)
 			return err
 		}
-		if !pause(ctx, dialPause<<min(try, 4)) {
-			u.initializedLost(round)
-			return err
-		}
-		u.mu.Lock()
-		replaced := u.round != round
-		u.mu.Unlock()
-		if replaced {
+		if !u.unnotified(round) {
 			return err
 		}
 	}
 }
 
-// initializedLost notes that the server does not know that the session of a round has begun.
-func (u *upstream) initializedLost(round int) {
+// notified notes what has become of the notification of a round.
+func (u *upstream) notified(round int, is beginning) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.round == round {
-		u.initializedSent = false
+	if u.round == round && u.beginning == beginningSent {
+		u.beginning = is
+	}
+}
+
+// unnotified reports whether the notification of a round is still to be sent.
+func (u *upstream) unnotified(round int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.round == round && u.beginning == beginningSent
+}
+
+// carriedOut notes the response to a request: a server that carries one out takes the session for
+// begun, whatever has become of the notification. To a ping it may respond before that.
+func (u *upstream) carriedOut(c *call, m *message) {
+	if m.result == nil || c.batch || c.is("initialize") || c.is("ping") {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.round == int(c.round.Load()) && u.beginning != beginningOpen {
+		u.beginning = beginningKnown
 	}
 }
 
@@ -65,7 +110,7 @@ func (u *upstream) initializedLost(round int) {
 // lost.
 func (u *upstream) confirmAgain(ctx context.Context) {
 	u.mu.Lock()
-	unknown := u.initializing != nil && !u.initializedSent && u.replacement == nil
+	unknown := u.beginning == beginningLost && u.replacement == nil
 	u.mu.Unlock()
 	if !unknown {
 		return

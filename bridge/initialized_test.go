@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -136,29 +137,170 @@ func TestInitializedIsSentAfterAnOutage(t *testing.T) {
 }
 
 // TestInitializedRejectedForGood has a server that never takes notifications/initialized and works
-// without: it is not sent to it again and again.
+// without: it is not sent to it again and again, and a session that replaces another works, too.
 func TestInitializedRejectedForGood(t *testing.T) {
+	for status, most := range map[int]int32{422: 1, 401: 2, 500: 2, 502: 10} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s, came := &sessions{}, new(atomic.Int32)
+				h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
+					got := readRequest(r)
+					if got.method == "notifications/initialized" {
+						came.Add(1)
+						w.WriteHeader(status)
+						return
+					}
+					s.respond(w, r, got)
+				}), nil)
+				h.hello()
+				time.Sleep(3 * time.Second)
+				for id := range 5 {
+					h.send(toolCall(id))
+					if got, took := h.responseWithin(fmt.Sprint(id), timeout); get(t, got, "result") == "" || took > time.Second {
+						t.Errorf("after %v: %s", took, got)
+					}
+					time.Sleep(time.Minute)
+				}
+				if n := came.Load(); n > most {
+					t.Errorf("notifications/initialized was sent %d times", n)
+				}
+				if status/100 == 4 && status != 401 {
+					s.forget()
+					h.send(toolCall(9))
+					if got := h.response("9"); get(t, got, "result") == "" {
+						t.Errorf("got %s", got)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestInitializedRejectedForGoodOverSSE is the same for the stream that is the session.
+func TestInitializedRejectedForGoodOverSSE(t *testing.T) {
 	inMemory(t, func(t *testing.T) {
-		s, came := &sessions{}, new(atomic.Int32)
-		h := startInMemory(t, memory(func(w http.ResponseWriter, r *http.Request) {
-			got := readRequest(r)
-			if got.method == "notifications/initialized" {
-				came.Add(1)
+		s := &sseServer{endpoint: "/messages"}
+		s.post = func(w http.ResponseWriter, _ *http.Request, got request) bool {
+			rejected := got.method == "notifications/initialized"
+			if rejected {
 				w.WriteHeader(http.StatusUnprocessableEntity)
-				return
 			}
-			s.respond(w, r, got)
-		}), nil)
+			return rejected
+		}
+		h := startInMemory(t, memory(s.ServeHTTP), nil)
 		h.hello()
-		for id := range 5 {
+		for id := range 2 {
 			h.send(toolCall(id))
-			if got, took := h.responseWithin(fmt.Sprint(id), timeout); get(t, got, "result") == "" || took > time.Second {
-				t.Errorf("after %v: %s", took, got)
+			if got := h.response(fmt.Sprint(id)); get(t, got, "result") == "" {
+				t.Errorf("got %s", got)
 			}
+			s.cut()
 			time.Sleep(time.Minute)
 		}
-		if n := came.Load(); n != 1 {
-			t.Errorf("notifications/initialized was sent %d times", n)
+		if streams, begun := s.counts(); streams != 3 || begun != 3 {
+			t.Errorf("%d streams, %d sessions", streams, begun)
+		}
+	})
+}
+
+// TestInitializedIsSentWithTheNextRequest has the server not take notifications/initialized for a
+// reason that is not its own, or that the next request may end: it is sent once more before that.
+func TestInitializedIsSentWithTheNextRequest(t *testing.T) {
+	for _, status := range []int{401, 403, 408, 425, 500} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				s := &strict{}
+				s.accept = func(w http.ResponseWriter, _ *http.Request, n int) bool {
+					if n == 1 {
+						w.WriteHeader(status)
+					}
+					return n > 1
+				}
+				h := startInMemory(t, memory(s.ServeHTTP), nil)
+				h.hello()
+				for id := range 2 {
+					h.send(toolCall(id))
+					if got := h.response(fmt.Sprint(id)); get(t, got, "result") == "" {
+						t.Errorf("got %s", got)
+					}
+				}
+				if n := s.notified(); n != 2 {
+					t.Errorf("notifications/initialized was sent %d times", n)
+				}
+			})
+		})
+	}
+}
+
+// TestInitializedAfterADeclinedLogin has the user decline to sign in for notifications/initialized,
+// and sign in for the next request.
+func TestInitializedAfterADeclinedLogin(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := &strict{accept: func(http.ResponseWriter, *http.Request, int) bool { return true }}
+		user := new(bridge.User)
+		d := newDoor(user)
+		d.next = memory(s.ServeHTTP)
+		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
+			if strings.Contains(body(r), "notifications/initialized") {
+				return d.RoundTrip(r)
+			}
+			return d.next.RoundTrip(r)
+		}), func(o *bridge.Options) { o.User, o.Explain = user, explainDoor })
+		h.hello()
+		d.fail <- struct{}{}
+		h.send(toolCall(1))
+		time.Sleep(time.Second)
+		close(d.opened)
+		if got := h.response("1"); get(t, got, "result") == "" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// TestInitializedWaitsAsLongAsTheServerWants has the server not take notifications/initialized yet
+// and name the time.
+func TestInitializedWaitsAsLongAsTheServerWants(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		var times []time.Time
+		s := &strict{}
+		s.accept = func(w http.ResponseWriter, _ *http.Request, n int) bool {
+			times = append(times, time.Now())
+			if n < 3 {
+				w.Header().Set("Retry-After", "20")
+				w.WriteHeader(http.StatusTooManyRequests)
+			}
+			return n > 2
+		}
+		h := startInMemory(t, memory(s.ServeHTTP), nil)
+		h.hello()
+		time.Sleep(time.Minute)
+		h.send(toolCall(1))
+		if got := h.response("1"); get(t, got, "result") == "" {
+			t.Errorf("got %s", got)
+		}
+		for i := range times[1:] {
+			if d := times[i+1].Sub(times[i]); d < 20*time.Second {
+				t.Errorf("try %d came after %v", i+2, d)
+			}
+		}
+	})
+}
+
+// TestOutageAfterInitialize has the server vanish when it has responded to initialize: what the host
+// sends next is not held up by more than one try of notifications/initialized.
+func TestOutageAfterInitialize(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		server := memory((&sessions{}).ServeHTTP)
+		h := startInMemory(t, wire(func(r *http.Request) (*http.Response, error) {
+			if !strings.Contains(body(r), `"initialize"`) {
+				return rejectedDial(r)
+			}
+			return server.RoundTrip(r)
+		}), nil)
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		if got, took := h.responseWithin("1", time.Minute); get(t, got, "error", "code") != "-31001" || took > 16*time.Second {
+			t.Errorf("after %v: %s", took, got)
 		}
 	})
 }

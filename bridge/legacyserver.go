@@ -191,7 +191,7 @@ func (t *legacyServer) resume(c *call, p *parked) error {
 		t.abandonOne(p)
 		return err
 	}
-	c.sent.accept() // with the request that it resumes
+	c.sent.continues.Store(p.inner.sent)
 	return t.await(c, p)
 }
 

@@ -13,7 +13,8 @@ import (
 	"github.com/handstamp/handstamp/internal/sse"
 )
 
-// endpointTimeout bounds the wait for the first event of an HTTP+SSE stream.
+// endpointTimeout bounds the wait for the first event of an HTTP+SSE stream, but for the time in which
+// the user is waited for.
 const endpointTimeout = 15 * time.Second
 
 // fallBackWait bounds that wait for a server that has responded to initialize with an error of
@@ -50,6 +51,12 @@ type sseStream struct {
 	alive    context.Context // ends with the stream
 	hangUp   func()          // ends the stream
 	over     chan struct{}   // closed when another can be opened
+}
+
+// end ends the stream, and returns when another can be opened.
+func (s *sseStream) end() {
+	s.hangUp()
+	<-s.over
 }
 
 // now returns the state of the stream, and a channel that is closed when it ends.
@@ -95,8 +102,12 @@ func (w *sseWire) openingFor(ctx context.Context) *replacement {
 	w.opening = o
 	life := w.up.lifeFor(ctx)
 	w.up.do(func() {
-		if o.err = w.connect(life); o.err == nil && w.up.established() {
-			o.err = w.up.beginAgain(life) // the old session ended with the old stream
+		var s *sseStream
+		if s, o.err = w.connect(life); o.err == nil && w.up.established() {
+			// The old session ended with the old stream. A stream without one would be taken for it.
+			if o.err = w.up.beginAgain(life); o.err != nil {
+				s.end()
+			}
 		}
 		w.mu.Lock()
 		w.opening = nil
@@ -107,36 +118,38 @@ func (w *sseWire) openingFor(ctx context.Context) *replacement {
 }
 
 // connect opens the stream and waits for its first event.
-func (w *sseWire) connect(life context.Context) error {
+func (w *sseWire) connect(life context.Context) (*sseStream, error) {
 	u := w.up
 	ctx, cancel := context.WithCancel(life)
-	timer := time.AfterFunc(endpointTimeout, cancel)
+	opening, opened := u.bounded(ctx, endpointTimeout)
+	defer opened()
+	inTime := context.AfterFunc(opening, cancel)
 	resp, err := u.get(ctx, "", "")
 	if err != nil {
 		cancel()
-		return u.broken(err)
+		return nil, u.broken(err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel()
 		r := u.rejectionOf(resp)
 		r.atGET = true
-		return r
+		return nil, r
 	}
 	if kind := contentType(resp.Header); kind != acceptStream {
 		defer cancel()
 		discard(resp)
-		return &rejection{status: resp.StatusCode, atGET: true, Trouble: notMCP(kind)}
+		return nil, &rejection{status: resp.StatusCode, atGET: true, Trouble: notMCP(kind)}
 	}
 	events := u.eventsOf(resp)
 	endpoint, err := firstEndpoint(events.Reader, u.URL)
-	if err != nil || !timer.Stop() {
+	if err != nil || !inTime() {
 		cancel()
 		resp.Body.Close()
 		events.share.release()
 		if t, ok := errtype.As[*Trouble](err); ok {
-			return t
+			return nil, t
 		}
-		return noEndpoint
+		return nil, noEndpoint
 	}
 	u.mu.Lock()
 	round := u.advance()
@@ -154,7 +167,9 @@ func (w *sseWire) connect(life context.Context) error {
 		resp.Body.Close()
 		w.mu.Lock()
 		w.stream = nil
-		w.again.ended(time.Since(began), 0) // each stream begins with messages
+		if ctx.Err() == nil { // else the server has not ended it
+			w.again.ended(time.Since(began), 0) // each stream begins with messages
+		}
 		w.mu.Unlock()
 		cancel()
 		close(s.over)
@@ -163,7 +178,7 @@ func (w *sseWire) connect(life context.Context) error {
 			w.comeBack()
 		}
 	})
-	return nil
+	return s, nil
 }
 
 // comeBack opens a stream that has ended again, so that the host goes on hearing what belongs
@@ -297,8 +312,7 @@ func (w *sseWire) reopen(ctx context.Context, round int) error {
 	s := w.stream
 	w.mu.Unlock()
 	if s != nil && s.round == round {
-		s.hangUp()
-		<-s.over
+		s.end()
 	}
 	return w.open(ctx)
 }
@@ -315,6 +329,7 @@ func (w *sseWire) attempt(c *call) (round int, err error) {
 		return 0, err
 	}
 	c.on = s
+	c.round.Store(int64(s.round))
 	w.up.lateCalls.enter(c)
 	defer w.up.lateCalls.leave(c)
 	ctx, cancel := context.WithCancel(c.ctx)
@@ -368,6 +383,7 @@ func (w *sseWire) ready(c *call) (*sseStream, error) {
 		s = w.stream
 		w.mu.Unlock()
 		if s != nil {
+			w.up.confirmAgain(c.ctx)
 			return s, nil
 		}
 	}

@@ -79,11 +79,11 @@ func (b *bridge) within(wait time.Duration, held func() bool, work func()) {
 }
 
 // offer sends a message without a response. It returns nil if the server has not accepted that in
-// time, which then goes on.
-func (b *bridge) offer(send func(ctx context.Context) error) error {
+// time, unless something else holds it up: the work goes on then.
+func (b *bridge) offer(ctx context.Context, held func() bool, send func(ctx context.Context) error) error {
 	result := make(chan error, 1)
-	b.within(offerWait, b.delayed, func() {
-		ctx, cancel := b.accepting()
+	b.within(offerWait, held, func() {
+		ctx, cancel := b.accepting(ctx)
 		defer cancel()
 		result <- send(ctx)
 	})
@@ -104,10 +104,10 @@ func (b *bridge) userAwaited() bool {
 	return awaited
 }
 
-// accepting returns a context for a message without a response. It ends when the server has not
-// accepted that in time.
-func (b *bridge) accepting() (context.Context, context.CancelFunc) {
-	return b.bounded(b.life, notificationTimeout)
+// accepting returns a context for a message without a response, which belongs to no request. It
+// ends when the server has not accepted the message in time.
+func (b *bridge) accepting(request context.Context) (context.Context, context.CancelFunc) {
+	return b.bounded(b.lifeFor(request), notificationTimeout)
 }
 
 // bounded returns a context that ends after a time, of which the time in which the user is waited
@@ -115,9 +115,10 @@ func (b *bridge) accepting() (context.Context, context.CancelFunc) {
 func (b *bridge) bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
-		for pause(ctx, d) {
+		defer cancel()
+		for d > 0 && pause(ctx, min(d, userWaitStep)) {
 			if !b.userAwaited() {
-				cancel()
+				d -= userWaitStep
 			}
 		}
 	}()

@@ -3,6 +3,7 @@ package bridge
 import (
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"sync/atomic"
 )
 
@@ -27,6 +28,10 @@ func withTrace(req *http.Request) (traced *http.Request, explain func(error) err
 		}
 		trace.WroteRequest = func(info httptrace.WroteRequestInfo) { s.written.Store(info.Err == nil) }
 		trace.GotFirstResponseByte = func() { s.responded.Store(true) }
+		trace.Got1xxResponse = func(int, textproto.MIMEHeader) error {
+			s.responded.Store(false) // the response is still to come
+			return nil
+		}
 	}
 	return req.WithContext(httptrace.WithClientTrace(req.Context(), trace)), func(err error) error {
 		if wanted.Load() && !got.Load() {

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,10 @@ const (
 	// longestRetryAfter those that the server wants.
 	longestWatch      = 30 * time.Second
 	longestRetryAfter = 10 * time.Minute
+
+	// attendedFor is how long the user who has started the host is taken to be there. Tries after
+	// that need the user only if the host wants them.
+	attendedFor = time.Minute
 )
 
 // signInTool is the name of the sign-in placeholder, the tool that a host is offered
@@ -46,6 +51,7 @@ type placeholder struct {
 // absence is a time in which the server is not there. Its fields are guarded by placeholder.mu, but
 // for the channels that are made with it.
 type absence struct {
+	began          time.Time
 	modern         []byte        // _meta of a modern host's first request; nil: the host is of before
 	greeted        chan struct{} // closed when the host's first request has its response
 	over           chan struct{} // closed when the server is there, or the host begins anew
@@ -57,6 +63,7 @@ type absence struct {
 	signInChanged chan struct{} // closed when signIn changes
 	failure       *Trouble      // how the last try ended; nil: none has
 	trying        bool
+	unattended    bool          // it does without the user
 	tryEnded      chan struct{} // closed when the try under way has failed
 	subscriptions []*call       // subscriptions/listen that wait for the server
 }
@@ -103,7 +110,7 @@ func (p *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 	a := p.absence
 	if a == nil {
 		a = &absence{
-			greeted: make(chan struct{}), over: make(chan struct{}), signInChanged: make(chan struct{}),
+			began: time.Now(), greeted: make(chan struct{}), over: make(chan struct{}), signInChanged: make(chan struct{}),
 			retryRequested: make(chan struct{}, 1), signInNews: make(chan struct{}, 1),
 		}
 		a.beginTry()
@@ -233,6 +240,12 @@ func (p *placeholder) waitForRetry(
 ) *firstContact {
 	failure := p.era.failed(f)
 	p.mu.Lock()
+	select {
+	case <-a.retryRequested: // while a try did without the user
+		p.mu.Unlock()
+		return p.retry(a, false)
+	default:
+	}
 	a.trying, a.failure, a.denied = false, failure, failure.Code == CodeSignIn || failure.fromSignIn
 	close(a.tryEnded)
 	p.mu.Unlock()
@@ -247,7 +260,7 @@ func (p *placeholder) waitForRetry(
 	for {
 		select {
 		case <-a.retryRequested:
-			return p.retry(a)
+			return p.retry(a, false)
 		case <-a.signInNews:
 			p.announce(a, "tools")
 			continue
@@ -260,7 +273,7 @@ func (p *placeholder) waitForRetry(
 		elsewhere := failure.Code == CodeSignIn && p.SignedIn != nil &&
 			stored.due(p.SignedIn(p.life), time.Since(failed))
 		if elsewhere || passes && !time.Now().Before(next) {
-			return p.retry(a)
+			return p.retry(a, time.Since(a.began) > attendedFor)
 		}
 	}
 }
@@ -275,30 +288,46 @@ func (a *absence) beginTry() bool {
 	return true
 }
 
-// requestRetry has another try begin, unless one is under way, and returns what is closed when
-// that has failed.
+// requestRetry has another try begin, unless one is under way that the user may be needed for, and
+// returns what is closed when that has failed.
 func (p *placeholder) requestRetry(a *absence) (ended <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if a.beginTry() {
-		a.retryRequested <- struct{}{} // it holds one, and nothing else is wanted
+	if a.beginTry() || a.unattended {
+		select {
+		case a.retryRequested <- struct{}{}:
+		default: // it holds one, and nothing else is wanted
+		}
 	}
 	return a.tryEnded
 }
 
 // retry makes contact anew.
-func (p *placeholder) retry(a *absence) *firstContact {
+func (p *placeholder) retry(a *absence, unattended bool) *firstContact {
 	p.mu.Lock()
 	a.beginTry() // unless the host has, which wants it
 	select {
 	case <-a.retryRequested: // this is it
+		unattended = false
 	default:
 	}
+	a.unattended = unattended
 	p.mu.Unlock()
+	kind, begin := initializing, p.era.connect
 	if a.modern != nil {
-		return p.era.contact(probing, p.era.probe(a.modern))
+		kind, begin = probing, p.era.probe(a.modern)
 	}
-	return p.era.contact(initializing, p.era.connect)
+	return p.era.contact(kind, func(context.Context) (*message, error) { return begin(p.lifeOf(a)) })
+}
+
+// lifeOf returns the session's life for what belongs to the last try.
+func (p *placeholder) lifeOf(a *absence) context.Context {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if a.unattended {
+		return p.background(p.life)
+	}
+	return p.life
 }
 
 // failed returns why a first contact has come to nothing, for the requests that wait for
@@ -333,7 +362,7 @@ func (p *placeholder) handOver(a *absence, f *firstContact) bool {
 		p.announce(a, p.changedLists(a)...)
 	})
 	if released {
-		p.setLevel()
+		p.setLevel(p.lifeOf(a))
 	}
 	return true
 }
@@ -343,13 +372,13 @@ func (p *placeholder) confirm(a *absence) {
 	if a.modern != nil {
 		return
 	}
-	if err := p.era.confirmOrReplace(p.life); err != nil {
+	if err := p.era.confirmOrReplace(p.lifeOf(a)); err != nil {
 		p.Logger.Debug("the server could not be notified that the session has begun", "err", err)
 	}
 }
 
 // setLevel gives the server the log level that the host has set here.
-func (p *placeholder) setLevel() {
+func (p *placeholder) setLevel(ctx context.Context) {
 	p.mu.Lock()
 	m := p.level
 	p.mu.Unlock()
@@ -358,7 +387,7 @@ func (p *placeholder) setLevel() {
 	}
 	if p.era.serverEra() == modernEra {
 		p.era.modern.setLevel(m)
-	} else if _, err := p.up.request(p.life, set(m.raw, "id", p.nextID())); err != nil {
+	} else if _, err := p.up.request(ctx, set(m.raw, "id", p.nextID())); err != nil {
 		p.Logger.Debug("the log level could not be set", "err", err)
 	}
 }

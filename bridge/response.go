@@ -165,7 +165,7 @@ func (s *requestStream) next() (*http.Response, error) {
 		// What is resumed may be silent for as long as a response may be late.
 		s.quiet = time.AfterFunc(lateWait, s.cancel)
 	}
-	return s.resume(s.ctx, &s.resumption, s.session)
+	return s.resume(s.ctx, s.c.sent, &s.resumption, s.session)
 }
 
 // finish returns what the end of the stream means, and waits where the response may

@@ -61,8 +61,12 @@ func (q *serverRequests) replied(m *message) (r serverRequest) {
 	return r
 }
 
-// byUser reports whether a message is what the user has responded to a request.
-func (q *serverRequests) byUser(m *message) bool {
+// byUser reports whether a message, or a part of a batch, is what the user has responded to a request.
+func (q *serverRequests) byUser(m *message) (is bool) {
+	if m.batch {
+		m.each(func(part *message) { is = is || q.byUser(part) })
+		return is
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	known := q.open[idKey(m.id)]

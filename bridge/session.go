@@ -40,7 +40,7 @@ func (u *upstream) sessionBegun(session string) {
 
 // advance begins another round. The caller holds mu.
 func (u *upstream) advance() int {
-	u.initializedSent, u.initializing, u.acceptedAny = false, nil, false
+	u.beginning, u.initializing, u.acceptedAny = beginningOpen, nil, false
 	u.round++
 	clear(u.inquiries)
 	return u.round
@@ -66,8 +66,8 @@ func (u *upstream) established() bool {
 	return version != ""
 }
 
-// awaitSession waits until a session that is being replaced has been, for a message that is no
-// part of that.
+// awaitSession waits until a session that is being replaced has been, and the server knows that it
+// has begun, for a message that is no part of that.
 func (u *upstream) awaitSession(c *call) error {
 	if c.plain || c.is("initialize") || c.response() || modernVersion(c.message) != "" {
 		return nil
@@ -75,10 +75,10 @@ func (u *upstream) awaitSession(c *call) error {
 	u.mu.Lock()
 	r := u.replacement
 	u.mu.Unlock()
-	if r == nil {
-		return nil
+	if r != nil {
+		_ = u.awaitReplacement(c.ctx, r) // if that failed, this is another try
 	}
-	_ = u.awaitReplacement(c.ctx, r) // if that failed, this is another try
+	u.confirmAgain(c.ctx)
 	return c.ctx.Err()
 }
 
@@ -165,10 +165,10 @@ func (u *upstream) replacing() bool {
 }
 
 // permanent reports whether a replacement that ended with an error, or with none, would
-// end so again: not if the server could not be reached, or not now.
+// end so again: not if the server could not be reached, or not now, or the user has to sign in.
 func permanent(err error) bool {
 	t, ok := errtype.As[*Trouble](err)
-	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && t != lost
+	return err == nil || errors.Is(err, errOver) || ok && !t.Retry && !t.fromSignIn && t != lost
 }
 
 // replaceCurrent replaces the session as it is.

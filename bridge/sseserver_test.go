@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,26 @@ type sseServer struct {
 	out     chan string
 	begun   int
 	paths   []string // where messages were posted
+}
+
+// strictSSE returns a server that rejects requests on a stream on which no message of a method has
+// begun a session.
+func strictSSE(begins string) *sseServer {
+	s := &sseServer{endpoint: "/messages"}
+	var ready atomic.Int32 // the number of the last stream with a session
+	s.post = func(w http.ResponseWriter, _ *http.Request, got request) bool {
+		streams, _ := s.counts()
+		if got.method == begins {
+			ready.Store(int32(streams))
+		}
+		early := got.id != "" && got.method != "initialize" && int(ready.Load()) != streams
+		if early {
+			w.WriteHeader(http.StatusAccepted)
+			s.send(`{"jsonrpc":"2.0","id":` + got.id + `,"error":{"code":-32602,"message":"Invalid request parameters"}}`)
+		}
+		return early
+	}
+	return s
 }
 
 func (s *sseServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -102,7 +102,7 @@ var errNotResumed = errors.New("bridge: the request's stream cannot be resumed")
 // as long as a response may be late without a stream, and at least once, on the stream's own
 // session: on one that has replaced it the server would open that one's stream.
 func (u *upstream) resume(
-	ctx context.Context, r *resumption, session string,
+	ctx context.Context, sent *sending, r *resumption, session string,
 ) (*http.Response, error) {
 	until := time.Now().Add(reopenWait)
 	for try := 0; ; try++ {
@@ -118,7 +118,8 @@ func (u *upstream) resume(
 		if !pause(ctx, d) {
 			return nil, ctx.Err()
 		}
-		resp, err := u.get(ctx, session, r.id)
+		resp, err := u.get(sent.begin(ctx), session, r.id)
+		sent.accept() // whatever came of it, the server goes on with the request
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return nil, ctx.Err()

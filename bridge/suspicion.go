@@ -91,10 +91,13 @@ func (u *upstream) withReplacement(c *call, try func() (round int, err error)) e
 		_, err := try()
 		return err
 	}
-	u.confirmAgain(c.ctx)
 	round, err := try()
 	rejected, ok := errtype.As[*rejection](err)
-	if !ok || !u.forgotten(c, round, rejected) {
+	if !ok {
+		return err
+	}
+	c.sent.accepted.Store(false)
+	if !u.forgotten(c, round, rejected) {
 		return err
 	}
 	switch rerr := u.replace(c.ctx, round, rejected.shape(), c.name()); {

@@ -56,16 +56,16 @@ type upstream struct {
 	checking       atomic.Bool    // a ping is finding out whether the session is still there
 	serverRequests serverRequests // the server's
 
-	mu              sync.Mutex             // guards what follows
-	session         string                 // Mcp-Session-Id; empty: none
-	users           *sync.WaitGroup        // the requests under way on it
-	version         string                 // negotiated by initialize; empty: not yet
-	round           int                    // counts sessions, so that one that ended is replaced once
-	replacement     *replacement           // the replacement under way
-	initializedSent bool                   // the server knows, or is being notified, that the session has begun
-	initializing    chan struct{}          // closed when it has been waited for; nil: it has not begun
-	stream          *sessionStream         // what the server sends outside of requests; nil: none
-	tools           map[string][]parameter // parameters to mirror into headers, by tool
+	mu           sync.Mutex             // guards what follows
+	session      string                 // Mcp-Session-Id; empty: none
+	users        *sync.WaitGroup        // the requests under way on it
+	version      string                 // negotiated by initialize; empty: not yet
+	round        int                    // counts sessions, so that one that ended is replaced once
+	replacement  *replacement           // the replacement under way
+	beginning    beginning              // what the server knows of that of the session
+	initializing chan struct{}          // closed when it has been waited for
+	stream       *sessionStream         // what the server sends outside of requests; nil: none
+	tools        map[string][]parameter // parameters to mirror into headers, by tool
 
 	inquiries   map[shape]*inquiry // of the present round
 	unhelpful   map[shape]unhelpful
@@ -159,6 +159,7 @@ func (u *upstream) posted(c *call) (round int, resp *http.Response, err error) {
 	for try := 1; ; try++ {
 		var header http.Header
 		round, header = u.header(c)
+		c.round.Store(int64(round))
 		left := c.left.Swap(true)
 		if resp, err = u.post(c.sent.begin(c.ctx), u.URL, c.raw, header); err != nil {
 			unsent := u.unsent(err)

@@ -47,8 +47,8 @@ func (b *bridge) limitUserWait(ctx context.Context) {
 				continue
 			}
 			if waited[c] += userWaitStep; waited[c] >= userWait {
+				c.fail(signInFirst(text)) // first: the end of its context has it forgotten
 				c.cancel()
-				c.fail(signInFirst(text))
 			}
 		}
 	}

@@ -36,7 +36,42 @@ func TestLoginOfAnotherRequestEndsNoCall(t *testing.T) {
 		}
 		io.WriteString(w, event(`{"jsonrpc":"2.0","id":`+got.id+`,"result":{}}`))
 	}
+	hints := func(w http.ResponseWriter, r *http.Request, got request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		late(w, r, got)
+	}
+	polls := func() http.HandlerFunc {
+		began := time.Now()
+		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, _ request) {
+			writeBody(w, 200, "text/event-stream", "id: 1\nretry: 3000\ndata:\n\n")
+		}}
+		return ofBefore(func(w http.ResponseWriter, r *http.Request) {
+			switch n := r.Header.Get("Last-Event-Id"); {
+			case n == "":
+				s.ServeHTTP(w, r)
+			case time.Since(began) < takes-5*time.Second:
+				writeBody(w, 200, "text/event-stream", "id: "+n+"1\ndata:\n\n")
+			default:
+				writeBody(w, 200, "text/event-stream", event(`{"jsonrpc":"2.0","id":1,"result":{}}`))
+			}
+		})
+	}
+	elsewhere := func() http.HandlerFunc {
+		s := &sessions{stream: make(chan string)}
+		s.serve = func(w http.ResponseWriter, _ *http.Request, got request) {
+			writeBody(w, 200, "text/event-stream", "id: 1\ndata:\n\n")
+			time.AfterFunc(takes, func() { s.stream <- event(`{"jsonrpc":"2.0","id":` + got.id + `,"result":{}}`) })
+		}
+		return ofBefore(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Last-Event-Id") != "" {
+				w.WriteHeader(http.StatusMethodNotAllowed)
+				return
+			}
+			s.ServeHTTP(w, r)
+		})
+	}
 	body := func() http.HandlerFunc { return ofBefore((&sessions{serve: late}).ServeHTTP) }
+	hinted := func() http.HandlerFunc { return ofBefore((&sessions{serve: hints}).ServeHTTP) }
 	events := func() http.HandlerFunc { return ofBefore((&sessions{serve: stream}).ServeHTTP) }
 	slowModern := func() http.HandlerFunc {
 		return (&moderns{serve: func(w http.ResponseWriter, r *http.Request, got request, _ int) {
@@ -64,14 +99,17 @@ func TestLoginOfAnotherRequestEndsNoCall(t *testing.T) {
 		server func() http.HandlerFunc
 		modern bool // the host is
 	}{
-		"a body":                 {server: body},
-		"a stream":               {server: events},
-		"HTTP+SSE":               {server: old},
-		"a body, modern host":    {server: body, modern: true},
-		"a stream, modern host":  {server: events, modern: true},
-		"HTTP+SSE, modern host":  {server: old, modern: true},
-		"modern server":          {server: slowModern},
-		"modern server and host": {server: slowModern, modern: true},
+		"a body":                  {server: body},
+		"a body after hints":      {server: hinted},
+		"a stream":                {server: events},
+		"a stream that is polled": {server: polls},
+		"another stream":          {server: elsewhere},
+		"HTTP+SSE":                {server: old},
+		"a body, modern host":     {server: body, modern: true},
+		"a stream, modern host":   {server: events, modern: true},
+		"HTTP+SSE, modern host":   {server: old, modern: true},
+		"modern server":           {server: slowModern},
+		"modern server and host":  {server: slowModern, modern: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -150,6 +188,86 @@ func TestOnlyWhatWaitsForTheUserEnds(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 	})
+}
+
+// TestWhatTheServerHasGivenUpWaitsForTheUser has the server accept a call and end its stream, or
+// find out that it does not know the session: the call waits for the user where what comes next
+// needs a login.
+func TestWhatTheServerHasGivenUpWaitsForTheUser(t *testing.T) {
+	const nameless = `{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"no such session"}}`
+	streamOf := func(events string) http.HandlerFunc {
+		s := &sessions{serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+			writeBody(w, 200, "text/event-stream", "id: 1\nretry: 1000\ndata:\n\n"+events)
+		}}
+		return ofBefore(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Last-Event-Id") != "" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			s.ServeHTTP(w, r)
+		})
+	}
+	forgotten := func() http.HandlerFunc {
+		s := &forgetful{unknown: rejects(200, "application/json", nameless)}
+		return func(w http.ResponseWriter, r *http.Request) {
+			raw, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(raw), `"initialize"`) && s.count("initialize") > 0 {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			r.Body = io.NopCloser(strings.NewReader(string(raw)))
+			s.ServeHTTP(w, r)
+			if strings.Contains(string(raw), "notifications/initialized") {
+				s.forget()
+			}
+		}
+	}
+	old := func() http.HandlerFunc {
+		s := &sseServer{endpoint: "/messages"}
+		s.post = func(w http.ResponseWriter, _ *http.Request, got request) bool {
+			if got.id == "" || got.method == "initialize" {
+				return false
+			}
+			w.WriteHeader(http.StatusAccepted)
+			s.send(nameless)
+			return true
+		}
+		return func(w http.ResponseWriter, r *http.Request) {
+			if streams, _ := s.counts(); r.Method == http.MethodGet && streams > 0 {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			s.ServeHTTP(w, r)
+		}
+	}
+	const elicits = `{"jsonrpc":"2.0","id":5,"method":"elicitation/create","params":{"message":"?"}}`
+	for name, tt := range map[string]struct {
+		server http.HandlerFunc
+		modern bool // the host is, and gives input on the way
+	}{
+		"a stream that ends":                        {server: streamOf("")},
+		"a stream that ends after input":            {server: streamOf(event(elicits)), modern: true},
+		"a session that is forgotten":               {server: forgotten()},
+		"a session that is forgotten over HTTP+SSE": {server: old()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inMemory(t, func(t *testing.T) {
+				user := new(bridge.User)
+				h := startInMemory(t, signingIn(memory(tt.server), user, nil), func(o *bridge.Options) { o.User = user })
+				if tt.modern {
+					h.send(modernRequest("0", "tools/call", `"name":"x"`))
+					state := get(t, h.response("0"), "result", "requestState")
+					h.send(modernRequest("1", "tools/call", `"name":"x","inputResponses":{"input":{"action":"decline"}},"requestState":`+state))
+				} else {
+					h.hello()
+					h.send(toolCall(1))
+				}
+				if got, took := h.responseWithin("1", time.Hour); !isSignIn(t, got) || took < 48*time.Second || took > 55*time.Second {
+					t.Errorf("after %v: %s", took, got)
+				}
+			})
+		})
+	}
 }
 
 // unresponsive carries everything but calls of tools, which go nowhere.

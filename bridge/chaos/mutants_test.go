@@ -32,7 +32,7 @@ var mutants = []mutant{
 	bug("a batch that failed has one response", "call.go",
 		"			c.failPart(id, t)\n		}\n		c.end()", "			c.failPart(id, t)\n			break\n		}\n		c.end()"),
 	bug("a stream is resumed from its start", "stream.go",
-		"u.get(ctx, session, r.id)\n		switch {\n		case err != nil && ctx", "u.get(ctx, session, \"\")\n		switch {\n		case err != nil && ctx"),
+		"u.get(sent.begin(ctx), session, r.id)", "u.get(sent.begin(ctx), session, \"\")"),
 	bug("a response may come on a stream for ever", "lateresponse.go",
 		"lateWait = 5 * time.Minute", "lateWait = 500 * time.Minute"),
 	bug("notifications overtake one another", "notifications.go",
