@@ -21,7 +21,7 @@ import (
 )
 
 // A login that was sealed by anyone does not decide where the client secret of this machine goes: the MCP
-// server says where its authorization server is.
+// server names its authorization server.
 func TestImportedLoginDoesNotNameEndpoints(t *testing.T) {
 	identity, err := age.GenerateX25519Identity()
 	if err != nil {
