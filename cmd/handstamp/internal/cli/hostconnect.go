@@ -357,12 +357,15 @@ func (c *connectCommand) notWritten(err error) error {
 	}
 	c.result.Outcome, c.result.Reason = outcomeNotWritten, withoutPath(err).Error()
 	c.result.Snippet = c.snippet()
+	const more = "keep what else the entry that is there has"
 	if c.before != nil {
-		c.result.Notes = append(c.result.Notes, "keep what else the entry that is there has")
+		c.result.Notes = append(c.result.Notes, more)
 	}
 	if err := c.printAlways(func() {
 		c.err.bad("", "%s is left as it is: %s", c.shortPath(c.result.File), c.result.Reason)
-		c.showNotes()
+		if c.before != nil {
+			c.err.warn(indent, "%s", capital(more))
+		}
 		c.err.note("", "Put this in yourself:")
 		_ = c.out.data([]byte(c.result.Snippet))
 	}); err != nil {
@@ -400,12 +403,8 @@ func (c *connectCommand) show(verb string, change *mcphost.Change) error {
 				c.err.note(indent, "Next: %s", c.host.After)
 			}
 		}
-		c.showNotes()
+		for _, note := range r.Notes {
+			c.err.warn(indent, "%s", capital(note))
+		}
 	})
-}
-
-func (c *connectCommand) showNotes() {
-	for _, note := range c.result.Notes {
-		c.err.warn(indent, "%s", capital(note))
-	}
 }
