@@ -189,7 +189,7 @@ func fingerprint(id string, token secret.String) string {
 }
 
 // importIncomplete reports whether the record holds an imported login of which it is
-// not known yet where to refresh it.
+// not known yet where to refresh or revoke it.
 func importIncomplete(rec *record.Record) bool {
-	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.Grant.RefreshToken != "" && rec.GrantClient() != nil
+	return rec.Grant != nil && rec.Grant.TokenEndpoint == "" && rec.GrantClient() != nil
 }

@@ -42,6 +42,16 @@ func tokenResponse(access, refresh string) secret.String {
 	return secret.String(b)
 }
 
+// withoutRefreshToken returns a token response that has an access token alone.
+func withoutRefreshToken(t *testing.T, response secret.String) secret.String {
+	t.Helper()
+	var members map[string]any
+	if err := json.Unmarshal([]byte(response.Reveal()), &members); err != nil {
+		t.Fatal(err)
+	}
+	return tokenResponse(members["access_token"].(string), "")
+}
+
 func importLogin(w *testenv.Env, l handstamp.ImportedLogin, o handstamp.ImportOptions) (*handstamp.ImportResult, error) {
 	return w.Session().Import(context.Background(), w.Lab.MCPURL(), l, o)
 }
@@ -235,14 +245,20 @@ func TestImportUnreachable(t *testing.T) {
 
 // A login that is not complete yet is completed by whoever needs it to be.
 func TestImportedOfflineThenLogoutOrLogin(t *testing.T) {
-	t.Run("logout", func(t *testing.T) {
-		w := testenv.New(t, lab.NoneFirst())
-		mustImport(w, elsewhere(w), handstamp.ImportOptions{Offline: true})
-		result, err := w.Session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
-		if err != nil || !result.Revoked {
-			t.Errorf("%+v, %v", result, err)
-		}
-	})
+	for name, refreshable := range map[string]bool{"logout": true, "logout, without a refresh token": false} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.NoneFirst())
+			l := elsewhere(w)
+			if !refreshable {
+				l.TokenResponse = withoutRefreshToken(t, l.TokenResponse)
+			}
+			mustImport(w, l, handstamp.ImportOptions{Offline: true})
+			result, err := w.Session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+			if err != nil || !result.Revoked {
+				t.Errorf("%+v, %v", result, err)
+			}
+		})
+	}
 	t.Run("login", func(t *testing.T) {
 		w := testenv.New(t, lab.NoneFirst())
 		l := elsewhere(w)

@@ -55,6 +55,7 @@ func (im *importer) findIssuer(ctx context.Context, issuer string) (*issuerMetad
 	if issuer != "" && !oauth.SameButSlash(found.server.Issuer, issuer) {
 		return nil, issuerMovedError(issuer, found.server.Issuer)
 	}
+	found.server = im.discovery.forCertificate(found.server)
 	found.privateNetwork = im.server.privateNetwork.Load()
 	return found, nil
 }

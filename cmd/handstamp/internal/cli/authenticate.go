@@ -40,7 +40,10 @@ func (a *app) authenticate(c *handstamp.Client, t *target, o *loginOptions) erro
 		return err
 	}
 	if err := missing(c); err != nil {
-		return err
+		if !t.local {
+			return err
+		}
+		c.Registration = nil // the stored login has the client
 	}
 	c.Prompt.ShowCode = a.showCode(t)
 	a.countDown(c)

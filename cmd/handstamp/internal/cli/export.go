@@ -104,14 +104,20 @@ func (e *exportCommand) read(ctx context.Context, s store.Store, t *target) ([]b
 		e := &failure{kind: kindLogin, message: "there is no login at " + t.name + " to export"}
 		return nil, advise(e, t)
 	}
-	// What concerns this machine stays.
-	rec.Intent, rec.Retry, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil
-	rec.AutomaticLogins = nil
+	portable(rec)
 	text, err := record.Encode(rec)
 	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(exported{exportVersion, text, e.loadSettings(t), t.shownFlags()})
+}
+
+// portable takes out of a login what concerns one machine, and where the authorization server is: whoever
+// wrote it could have another machine send its client secret anywhere. The first refresh finds that anew.
+func portable(rec *record.Record) {
+	rec.Intent, rec.Retry, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil
+	rec.AutomaticLogins, rec.AuthorizationServer = nil, nil
+	rec.Grant.TokenEndpoint, rec.Grant.RevocationEndpoint = "", ""
 }
 
 // byPassphrase returns the recipient for a passphrase.

@@ -224,24 +224,34 @@ func (c *connectCommand) checkName(there map[string]mcphost.Entry) error {
 // same reports whether an entry is for the target's server; one of ours, whether it is for the
 // target's login there, too.
 func (c *connectCommand) same(e mcphost.Entry) bool {
-	variable := c.host.Entry.Variables(e)["HANDSTAMP_PROFILE"]
+	variable, _ := c.host.Entry.Variables(e)["HANDSTAMP_PROFILE"].(string)
 	return c.sameServer(e.URL, c.target) && (e.Kind != mcphost.Ours ||
 		c.login(e.URL, e.Args, variable) == c.login(c.server.Args[1], c.server.Args[2:], ""))
 }
 
 // login returns what tells the login of a bridge apart from others at the server: the alias whose
-// settings it has, and what names the login on its command line and in its environment.
-func (c *connectCommand) login(server string, args []string, profile string) [4]string {
+// settings it has, and what names the login on its command line and in its environment. A file of
+// headers counts by its name, as any file may be named in that of an MCP host.
+func (c *connectCommand) login(server string, args []string, profile string) [5]string {
 	t, err := c.app.server(server)
 	if err != nil {
-		return [4]string{server}
+		return [5]string{server}
 	}
 	alias := server
 	if c.conf.Servers[server] == nil {
 		alias, _ = c.alias(t.key.Server)
 	}
-	profile = cmp.Or(flagValue(args, "--profile"), profile, t.config.Profile, c.baseProfile())
-	return [4]string{alias, profile, flagValue(args, "--tenant"), flagValue(args, "--user")}
+	b := &bridgeCommand{app: newApp(Process{})}
+	cmd := b.command()
+	b.global.bind(cmd.Flags())
+	cmd.FParseErrWhitelist.UnknownFlags = true // of another version
+	_ = cmd.ParseFlags(args)                   // the bridge itself reports what is wrong
+	b.login.params = append(b.login.params, b.remote.params...)
+	b.remote.applyResource(b, cmd.Flags())
+	f, _ := b.login.profileFlags(t.config)
+	f.addHeaders(nil, b.headers.headers)
+	profile = cmp.Or(b.global.profile, profile, t.config.Profile, f.profile(t.base)+" "+b.headers.file)
+	return [5]string{alias, profile, b.global.Store, b.global.Tenant, b.global.User}
 }
 
 // sameServer reports whether a server's name in a host's file means the target.
@@ -347,8 +357,15 @@ func (c *connectCommand) notWritten(err error) error {
 	}
 	c.result.Outcome, c.result.Reason = outcomeNotWritten, withoutPath(err).Error()
 	c.result.Snippet = c.snippet()
+	const more = "keep what else the entry that is there has"
+	if c.before != nil {
+		c.result.Notes = append(c.result.Notes, more)
+	}
 	if err := c.printAlways(func() {
 		c.err.bad("", "%s is left as it is: %s", c.shortPath(c.result.File), c.result.Reason)
+		if c.before != nil {
+			c.err.warn(indent, "%s", capital(more))
+		}
 		c.err.note("", "Put this in yourself:")
 		_ = c.out.data([]byte(c.result.Snippet))
 	}); err != nil {

@@ -91,21 +91,28 @@ var (
 
 	// secretWord finds what [mcphost.MayBeSecret] does not: names of variables seldom have it.
 	secretWord = lazyregexp.New(`(?i)pass|pwd|cookie|bearer`)
+
+	// flagLine finds a line with a flag alone, whose value is on the next one.
+	flagLine = lazyregexp.New(`^[\s'"-]*--[\w-]+['"]?,?$`)
 )
 
-// withoutSecrets hides what follows the first name in a line where something sounds like a secret,
-// and a line behind a flag on a line of its own that does.
+// withoutSecrets hides what follows the first name in a line where something sounds like a secret, all
+// of it if there is none, and a line behind a flag on a line of its own that does.
 func withoutSecrets(line, before string) string {
 	secret := func(s string) bool {
 		return mcphost.MayBeSecret(s) || secretWord.Get().MatchString(s) || secretInURL.Get().MatchString(s)
 	}
+	indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
 	if strings.Contains(before, "--") && !strings.ContainsAny(before, ":=") && secret(before) {
-		return line[:len(line)-len(strings.TrimLeft(line, " \t"))] + "…"
+		return indent + "…"
 	}
-	if i := strings.IndexAny(line, ":="); i >= 0 && secret(line) {
+	switch i := strings.IndexAny(line, ":="); {
+	case !secret(line) || flagLine.Get().MatchString(line):
+		return line
+	case i >= 0:
 		return line[:i+1] + " …"
 	}
-	return line
+	return indent + "…"
 }
 
 // cleanTabs is clean for a line that may be indented with tabs.

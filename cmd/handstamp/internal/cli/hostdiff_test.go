@@ -29,7 +29,8 @@ func TestDiffHasNoSecret(t *testing.T) {
 			"{\"m\": {}}\n", "{\"m\": {\n  \"here\": {\"url\": \"https://a.example/mcp?k=hunter2\"}\n}}\n", "+  \"here\": …\n"},
 		"a flag's value beside it": {
 			"{\n  \"args\": [\n    \"--api-key\",\n    \"hunter2\",\n    \"-y\"\n  ]\n}\n",
-			"{\n  \"args\": [\n    \"--api-key\",\n    \"hunter2\",\n    \"-n\"\n  ]\n}\n", "     …\n-    \"-y\"\n"},
+			"{\n  \"args\": [\n    \"--api-key\",\n    \"hunter2\",\n    \"-n\"\n  ]\n}\n", "     \"--api-key\",\n     …\n-    \"-y\"\n"},
+		"a word of it alone":  {"a: 1\nargs:\n  - Bearer hunter2\n", "a: 2\nargs:\n  - Bearer hunter2\n", "   …\n"},
 		"another word for it": {"a: 1\nDB_PASS: hunter2\n", "a: 2\nDB_PASS: hunter2\n", " DB_PASS: …\n"},
 		"TOML":                {"", "[m.here]\nenv = { TOKEN = \"hunter2\" }\n", "+env = …\n"},
 	} {

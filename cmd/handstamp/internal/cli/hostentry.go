@@ -31,8 +31,8 @@ func (a *app) hostServer(h *mcphost.Host, t *target, more []string) (mcphost.Ser
 		server = t.name // several aliases share the URL
 	}
 	args := []string{"bridge", server}
-	if t.named && (t.profile != a.baseProfile() || t.profile != store.DefaultProfile) &&
-		t.config.Profile != t.profile {
+	// What is named for all servers may change.
+	if t.named && (t.profile != t.bareProfile() || t.config.Profile == "" && t.base != store.DefaultProfile) {
 		args = append(args, "--profile", t.profile)
 	}
 	choice, err := a.chosenStore()

@@ -14,11 +14,13 @@ import (
 func (c *connectCommand) keep(e mcphost.Entry) {
 	c.before = e.Value
 	missing, variables := c.missingVariables(), c.host.Entry.Variables(e)
-	var lost []string
+	var lost, changed []string
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
-		named := func(m splice.Member) bool { return m.Name == name }
+		i := slices.IndexFunc(c.server.Env, func(m splice.Member) bool { return m.Name == name })
 		switch {
-		case slices.ContainsFunc(c.server.Env, named):
+		case i >= 0 && c.server.Env[i].Value != variables[name]:
+			changed = append(changed, name)
+		case i >= 0:
 		case slices.Contains(entryVariables, name) && !slices.Contains(missing, name):
 			lost = append(lost, name)
 		default:
@@ -28,6 +30,14 @@ func (c *connectCommand) keep(e mcphost.Entry) {
 	if len(lost) > 0 {
 		c.result.Notes = append(c.result.Notes, "the entry that it replaces has "+list(lost, "and")+" in its "+
 			c.host.Entry.Env+", which the new one has only if it is set here")
+	}
+	if len(changed) > 0 {
+		c.result.Notes = append(c.result.Notes, "the entry that it replaces has another "+list(changed, "and")+
+			" in its "+c.host.Entry.Env)
+	}
+	members, _ := e.Value.(map[string]any)
+	if members["enabled"] == false || members["disabled"] == true {
+		c.result.Notes = append(c.result.Notes, "the entry is switched off: switch it on in "+c.host.Name)
 	}
 }
 
@@ -44,9 +54,13 @@ func (c *connectCommand) noteLost(e mcphost.Entry) {
 	case mcphost.Remote:
 		lost = c.lostHeaders(e.Headers)
 	}
-	if len(lost) > 0 {
-		c.result.Notes = append(c.result.Notes, "the entry that it replaces has "+list(lost, "and")+
-			": give what the bridge needs after --")
+	if len(lost) == 0 {
+		return
+	}
+	note := "the entry that it replaces has " + list(lost, "and") + ": give what the bridge needs after --"
+	c.result.Notes = append(c.result.Notes, note)
+	if c.global.quiet && !c.global.json { // it is for the user to do
+		c.warn(note)
 	}
 }
 

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
@@ -79,14 +82,20 @@ func (c *connectCommand) toolEntry() (*mcphost.Entry, error) {
 	return nil, err
 }
 
-// runTool runs a host's own command.
+// toolTimeout bounds the run of a host's own command.
+const toolTimeout = time.Minute
+
+// runTool runs a host's own command. What that leaves running is not waited for.
 func (a *app) runTool(ctx context.Context, tool string, args ...string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, toolTimeout, errors.New("it does not end"))
+	defer cancel()
 	cmd := exec.CommandContext(ctx, tool, args...)
+	cmd.WaitDelay = time.Second
 	cmd.Env = a.env.without(append(a.storeSecret(), tokenVariable, "HANDSTAMP_CLIENT_SECRET")...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		return &failure{kind: kindOther, err: err,
+	if err := cmd.Run(); err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		return &failure{kind: kindOther, err: cmp.Or(context.Cause(ctx), err),
 			message: tool + " " + strings.Join(args[:2], " ") + ": " + short(strings.TrimSpace(out.String()))}
 	}
 	return nil

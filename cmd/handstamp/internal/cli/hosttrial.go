@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os/exec"
@@ -98,7 +99,9 @@ func (c *connectCommand) bare(ctx context.Context, args ...string) *exec.Cmd {
 func (c *connectCommand) bareEnv() environment {
 	env := environment(c.host.Env.Bare(c.env))
 	for _, m := range slices.Concat(c.server.Env, c.kept) {
-		env = env.with(m.Name, m.Value.(string))
+		if env = env.without(m.Name); m.Value != nil {
+			env = env.with(m.Name, fmt.Sprint(m.Value))
+		}
 	}
 	return env
 }

@@ -19,9 +19,10 @@ func (m *importCommand) take(ctx context.Context, c candidate) (*importResult, e
 		return r, nil
 	}
 	l := importedLogin(c)
-	err := m.decideStore()
-	if err != nil {
-		return nil, err
+	if !m.dryRun {
+		if err := m.decideStore(); err != nil {
+			return nil, err
+		}
 	}
 	client, err := m.client(t, &m.login, handstamp.LoginNever)
 	if err != nil {

@@ -53,6 +53,9 @@ func (m *importSealed) checkArgs(_ *cobra.Command, args []string) error {
 }
 
 func (m *importSealed) run(ctx context.Context, args []string) error {
+	if m.dryRun {
+		return usage("--dry-run is for the servers of an MCP host, not for a login")
+	}
 	where := "standard input"
 	var sealed []byte
 	var err error
@@ -114,6 +117,7 @@ func (x *exported) parse(text []byte) (*record.Record, error) {
 	if err != nil || key != rec.Key || rec.Grant == nil {
 		return nil, errors.New("it is a login for no server")
 	}
+	portable(rec)
 	return rec, checkProfile(rec.Key.Profile)
 }
 
@@ -148,20 +152,20 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 	if err := record.Put(ctx, credentials, rec); err != nil {
 		return &failure{kind: kindStore, err: err}
 	}
-	m.takeSettings(x.Settings, t)
+	complete := m.takeSettings(x.Settings, t)
 	if sum := derivedSum(rec.Key.Profile, m.baseProfile()); sum != "" && x.Flags != nil && m.dirs != nil {
 		_ = writePrivate(m.flagsFile(sum), x.Flags) // for status alone
 	}
-	return m.show(ctx, c, t, rec)
+	return m.show(ctx, c, t, complete)
 }
 
 // takeSettings saves the settings of the login that this machine can have, and reports the others.
-func (m *importSealed) takeSettings(s authSettings, t *target) {
+func (m *importSealed) takeSettings(s authSettings, t *target) (complete bool) {
 	var left []leftSetting
 	t.keep, left = s.withoutSources()
 	m.saveSettings(t)
 	if len(left) == 0 {
-		return
+		return true
 	}
 	var names []string
 	command := t.command("login")
@@ -171,13 +175,13 @@ func (m *importSealed) takeSettings(s authSettings, t *target) {
 	}
 	m.warn("not imported, because it is the other machine's: " + list(names, "and") +
 		"; if the login needs it here, run: " + command)
+	return false
 }
 
-// show reports the login.
-func (m *importSealed) show(
-	ctx context.Context, c *handstamp.Client, t *target, rec *record.Record,
-) error {
-	s, err := c.Status(ctx, rec.ServerURL)
+// show reports the login. One that is not complete is not to be tried: a refresh without the certificate
+// that its tokens are bound to may end it.
+func (m *importSealed) show(ctx context.Context, c *handstamp.Client, t *target, complete bool) error {
+	s, err := c.Status(ctx, t.url)
 	if err != nil {
 		return advise(err, t)
 	}
@@ -185,6 +189,8 @@ func (m *importSealed) show(
 		m.err.ok("", "Imported the login at %s (profile %s, %s)", t.name, t.profile, m.place)
 		m.err.note("", "Use it in one place: on the other machine, "+
 			"handstamp logout --no-revoke forgets it")
-		m.err.note("", "Try: %s", t.command("token"))
+		if complete {
+			m.err.note("", "Try: %s", t.command("token"))
+		}
 	})
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -131,6 +132,9 @@ func (a *app) entries(ctx context.Context, servers ...string) ([]*entry, error) 
 		}
 		e, err := a.entry(ctx, t)
 		return []*entry{e}, err
+	}
+	if err := checkProfile(cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"))); err != nil {
+		return nil, err // no server is to blame
 	}
 	statuses, err := a.statuses(ctx)
 	if err != nil {

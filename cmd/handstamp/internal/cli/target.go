@@ -25,6 +25,8 @@ type target struct {
 	keep    authSettings  // those that later sessions have to find again
 	local   bool          // the command can do without secrets and keys that are kept elsewhere
 
+	base       string       // the profile of servers for which none is named
+	variable   string       // the profile that HANDSTAMP_PROFILE names
 	repeat     string       // flags of this run for every suggested command
 	loginFlags string       // flags of this run for a suggested login
 	named      bool         // the profile was named: it is not derived from flags
@@ -43,13 +45,19 @@ func (t *target) command(verb string) string {
 		}
 		flags = t.stored.loginFlags()
 	}
-	if t.profile != store.DefaultProfile && t.config.Profile != t.profile {
+	if t.profile != t.bareProfile() || t.profile != cmp.Or(t.variable, t.profile) {
 		s += " --profile " + shellWord(t.profile)
 	}
 	if verb == "login" {
 		s += flags
 	}
 	return s + t.repeat
+}
+
+// bareProfile returns the profile of a command line about this server that names none.
+func (t *target) bareProfile() string {
+	f, _ := new(loginOptions).profileFlags(t.config) // only flags can be wrong
+	return cmp.Or(t.config.Profile, f.profile(t.base))
 }
 
 // registerCommand returns the command to run once a client is registered by hand with a
@@ -125,12 +133,18 @@ func (a *app) targetWith(arg string, o *loginOptions, headers *headerOptions) (*
 
 // setProfile gives a target the profile that was named, or the one derived from flags.
 func (a *app) setProfile(t *target, f profileFlags) error {
-	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), t.config.Profile)
+	t.profile = cmp.Or(a.global.profile, t.variable, t.config.Profile)
 	if t.named = t.profile != ""; !t.named {
-		t.flags, t.profile = f, f.profile(a.baseProfile())
+		t.flags, t.profile = f, f.profile(t.base)
 	}
 	t.key.Profile = t.profile
 	return checkProfile(t.profile)
+}
+
+// newTarget returns a target without a key and a profile.
+func (a *app) newTarget(name, url string, conf *serverConfig) *target {
+	return &target{name: name, url: url, config: conf,
+		base: a.baseProfile(), variable: a.env.get("HANDSTAMP_PROFILE"), repeat: a.repeated()}
 }
 
 // server finds the server that an argument names, without a profile.
@@ -139,7 +153,7 @@ func (a *app) server(arg string) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &target{name: arg, url: arg, config: &serverConfig{}, repeat: a.repeated()}
+	t := a.newTarget(arg, arg, &serverConfig{})
 	switch s, ok := conf.Servers[arg]; {
 	case ok:
 		t.config, t.url = s, s.URL
@@ -182,8 +196,8 @@ func (a *app) alias(server string) (string, *serverConfig) {
 
 // storedTarget returns the target of a stored credential.
 func (a *app) storedTarget(k store.Key) *target {
-	t := &target{name: k.Server, url: k.Server, key: k, named: true, config: &serverConfig{},
-		repeat: a.repeated()}
+	t := a.newTarget(k.Server, k.Server, &serverConfig{})
+	t.key, t.named = k, true
 	if alias, conf := a.alias(k.Server); alias != "" {
 		t.name, t.config = alias, conf
 	}
@@ -194,8 +208,8 @@ func (a *app) storedTarget(k store.Key) *target {
 // wrongTarget returns the target of an alias that no command can use, for what is shown of it.
 func (a *app) wrongTarget(alias string) *target {
 	conf := a.conf.Servers[alias]
-	t := &target{name: alias, url: withScheme(conf.URL), config: conf, named: true, repeat: a.repeated()}
-	t.profile = cmp.Or(a.global.profile, a.env.get("HANDSTAMP_PROFILE"), conf.Profile, a.baseProfile())
+	t := a.newTarget(alias, withScheme(conf.URL), conf)
+	t.named, t.profile = true, cmp.Or(a.global.profile, t.variable, t.bareProfile())
 	t.key, _ = store.NewKey(t.url, t.profile)
 	return t
 }

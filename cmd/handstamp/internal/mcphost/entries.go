@@ -126,6 +126,9 @@ func bridged(words []string, self string) int {
 	return 0
 }
 
+// urls are the members that have the URL of a server.
+var urls = []string{"url", "httpUrl", "serverUrl", "uri"}
+
 // remoteURL returns the URL of a server that the host connects to itself.
 func remoteURL(object map[string]any) string {
 	if transport, ok := object["transport"].(map[string]any); ok { // Cline's CLI
@@ -133,7 +136,7 @@ func remoteURL(object map[string]any) string {
 			return u
 		}
 	}
-	for _, key := range []string{"url", "httpUrl", "serverUrl", "uri"} {
+	for _, key := range urls {
 		u, _ := object[key].(string)
 		if strings.HasPrefix(u, "https://") || strings.HasPrefix(u, "http://") {
 			return u

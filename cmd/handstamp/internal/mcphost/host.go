@@ -4,7 +4,7 @@
 package mcphost
 
 import (
-	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -134,18 +134,17 @@ func (s Shape) Object(name string, server Server) splice.Object {
 	return append(o, s.Last...)
 }
 
+// starting are the members that say, in any shape, what an entry is and how its server is started.
+var starting = append([]string{"type", "source", "transport", "command", "cmd", "args"}, urls...)
+
 // Keep returns an entry that replaces another one of ours, with the members that the user and the host
 // have put into that, as it was decoded. How the server is started is the new entry's.
 func (s Shape) Keep(entry splice.Object, before any) splice.Object {
-	text, err := json.Marshal(before)
-	if err != nil {
-		return entry // it has what no JSON has
-	}
-	members, _ := hunk{Value: text}.object()
-	for _, m := range members {
+	members, _ := before.(map[string]any)
+	for _, m := range object(members) {
 		i := slices.IndexFunc(entry, func(other splice.Member) bool { return other.Name == m.Name })
 		switch {
-		case slices.Contains([]string{s.Command, s.Args, s.Env, "command", "cmd", "args"}, m.Name):
+		case slices.Contains(starting, m.Name) || slices.Contains([]string{s.Command, s.Args, s.Env}, m.Name):
 		case i >= 0:
 			entry[i].Value = m.Value
 		default:
@@ -155,15 +154,15 @@ func (s Shape) Keep(entry splice.Object, before any) splice.Object {
 	return entry
 }
 
-// Variables returns the environment variables of an entry, by name.
-func (s Shape) Variables(e Entry) map[string]string {
+// Variables returns the environment variables of an entry, by name. Hosts take numbers, too, and null
+// for a variable that is not to be passed on.
+func (s Shape) Variables(e Entry) map[string]any {
 	members, _ := e.Value.(map[string]any)
-	env, _ := members[s.Env].(map[string]any)
-	variables := make(map[string]string)
-	for name, value := range env {
-		if text, ok := value.(string); ok {
-			variables[name] = text
-		}
+	nested, _ := members["command"].(map[string]any) // the oldest form of Zed
+	variables := make(map[string]any)
+	for _, value := range []any{nested["env"], members[s.Env]} {
+		env, _ := value.(map[string]any)
+		maps.Copy(variables, env)
 	}
 	return variables
 }

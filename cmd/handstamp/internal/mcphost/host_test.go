@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
@@ -26,6 +28,8 @@ func TestKeep(t *testing.T) {
 			"[mcp_servers.linear.tools.search]\napproval_mode = 'approve'\n",
 			`{"args":["bridge","https://mcp.linear.app/mcp"],"command":"/opt/handstamp","enabled_tools":["a"],` +
 				`"startup_timeout_sec":90,"tools":{"search":{"approval_mode":"approve"}}}`},
+		"JSON, connected to by the host before": {"vscode", `{"servers":{"linear":{"type":"http","url":"u","command":"/old","args":[],"dev":{}}}}`,
+			`{"args":["bridge","https://mcp.linear.app/mcp"],"command":"/opt/handstamp","dev":{},"type":"stdio"}`},
 		"YAML": {"goose", "extensions:\n  linear:\n    type: stdio\n    name: linear\n    cmd: /old\n    args: [x]\n    enabled: false\n" +
 			"    timeout: 10\n    available_tools: []\n",
 			`{"args":["bridge","https://mcp.linear.app/mcp"],"available_tools":[],"cmd":"/opt/handstamp","description":"","enabled":false,` +
@@ -58,6 +62,54 @@ func TestKeep(t *testing.T) {
 				t.Errorf("changed again: %s", c.After)
 			}
 		})
+	}
+}
+
+// Values of every type that a format has are kept as they are.
+func TestKeepEachType(t *testing.T) {
+	for host, text := range map[string]string{
+		"cline": `{"mcpServers":{"linear":{"command":"/old","args":[],"a":[1,"x",{"b":[null]}],"c":[],"d":{},"e":1.50,"f":[["x"]]}}}`,
+		"codex": "[mcp_servers.linear]\ncommand = '/old'\nenv_vars = ['A', {name = 'B', 'a b' = [1]}]\nwhen = 1979-05-27T07:32:00.5-07:00\n" +
+			"day = 1979-05-27\ntime = 07:32:00\nlocal = 1979-05-27T07:32:00\nwhole = 30.0\nbig = 1e300\nlimit = -inf\n" +
+			"none = []\nempty = {}\n",
+		"goose": "extensions:\n  linear:\n    cmd: /old\n    headers: {}\n    list: []\n    limit: .inf\n    when: 1979-05-27\n    n: 1.5\n" +
+			"    codes: {1: a, true: [b, \"yes\"]}\n    more: [{a: b}, 1, [\"no\"]]\n    none: null\n",
+	} {
+		h := Find(host)
+		members, err := splice.Members(h.Format, []byte(text), h.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := members["linear"].(map[string]any)
+		entry := h.Entry.Keep(h.Entry.Object("linear", linear), before)
+		after, err := splice.Put(h.Format, []byte(text), h.Path, "linear", entry)
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
+		members, _ = splice.Members(h.Format, after, h.Path)
+		for name, value := range before {
+			if now := members["linear"].(map[string]any)[name]; !reflect.DeepEqual(now, value) && !slices.Contains(starting, name) {
+				t.Errorf("%s: %s is %#v, want %#v", host, name, now, value)
+			}
+		}
+	}
+}
+
+// An entry has variables that are no texts, and in the oldest form of Zed.
+func TestVariables(t *testing.T) {
+	for host, text := range map[string]string{
+		"vscode": `{"servers":{"linear":{"command":"handstamp","args":["bridge","x"],"env":{"A":"b","N":1,"NULL":null}}}}`,
+		"zed":    `{"context_servers":{"linear":{"command":{"path":"handstamp","args":["bridge","x"],"env":{"A":"b","N":1,"NULL":null}}}}}`,
+	} {
+		h := Find(host)
+		entries, err := h.Entries([]byte(text), "")
+		if err != nil || len(entries) != 1 {
+			t.Fatal(entries, err)
+		}
+		if got, _ := json.Marshal(h.Entry.Variables(entries[0])); string(got) != `{"A":"b","N":1,"NULL":null}` {
+			t.Errorf("%s: %s", host, got)
+		}
 	}
 }
 

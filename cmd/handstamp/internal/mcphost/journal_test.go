@@ -72,10 +72,11 @@ func TestReplacedEntryComesBackFromAnotherText(t *testing.T) {
 	}{
 		"JSON": {"cursor", `{"mcpServers":{"linear":{"url":"https://mcp.linear.app/mcp","n":1.50,"x":[{"a":null}],"h":{"k":["v"]}}}}`,
 			`{"h":{"k":["v"]},"n":1.50,"url":"https://mcp.linear.app/mcp","x":[{"a":null}]}`},
-		"TOML": {"codex", "[mcp_servers.linear]\nurl = 'https://mcp.linear.app/mcp'\n[mcp_servers.linear.http_headers]\nA = 'b'\n",
-			`{"http_headers":{"A":"b"},"url":"https://mcp.linear.app/mcp"}`},
-		"YAML": {"goose", "extensions:\n  linear:\n    uri: https://mcp.linear.app/mcp\n    timeout: 300\n    enabled: true\n    bundled: null\n",
-			`{"bundled":null,"enabled":true,"timeout":300,"uri":"https://mcp.linear.app/mcp"}`},
+		"TOML": {"codex", "[mcp_servers.linear]\nurl = 'https://mcp.linear.app/mcp'\nenv_vars = ['A', {name = 'B'}]\n[mcp_servers.linear.http_headers]\nA = 'b'\n",
+			`{"env_vars":["A",{"name":"B"}],"http_headers":{"A":"b"},"url":"https://mcp.linear.app/mcp"}`},
+		"YAML": {"goose", "extensions:\n  linear:\n    uri: https://mcp.linear.app/mcp\n    timeout: 300\n    enabled: true\n    bundled: null\n" +
+			"    headers: {}\n    tools: []\n",
+			`{"bundled":null,"enabled":true,"headers":{},"timeout":300,"tools":[],"uri":"https://mcp.linear.app/mcp"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, h, dir := context.Background(), Find(test.host), t.TempDir()

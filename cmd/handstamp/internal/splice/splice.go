@@ -18,7 +18,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 )
 
-// Member is a named value: a string, a bool, an int, a []string or an [Object].
+// Member is a named value: a string, a bool, an int, a []string or an [Object], or any other value as
+// the format decodes it.
 type Member struct {
 	Name  string
 	Value any

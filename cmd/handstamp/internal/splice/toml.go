@@ -2,8 +2,10 @@ package splice
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -85,15 +87,32 @@ func tomlKey(name string) string {
 }
 
 func tomlValue(value any) string {
-	object, ok := value.(Object)
-	if !ok {
-		return jsonInline(value, true)
+	var items []string
+	switch v := value.(type) {
+	case Object:
+		for _, m := range v {
+			items = append(items, tomlKey(m.Name)+" = "+tomlValue(m.Value))
+		}
+		return "{ " + strings.Join(items, ", ") + " }"
+	case map[string]any:
+		var object Object
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			object = append(object, Member{name, v[name]})
+		}
+		return tomlValue(object)
+	case []any:
+		for _, item := range v {
+			items = append(items, tomlValue(item))
+		}
+		return "[" + strings.Join(items, ", ") + "]"
+	case float64, time.Time, toml.LocalDateTime, toml.LocalDate, toml.LocalTime: // not as in JSON
+		text, err := toml.Marshal(map[string]any{"v": v})
+		if err != nil {
+			panic(err)
+		}
+		return strings.TrimSpace(strings.TrimPrefix(string(text), "v = "))
 	}
-	members := make([]string, len(object))
-	for i, m := range object {
-		members[i] = tomlKey(m.Name) + " = " + tomlValue(m.Value)
-	}
-	return "{ " + strings.Join(members, ", ") + " }"
+	return jsonInline(value, true)
 }
 
 // tomlRegion is a table in a text: from its header to the end of its last line.

@@ -2,10 +2,12 @@ package splice
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -101,18 +103,40 @@ func yamlLines(indent, end string, value Object) []byte {
 		out.WriteString(indent + yamlKey(m.Name) + ":")
 		switch v := m.Value.(type) {
 		case Object:
+			if len(v) == 0 {
+				out.WriteString(" {}")
+			}
 			out.WriteString(end)
 			out.Write(yamlLines(indent+"  ", end, v))
 		case []string:
+			if len(v) == 0 {
+				out.WriteString(" []")
+			}
 			out.WriteString(end)
 			for _, item := range v {
 				out.WriteString(indent + "  - " + jsonScalar(item) + end)
 			}
 		default:
-			out.WriteString(" " + jsonScalar(v) + end)
+			out.WriteString(" " + yamlInline(v) + end)
 		}
 	}
 	return out.Bytes()
+}
+
+// yamlInline returns a value on one line: as JSON, which is YAML, unless JSON has no such value.
+func yamlInline(value any) string {
+	_, isTime := value.(time.Time)
+	if _, err := json.Marshal(value); err == nil && !isTime {
+		return jsonScalar(value)
+	}
+	var node yaml.Node
+	err := node.Encode(value)
+	node.Style = yaml.FlowStyle
+	text, err2 := yaml.Marshal(&node)
+	if err != nil || err2 != nil {
+		panic(errors.Join(err, err2))
+	}
+	return strings.TrimSpace(string(text))
 }
 
 // yamlKey returns a name that is a string in YAML, which has other words for true.
