@@ -84,6 +84,7 @@ func TestAssertionFromCommand(t *testing.T) {
 
 // A command may leave a process behind that holds its output open, as agents and caches do.
 func TestAssertionFromCommandWithAgent(t *testing.T) {
+	t.Parallel()
 	agent := filepath.Join(t.TempDir(), "agent")
 	source := handstamp.AssertionFromCommand("sh", "-c", `sleep 60 & echo $! >"$0"; echo abc`, agent)
 	token, err := source(t.Context(), handstamp.GrantTarget{})

@@ -82,16 +82,16 @@ func TestDPoPModes(t *testing.T) {
 
 // A stored login of bearer tokens gives way where the server takes bound tokens only.
 func TestDPoPReplacesBearer(t *testing.T) {
-	t.Parallel()
-	w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
-	c := w.Session()
-	c.DPoP = handstamp.DPoPNever
-	if err := w.Call(c); err == nil {
-		t.Fatal("the server takes bearer tokens")
-	}
-	w.MustCall(w.Session())
-	w.MustCall(w.Session())
-	w.WantTabs(2)
+	testenv.InBubble(t, lab.Habits{DPoP: bound}, func(t *testing.T, w *testenv.Env) {
+		c := w.Session()
+		c.DPoP = handstamp.DPoPNever
+		if err := w.Call(c); err == nil {
+			t.Fatal("the server takes bearer tokens")
+		}
+		w.MustCall(w.Session())
+		w.MustCall(w.Session())
+		w.WantTabs(2)
+	})
 }
 
 // A thousand requests, side by side and at nonces that change, reuse no proof.

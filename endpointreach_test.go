@@ -15,7 +15,7 @@ import (
 // others, aliases for clients with certificates included; also where the application has a
 // transport of its own, which checks no address.
 func TestPrivateAddressesOfOptionalEndpoints(t *testing.T) {
-	for _, host := range privateHosts {
+	for _, host := range somePrivateHosts() {
 		for _, member := range []string{
 			"pushed_authorization_request_endpoint", "userinfo_endpoint", "device_authorization_endpoint", "mtls_endpoint_aliases",
 		} {

@@ -369,21 +369,24 @@ func TestEnterpriseWithKeysAndBoundTokens(t *testing.T) {
 func TestEnterpriseProviderFails(t *testing.T) {
 	t.Parallel()
 	for _, endpoint := range []string{"token:exchange", "token:refresh"} {
-		w := employed(t, 1)
-		w.company.SetFault(endpoint, lab.Fault{Kind: lab.FaultStatus, Status: 503})
-		w.expire(90 * time.Minute)
-		err := w.servers[0].Call(w.stored(0))
-		testenv.WantKind(t, err, handstamp.ErrUnreachable)
-		if err == nil || !strings.Contains(err.Error(), w.company.Issuer()) {
-			t.Errorf("%s: %v", endpoint, err)
-		}
-		w.company.SetFault(endpoint)
-		w.servers[0].WantTabs(0)
-		_, err = w.stored(0).Login(t.Context(), w.servers[0].Lab.MCPURL(), handstamp.LoginOptions{})
-		if err != nil {
-			t.Errorf("%s: %v", endpoint, err)
-		}
-		w.servers[0].WantTabs(0)
+		t.Run(endpoint, func(t *testing.T) {
+			t.Parallel()
+			w := employed(t, 1)
+			w.company.SetFault(endpoint, lab.Fault{Kind: lab.FaultStatus, Status: 503})
+			w.expire(90 * time.Minute)
+			err := w.servers[0].Call(w.stored(0))
+			testenv.WantKind(t, err, handstamp.ErrUnreachable)
+			if err == nil || !strings.Contains(err.Error(), w.company.Issuer()) {
+				t.Error(err)
+			}
+			w.company.SetFault(endpoint)
+			w.servers[0].WantTabs(0)
+			_, err = w.stored(0).Login(t.Context(), w.servers[0].Lab.MCPURL(), handstamp.LoginOptions{})
+			if err != nil {
+				t.Error(err)
+			}
+			w.servers[0].WantTabs(0)
+		})
 	}
 }
 

@@ -144,6 +144,7 @@ func wantComplete(t *testing.T, events []handstamp.Event, server string) {
 
 // A wait for another process has an event when it begins and one when it is over.
 func TestEventsOfAWait(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, lab.NoneFirst())
 	w.MustLogin(w.Session())
 	w.Expire()

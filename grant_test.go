@@ -3,13 +3,13 @@ package handstamp_test
 import (
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/clientkey"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/secret"
@@ -168,15 +168,14 @@ func TestClientCredentialsEndpointMoves(t *testing.T) {
 		"nothing listens":    nil,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := m.start(t)
 			w.MustCall(m.session(w))
-			old := httptest.NewServer(gone)
-			t.Cleanup(old.Close)
-			if gone == nil {
-				old.Close()
+			endpoint := "http://" + proctest.UnreachableAddress(t) + "/token"
+			if gone != nil {
+				endpoint = testenv.Serve(t, gone).URL + "/token"
 			}
 			rec := w.Record()
-			endpoint := old.URL + "/token"
 			rec.AuthorizationServer.Metadata = []byte(strings.Replace(string(rec.AuthorizationServer.Metadata), rec.Grant.TokenEndpoint, endpoint, 1))
 			rec.Grant.TokenEndpoint = endpoint
 			w.Put(rec)

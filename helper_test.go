@@ -166,6 +166,7 @@ func TestHelperReportsWhatHappens(t *testing.T) {
 
 // Where no helper can be had, the work is done here.
 func TestNoHelper(t *testing.T) {
+	t.Parallel()
 	for name, command := range map[string][]string{
 		"none": nil, "missing": {"/no/such/program"}, "ends": {"/bin/true"}, "talks": {"/bin/echo", "hello"}, "other": {"/bin/cat"}, "silent": {"/bin/sleep", "30"},
 	} {

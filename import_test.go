@@ -68,6 +68,7 @@ func mustImport(w *testenv.Env, l handstamp.ImportedLogin, o handstamp.ImportOpt
 // An imported login works like one of ours: no token request while its token is good,
 // one refresh when it is not, with the registered method.
 func TestImport(t *testing.T) {
+	t.Parallel()
 	for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 		for _, known := range []string{"issuer known", "issuer unknown"} {
 			for _, offline := range []bool{false, true} {

@@ -16,6 +16,7 @@ import (
 // Many sessions come to a server that names another authorization server while
 // the old one still refreshes: one signs in, and all get through.
 func TestManySessionsAtAServerThatMoved(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, testenv.Personality(t, "issuer-moved"))
 	w.MustCall(w.Session())
 	other, err := lab.Start(testenv.Personality(t, "issuer-moved"))

@@ -49,6 +49,7 @@ func signInByStep(w *testenv.Env, o handstamp.LoginOptions) (*handstamp.LoginRes
 // A login that begins on one replica and is completed on another comes to what a login with a
 // prompt comes to, at every server of the lab.
 func TestStepsEndAsLoginsDo(t *testing.T) {
+	t.Parallel()
 	for _, p := range lab.Personalities() {
 		if p.Setup != nil || p.Habits.MTLS != (lab.MTLS{}) || p.Forged {
 			continue // a configuration is needed, or a listener

@@ -19,6 +19,7 @@ import (
 // what was dropped is dropped in the authorization request too, and the next
 // registration begins where this one ended.
 func TestRegistrationIsNegotiated(t *testing.T) {
+	t.Parallel()
 	metadata := func(has, description string) lab.RegistrationRule {
 		return lab.RegistrationRule{Has: has, Error: "invalid_client_metadata", Description: description}
 	}
@@ -115,6 +116,7 @@ func or(text, otherwise string) string {
 
 // TestRegistrationEndsAtOnce: a rejection that names nothing to leave out is final.
 func TestRegistrationEndsAtOnce(t *testing.T) {
+	t.Parallel()
 	for _, tc := range []struct {
 		name     string
 		rule     lab.RegistrationRule
@@ -150,21 +152,36 @@ func TestRegistrationEndsAtOnce(t *testing.T) {
 
 // TestBusyRegistrationIsWaitedFor: 429 says when to come again.
 func TestBusyRegistrationIsWaitedFor(t *testing.T) {
+	busy := func(retryAfter, body string, times int) lab.Fault {
+		return lab.Fault{
+			Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: retryAfter, Body: body, Times: times,
+		}
+	}
 	for _, body := range []string{"slow down", `{"error":"too_many_requests"}`} {
-		w := testenv.New(t, lab.Habits{})
-		w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "1", Body: body, Times: 1})
-		w.MustCall(w.Session())
-		w.WantCounts(map[string]int{"register": 2})
+		t.Run("a second, "+body, func(t *testing.T) {
+			testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+				start := time.Now()
+				w.Lab.SetFault("register", busy("1", body, 1))
+				w.MustCall(w.Session())
+				w.WantCounts(map[string]int{"register": 2})
+				if waited := time.Since(start); waited < time.Second {
+					t.Errorf("it came again after %v", waited)
+				}
+			})
+		})
 	}
 	for _, body := range []string{"", `{"error":"too_many_requests"}`} {
-		w := testenv.New(t, lab.Habits{})
-		w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusTooManyRequests, RetryAfter: "600", Body: body})
-		err := w.Call(w.Session())
-		var known *handstamp.Error
-		if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &known) || time.Until(known.RetryAt) < 5*time.Minute {
-			t.Errorf("ten minutes, %q: %v", body, err)
-		}
-		w.WantCounts(map[string]int{"register": 1})
+		t.Run("ten minutes, "+body, func(t *testing.T) {
+			testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+				w.Lab.SetFault("register", busy("600", body, 0))
+				err := w.Call(w.Session())
+				var known *handstamp.Error
+				if !errors.Is(err, handstamp.ErrUnreachable) || !errors.As(err, &known) || time.Until(known.RetryAt) < 5*time.Minute {
+					t.Errorf("the error is %v", err)
+				}
+				w.WantCounts(map[string]int{"register": 1})
+			})
+		})
 	}
 }
 

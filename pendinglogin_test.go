@@ -54,6 +54,7 @@ func ageLogin(w *testenv.Env, d time.Duration) {
 
 // Whatever waits for a login whose tab was lost shows its URL: Login and a request alike.
 func TestLostTabIsFoundAgain(t *testing.T) {
+	t.Parallel()
 	for _, explicit := range []bool{true, false} {
 		w := testenv.New(t, lab.NoneFirst())
 		rawURL, first := lostTab(w)
@@ -88,6 +89,7 @@ func TestLostTabIsFoundAgain(t *testing.T) {
 // A user who asks for a login is given a tab where the other's is old. A request
 // is not.
 func TestOldTabIsOpenedAgain(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, lab.NoneFirst())
 	rawURL, first := lostTab(w)
 	ageLogin(w, time.Minute)

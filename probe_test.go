@@ -30,13 +30,12 @@ type host struct {
 func newHost(t *testing.T) *host {
 	t.Helper()
 	h := &host{mux: http.NewServeMux()}
-	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h.Server = testenv.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.mu.Lock()
 		h.requests = append(h.requests, r.Method+" "+r.URL.Path)
 		h.mu.Unlock()
 		h.mux.ServeHTTP(w, r)
 	}))
-	t.Cleanup(h.Close)
 	return h
 }
 
@@ -85,6 +84,7 @@ func TestRequestToAStranger(t *testing.T) {
 // At a URL without an MCP server, or of one that needs no login, Login returns an error:
 // no client is registered and no browser opened.
 func TestLoginAtAWrongURL(t *testing.T) {
+	t.Parallel()
 	identityProvider := func(h *host) string {
 		return fmt.Sprintf(`{"issuer":%q,"authorization_endpoint":%q,"token_endpoint":%q,"registration_endpoint":%q,"code_challenge_methods_supported":["S256"]}`,
 			h.URL, h.URL+"/authorize", h.URL+"/token", h.URL+"/register")
@@ -150,10 +150,7 @@ func TestLoginAtAWrongURL(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			c.set(h)
-			// A server of package httptest that closes, closes the idle connections of the default one.
-			transport := http.DefaultTransport.(*http.Transport).Clone()
-			defer transport.CloseIdleConnections()
-			client := &handstamp.Client{LoginTimeout: 5 * time.Second, BaseTransport: transport, Prompt: handstamp.Prompt{
+			client := &handstamp.Client{LoginTimeout: 5 * time.Second, Prompt: handstamp.Prompt{
 				Authorize: func(context.Context, handstamp.AuthorizationRequest) (url.Values, error) {
 					t.Error("a user was sent to sign in")
 					return nil, errors.New("nothing to sign in to")
@@ -181,6 +178,7 @@ func TestLoginAtAWrongURL(t *testing.T) {
 // A server that responds oddly to the first request, and wants a login all the
 // same, gets one.
 func TestLoginAtAServerThatRespondsOddly(t *testing.T) {
+	t.Parallel()
 	const resource = "/.well-known/oauth-protected-resource"
 	for name, c := range map[string]struct {
 		path string // of its metadata; "": that of its authorization server only

@@ -21,6 +21,7 @@ func TestDPoPAlgorithmOfServerChanges(t *testing.T) {
 	t.Parallel()
 	for name, par := range map[string]string{"code": "", "pushed": lab.PARRequired} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := testenv.New(t, lab.Habits{PAR: par, DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, Algorithms: []string{"RS256"}}})
 			w.MustLogin(w.Session())
 			w.MustCall(w.Session())

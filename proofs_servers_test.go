@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -186,15 +185,15 @@ func claimsOf(t *testing.T, token string) map[string]any {
 
 // A server that wants another nonce whatever it gets has not ended the login.
 func TestTokenEndpointWantsNoncesWithoutEnd(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, lab.Habits{DPoP: bound})
 	w.MustLogin(w.Session())
 	var n atomic.Int32
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	server := testenv.Serve(t, http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
 		rw.Header().Set("DPoP-Nonce", fmt.Sprint("nonce-", n.Add(1)))
 		rw.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(rw, `{"error":"use_dpop_nonce"}`)
 	}))
-	t.Cleanup(server.Close)
 	rec := w.Record()
 	endpoint := rec.Grant.TokenEndpoint
 	rec.Grant.TokenEndpoint = server.URL + "/token"

@@ -114,6 +114,7 @@ func TestLoginRequestsTheMissingScope(t *testing.T) {
 // A server that repeats a token in the challenge that it rejects the proof of a login with gets
 // it into no authorization request.
 func TestTokenInTheChallengeOfAProofIsNotRequested(t *testing.T) {
+	t.Parallel()
 	for _, challenge := range []string{
 		`Bearer error="invalid_token", scope="TOKEN"`,
 		`Bearer error="invalid_token", scope="mcp TOKEN"`,

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -142,27 +143,31 @@ func TestTokenEndpointThatHasMoved(t *testing.T) {
 		{404, "http://127.0.0.1:1/v2/token", false},
 		{415, "/v2/token", false}, // of another kind: the endpoint is there
 	} {
-		w := testenv.New(t, lab.NoneFirst())
-		w.MustCall(w.Session())
-		w.Expire()
-		moved := &relocated{status: tc.status, to: tc.to}
-		c := w.Session()
-		c.BaseTransport, c.AuthTransport = moved, moved
-		err := w.Call(c)
-		if (err == nil) != tc.found {
-			t.Errorf("%d, moved to %s: error %v, want success %v", tc.status, tc.to, err, tc.found)
-		}
-		if !tc.found {
-			testenv.WantKind(t, err, handstamp.ErrUnreachable)
-		}
-		if r := w.Record(); r.Grant.RefreshToken == "" || strings.HasSuffix(r.Grant.TokenEndpoint, "/v2/token") != tc.found {
-			t.Errorf("%d, moved to %s: the record has the token endpoint %s", tc.status, tc.to, r.Grant.TokenEndpoint)
-		}
-		w.WantTabs(1)
+		t.Run(fmt.Sprint(tc.status, " ", tc.to), func(t *testing.T) {
+			t.Parallel()
+			w := testenv.New(t, lab.NoneFirst())
+			w.MustCall(w.Session())
+			w.Expire()
+			moved := &relocated{status: tc.status, to: tc.to}
+			c := w.Session()
+			c.BaseTransport, c.AuthTransport = moved, moved
+			err := w.Call(c)
+			if (err == nil) != tc.found {
+				t.Errorf("error %v, want success %v", err, tc.found)
+			}
+			if !tc.found {
+				testenv.WantKind(t, err, handstamp.ErrUnreachable)
+			}
+			if r := w.Record(); r.Grant.RefreshToken == "" || strings.HasSuffix(r.Grant.TokenEndpoint, "/v2/token") != tc.found {
+				t.Errorf("the record has the token endpoint %s", r.Grant.TokenEndpoint)
+			}
+			w.WantTabs(1)
+		})
 	}
 }
 
 func TestTroubleKeepsTheCredential(t *testing.T) {
+	t.Parallel()
 	for name, fault := range testenv.Trouble {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -209,6 +214,7 @@ func TestTroubleKeepsTheCredential(t *testing.T) {
 }
 
 func TestLostResponse(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		rotation string
 		tabs     int32

@@ -96,6 +96,7 @@ func rejectionOf(status int, body string) lab.Fault {
 // TestDeadRefreshTokenInOtherWords: in whatever form a server rejects the refresh token,
 // the first session that needs it recognizes that, and one login helps.
 func TestDeadRefreshTokenInOtherWords(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []lab.Fault{
 		rejectionOf(400, `{"error":"invalid_request","error_description":"refresh_token is invalid"}`),
 		rejectionOf(400, `{"error":"invalid_request","error_description":"session not found"}`),
@@ -157,6 +158,7 @@ func TestRejectionWithoutAReasonKeepsAValidToken(t *testing.T) {
 // a firewall's, so it is believed only when it has come three times, half a
 // minute apart; until then no browser opens.
 func TestRejectionByAPolicyNeedsThree(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{403, 409, 422} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
@@ -263,6 +265,7 @@ func (s *slowPut) Put(
 // A process that finds out that its lock was lost before it has sent anything leaves the refresh to
 // the one that has the lock.
 func TestLockIsLostBeforeTheRequest(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, lab.Habits{Rotation: lab.RotateStrict})
 	locks := w.Store
 	w.MustCall(w.Session())

@@ -37,6 +37,7 @@ func TestRejectedLoginKeepsTheOneBefore(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := test.start(t)
 			w.MustCall(test.session(w))
 			before := w.Record()
@@ -162,23 +163,23 @@ func TestRejectedLoginBesideOneThatIsAccepted(t *testing.T) {
 
 // A bound login survives a login without proofs at a server that takes no other tokens.
 func TestBoundLoginSurvivesOneWithoutProofs(t *testing.T) {
-	t.Parallel()
 	for name, habits := range map[string]lab.DPoP{
 		"required":   {Supported: true, Resource: lab.DPoPRequired},
 		"challenged": {Supported: true, Resource: lab.DPoPChallenged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := testenv.New(t, lab.Habits{DPoP: habits})
-			w.MustCall(w.Session())
-			c := w.Session()
-			c.DPoP = handstamp.DPoPNever
-			result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
-			if err == nil && result.Rejected == nil {
-				t.Fatal("a bearer token is good enough")
-			}
-			tabs := w.Tabs.Load()
-			w.MustCall(w.Session())
-			w.WantTabs(tabs)
+			testenv.InBubble(t, lab.Habits{DPoP: habits}, func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				c := w.Session()
+				c.DPoP = handstamp.DPoPNever
+				result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+				if err == nil && result.Rejected == nil {
+					t.Fatal("a bearer token is good enough")
+				}
+				tabs := w.Tabs.Load()
+				w.MustCall(w.Session())
+				w.WantTabs(tabs)
+			})
 		})
 	}
 }

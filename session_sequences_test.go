@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -477,12 +476,10 @@ func (w *walker) walk(t *testing.T, prefix []string) {
 }
 
 func TestNoSequenceContradictsItself(t *testing.T) {
-	// Each world is small and soon garbage, so that the heap would be collected all the time.
-	percent := debug.SetGCPercent(800)
-	t.Cleanup(func() { debug.SetGCPercent(percent) })
+	t.Parallel()
 	for state := range modelStates {
 		for _, oneProcess := range []bool{false, true} {
-			if !oneProcess && testenv.RaceDetector {
+			if !oneProcess && (testenv.RaceDetector || testing.Short()) {
 				continue // each step is a Client of its own, one after the other: they share the store alone
 			}
 			t.Run(fmt.Sprintf("%s/one process %t", state, oneProcess), func(t *testing.T) {

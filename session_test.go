@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -115,13 +116,14 @@ func methodLists() [][]string {
 // server lists, in whatever order, each session uses the method that the client
 // was registered with, and one that no document has is found out once.
 func TestMethodAcrossSessions(t *testing.T) {
+	t.Parallel()
 	for _, know := range []knowledge{registered, unsaid, configured, idAndSecret, kept} {
 		for _, method := range []string{lab.MethodNone, lab.MethodPost, lab.MethodBasic} {
 			for _, list := range methodLists() {
 				name := fmt.Sprintf("%s/%s/%s", know, method, strings.Join(list, ","))
 				t.Run(name, func(t *testing.T) {
 					t.Parallel()
-					testMethod(t, know, method, list)
+					synctest.Test(t, func(t *testing.T) { testMethod(t, know, method, list) })
 				})
 			}
 		}
@@ -133,7 +135,7 @@ func testMethod(t *testing.T, know knowledge, method string, list []string) {
 		Methods: list, OmitMethods: list == nil, RegisterMethod: method, RegisterSilent: know == unsaid,
 		SecretAlphabet: "%+ :/&=", RejectRepeatedID: true,
 	}
-	w := testenv.New(t, habits)
+	w, _ := testenv.NewInMemory(t, habits)
 	var registration *handstamp.Registration
 	if know == configured || know == idAndSecret {
 		client := lab.ConfiguredClient{ID: "client/% 1", Method: method, RedirectURIs: []string{"http://127.0.0.1/callback"}}

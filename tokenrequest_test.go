@@ -26,6 +26,7 @@ import (
 // the framework in front of it, rejects it; what worked serves the refresh and
 // the revocation, too.
 func TestClientRejectedInOtherWords(t *testing.T) {
+	t.Parallel()
 	post, basic := lab.MethodPost, lab.MethodBasic
 	for _, rejection := range []struct {
 		status     int

@@ -33,6 +33,7 @@ func (b silentBody) Close() error {
 
 // A rejection whose body does not end does not delay the request.
 func TestRejectionWithoutEnd(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, lab.NoneFirst())
 	c := w.Session()
 	var silent []silentBody
@@ -125,6 +126,7 @@ func startWorld(t testing.TB, h lab.Habits, o lab.Options) *testenv.Env {
 // A rejected request is sent again with the same body, once, if there is one to
 // send; and if there is not, the next one finds a token that is good.
 func TestBodiesAfterARejection(t *testing.T) {
+	t.Parallel()
 	small := bytes.Repeat([]byte("small body "), 1000)
 	large := bytes.Repeat([]byte("large body "), 200_000) // 2.2 MB
 	piped := func(data []byte) io.Reader {
@@ -202,7 +204,10 @@ func TestProfilesDoNotMix(t *testing.T) {
 		caller, _ := lab.CallerFrom(r.Context())
 		json.NewEncoder(w).Encode(caller.ClientID)
 	})})
-	const profiles, each = 50, 20
+	profiles, each := 50, 20
+	if testing.Short() {
+		profiles, each = 20, 10
+	}
 	clients := make([]*handstamp.Client, profiles)
 	ids := make(map[string]bool)
 	want := make([]string, profiles)
@@ -248,5 +253,5 @@ func TestProfilesDoNotMix(t *testing.T) {
 		}
 	}
 	group.Wait()
-	w.WantTabs(profiles)
+	w.WantTabs(int32(profiles))
 }

@@ -42,6 +42,9 @@ type place struct {
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the examples")
+	}
 	server, err := lab.StartWith(lab.NoneFirst(), lab.Options{MCP: mcpserver.Handler()})
 	if err != nil {
 		t.Fatal(err)

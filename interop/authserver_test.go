@@ -398,6 +398,9 @@ func askWith(client *http.Client, req *http.Request, into any) error {
 // built returns the path of the command, built from this tree.
 func built(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the command")
+	}
 	path := filepath.Join(t.TempDir(), "handstamp")
 	if out, err := exec.Command("go", "build", "-C", "..", "-o", path, "./cmd/handstamp").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -12,6 +12,9 @@ import (
 // TestParts has the parts of a measurement work together, without a clock: the
 // server with its check, the floor as a process, the SDK's client.
 func TestParts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the floor")
+	}
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,9 @@ func TestChaos(t *testing.T) {
 		}
 		return
 	}
+	if testing.Short() {
+		*runs = min(*runs, 25)
+	}
 	var total atomic.Int64
 	began := time.Now()
 	fmt.Printf("runs %d to %d; CHAOS_SEED repeats one\n", *firstSeed, *firstSeed+uint64(*runs)-1)

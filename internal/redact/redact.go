@@ -48,8 +48,7 @@ func Text(text string, secrets ...string) string {
 // of the secrets.
 func Whole(text string, secrets ...string) string {
 	marked := make([]bool, len(text))
-	exact, words, numbers := newTextView(text, isAny), newTextView(text,
-		isLetterOrDigit), newTextView(text, isNumberByte)
+	exact, words, numbers := newTextView(text, &anyByte), newTextView(text, &lettersAndDigits), newTextView(text, &numberBytes)
 	for _, secret := range secrets {
 		if len(secret) < leastSecret || len(text) < leastPiece {
 			continue // no piece is as short as that
@@ -110,7 +109,7 @@ func hasWhole(text string, secrets []string) bool {
 // textView is a text as it is searched: in lower case, and perhaps without all
 // that is neither a letter nor a digit, or no digit of a number.
 type textView struct {
-	keep   func(c byte) bool
+	fold   *folding
 	at     []int           // where each byte that is kept is in the text
 	pieces map[piece][]int // where each piece begins, as an index of at
 	filter [64]uint64      // has a bit of each piece: most that are looked for are not there
@@ -128,15 +127,15 @@ func (p piece) bit() (word int, mask uint64) {
 	return int(hash >> 6), 1 << (hash & 63)
 }
 
-func newTextView(text string, keep func(c byte) bool) *textView {
-	v := &textView{keep: keep, pieces: make(map[piece][]int)}
+func newTextView(text string, fold *folding) *textView {
+	v := &textView{fold: fold, at: make([]int, 0, len(text)), pieces: make(map[piece][]int, len(text))}
 	var p piece
 	for i := range len(text) {
-		c, ok := v.fold(text[i])
-		if !ok {
+		c := fold[text[i]]
+		if c == dropped {
 			continue
 		}
-		p, v.at = p.next(c), append(v.at, i)
+		p, v.at = p.next(byte(c)), append(v.at, i)
 		if start := len(v.at) - leastPiece; start >= 0 {
 			v.pieces[p] = append(v.pieces[p], start)
 			word, mask := p.bit()
@@ -146,12 +145,25 @@ func newTextView(text string, keep func(c byte) bool) *textView {
 	return v
 }
 
-// fold returns a byte in lower case, and whether it is kept.
-func (v *textView) fold(c byte) (byte, bool) {
-	if c >= 'A' && c <= 'Z' {
-		c += 'a' - 'A'
+// folding has each byte in lower case, or dropped. It is a table since the encodings of a secret, whose
+// every byte is looked up, are long.
+type folding [256]int16
+
+const dropped = -1
+
+var anyByte, lettersAndDigits, numberBytes = newFolding(isAny), newFolding(isLetterOrDigit), newFolding(isNumberByte)
+
+func newFolding(keep func(c byte) bool) (f folding) {
+	for i := range f {
+		c := byte(i)
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if f[i] = dropped; keep(c) {
+			f[i] = int16(c)
+		}
 	}
-	return c, v.keep(c)
+	return f
 }
 
 func isAny(byte) bool { return true }
@@ -175,11 +187,11 @@ func (v *textView) mark(encodings []string, twice bool, marked []bool) {
 		var p piece
 		kept := 0
 		for i := range len(encoded) {
-			c, ok := v.fold(encoded[i])
-			if !ok {
+			c := v.fold[encoded[i]]
+			if c == dropped {
 				continue
 			}
-			p, kept = p.next(c), kept+1
+			p, kept = p.next(byte(c)), kept+1
 			if kept >= leastPiece {
 				pieces = append(pieces, p)
 			}

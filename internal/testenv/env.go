@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"sync"
@@ -191,10 +192,9 @@ func (w *Env) Consent(ctx context.Context, r handstamp.AuthorizationRequest) (ur
 	return lab.Consent(ctx, r.URL)
 }
 
-// SignIn signs in, whatever is stored, with a user who waits for a moment only.
+// SignIn signs in, whatever is stored.
 func (w *Env) SignIn(configure func(*handstamp.Client)) error {
 	c := w.Session()
-	c.LoginTimeout = 2 * time.Second
 	if configure != nil {
 		configure(c)
 	}
@@ -241,6 +241,15 @@ func Consented(_ context.Context, r handstamp.AuthorizationRequest) (url.Values,
 		return nil, err
 	}
 	return url.Values{"code": {"a-code"}, "state": {u.Query().Get("state")}}, nil
+}
+
+// Serve is [httptest.NewServer] with an end that leaves the idle connections of the default transport
+// alone, for tests beside this one send requests with them.
+func Serve(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(func() { s.Config.Close() })
+	return s
 }
 
 // Personality is one of the lab's, by name.

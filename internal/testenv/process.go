@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/envelope"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -33,6 +35,11 @@ func Main(m *testing.M) {
 	}
 	text := os.Getenv(jobVariable)
 	if text == "" {
+		SideBySide()
+		proctest.InMemory()
+		if os.Getenv("GOGC") == "" {
+			debug.SetGCPercent(400) // the heap of a test is small and soon garbage, and would be collected all the time
+		}
 		os.Exit(Processes.Wrap(m).Run())
 	}
 	var j Job
@@ -53,26 +60,9 @@ func NewOnDisk(t testing.TB, h lab.Habits) *Env {
 func NewEmptyOnDisk(t testing.TB, h lab.Habits) *Env {
 	t.Helper()
 	m := New(t, h)
-	m.Dir = MemoryFolder(t) + "/credentials"
+	m.Dir = t.TempDir() + "/credentials"
 	m.Store = m.Open(filestore.Options{})
 	return m
-}
-
-// MemoryFolder returns a new folder, in memory where the system has a place for that.
-// A killed process loses nothing that the kernel has, so that it proves as much
-// there as on a disk, whose speed depends on what else the machine does.
-func MemoryFolder(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "handstamp-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }
 
 // Open opens the folder as a further process would, with notices in the test's

@@ -111,7 +111,10 @@ func childWriter(dir string, _ []string) error {
 // Killed before any step, the record is the old one; from the rename on it is
 // the new one.
 func TestKilledAtEachStep(t *testing.T) {
-	const rounds = 10
+	rounds := 10
+	if testing.Short() {
+		rounds = 3
+	}
 	dir := t.TempDir() + "/credentials"
 	s := open(t, filestore.Options{Dir: dir})
 	k := key(t, "https://a.example")
@@ -192,8 +195,11 @@ func TestKilledAtAnyTime(t *testing.T) {
 	if err := filled(k, 1).put(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	number := 1
-	for range 40 {
+	number, kills := 1, 40
+	if testing.Short() {
+		kills = 10
+	}
+	for range kills {
 		cmd, _, line := piped(t, "writer", dir)
 		if line != "writing" {
 			t.Fatalf("the child said %q", line)

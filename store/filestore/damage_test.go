@@ -118,7 +118,11 @@ func TestDamagedFileGivesWay(t *testing.T) {
 func TestWrongBitInAnyByteIsDamage(t *testing.T) {
 	var collected notices
 	s, r, path, data := damaged(t, &collected)
-	for at := range data {
+	step := 1
+	if testing.Short() {
+		step = 7 // of all bits, as well
+	}
+	for at := 0; at < len(data); at += step {
 		for i, bit := range []int{at % 8, (at + 4) % 8} {
 			spoiled := bytes.Clone(data)
 			spoiled[at] ^= 1 << bit

@@ -12,11 +12,17 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/handstamp/handstamp/store/sealed"
 	"github.com/handstamp/handstamp/store/storetest"
 )
+
+func TestMain(m *testing.M) {
+	proctest.InMemory()
+	os.Exit(m.Run())
+}
 
 func newKey(t testing.TB) sealed.Key {
 	t.Helper()

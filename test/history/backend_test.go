@@ -13,7 +13,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
-	"github.com/handstamp/handstamp/internal/testenv"
 )
 
 // backend is what a store of the test is kept in, which the test ends, starts and cuts off.
@@ -41,7 +40,7 @@ func newBackend(t *testing.T, name string) *backend {
 	case redisName:
 		b.useRedis(t)
 	default:
-		b.direct = place{name, testenv.MemoryFolder(t) + "/credentials"}
+		b.direct = place{name, t.TempDir() + "/credentials"}
 	}
 	return b
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // jobVariable holds the job of a process that is this test binary, run again.
@@ -39,6 +41,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
+	proctest.InMemory()
 	code := m.Run()
 	if code == 0 && os.Getenv("HANDSTAMP_TEST_UPDATE") != "" {
 		if err := writePage(); err != nil {

@@ -10,7 +10,7 @@ import (
 
 // The credentials of many users expire together, and many processes of one machine need all of them.
 func TestManyProcessesRefreshEachCredentialOnce(t *testing.T) {
-	folder := testenv.MemoryFolder(t) + "/credentials"
+	folder := t.TempDir() + "/credentials"
 	clients, _, err := openFolder(t.Context(), folder)
 	if err != nil {
 		t.Fatal(err)

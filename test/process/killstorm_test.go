@@ -29,8 +29,11 @@ import (
 func TestKilledAtRandom(t *testing.T) {
 	testenv.WithoutRaceDetector(t, "its processes share files alone")
 	refreshes := 150
-	if testenv.Long() {
+	switch {
+	case testenv.Long():
 		refreshes = 2000
+	case testing.Short():
+		refreshes = 50
 	}
 	for _, rotation := range []string{lab.RotateGrace, lab.RotateStrict} {
 		t.Run(rotation, func(t *testing.T) {

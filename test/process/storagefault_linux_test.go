@@ -204,7 +204,7 @@ func TestDiskFaultBeforeLogin(t *testing.T) {
 // a record in the second folder that is forgotten, or taken for newer for ever.
 func TestDiskFaultWithSpareFolder(t *testing.T) {
 	underDiskFaults(t, func(t *testing.T, m *testenv.Env, fault diskFault) {
-		spare := testenv.Job{Do: "call", Spare: testenv.MemoryFolder(t) + "/spare"}
+		spare := testenv.Job{Do: "call", Spare: t.TempDir() + "/spare"}
 		m.Lab.Reset()
 		p := m.Start(spare)
 		if err := p.Outcome(); err != nil {

@@ -191,7 +191,11 @@ func TestChangedByteIsNeverSent(t *testing.T) {
 		return err
 	}
 	m.Lab.Reset()
-	for at := range file {
+	step := 1
+	if testing.Short() {
+		step = 7 // of all bits, as well
+	}
+	for at := 0; at < len(file); at += step {
 		changed := bytes.Clone(file)
 		changed[at] ^= 1 << (at % 8)
 		plant(changed)

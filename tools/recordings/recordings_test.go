@@ -37,6 +37,9 @@ func words(t *testing.T, svg []byte) string {
 
 // The recordings are what the command shows now. To draw them anew: make recordings.
 func TestRecordingsAreTrue(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the command")
+	}
 	command := filepath.Join(t.TempDir(), "handstamp")
 	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", command, "../../cmd/handstamp")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -192,7 +192,7 @@ func commandPackages() []string {
 
 // packagesBut returns the packages of a pattern without the one that has this ending.
 func packagesBut(ending, pattern string) []string {
-	out, err := output("go", "list", pattern)
+	out, err := output("go", "list", "-find", pattern)
 	if err != nil {
 		return []string{pattern} // go test reports what is wrong
 	}

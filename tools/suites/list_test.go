@@ -30,11 +30,11 @@ func TestEveryPackageIsInASuite(t *testing.T) {
 	}
 	run := make(map[string]bool)
 	for dir, these := range patterns {
-		for _, p := range packages(t, append([]string{"-C", dir}, these...)...) {
+		for _, p := range packages(t, append([]string{"-C", dir, "-find"}, these...)...) {
 			run[p] = true
 		}
 	}
-	withTests := packages(t, "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "work")
+	withTests := packages(t, "-find", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "work")
 	if len(withTests) == 0 {
 		t.Fatal("no package has tests")
 	}

@@ -68,7 +68,7 @@ func TestBridgeOpensNoBrowserByItself(t *testing.T) {
 	c.server.RevokeFamilies()
 	c.server.RevokeAccessTokens()
 	c.server.Reset()
-	for c.server.Counts()["mcp"] < 6 {
+	for c.server.Counts()["mcp"] < 3 {
 		time.Sleep(100 * time.Millisecond)
 	}
 	if n := c.server.Counts()["authorize"]; n != 0 {

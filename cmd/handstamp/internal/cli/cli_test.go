@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -36,6 +37,8 @@ func TestMain(m *testing.M) {
 	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if strings.Contains(filepath.Base(os.Args[0]), ".test") { // not in what the tests start
 		os.Setenv("DBUS_SESSION_BUS_ADDRESS", "disabled:") // the keyring of whoever runs the tests
+		testenv.SideBySide()
+		proctest.InMemory()
 	}
 	processes.Add("correct-horse", "battery-staple", "from-elsewhere")
 	testscript.Main(processes.Wrap(m), map[string]func(){

@@ -14,6 +14,7 @@ import (
 
 // At a terminal that is wide enough, the URL is a QR code, too, and the time runs.
 func TestDeviceCodeAtATerminal(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		columns uint16
 		locale  string
@@ -24,6 +25,7 @@ func TestDeviceCodeAtATerminal(t *testing.T) {
 		"not Unicode": {100, "C", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			server, err := lab.Start(lab.Habits{Grants: []string{lab.GrantDeviceCode},
 				Device: lab.Device{Interval: 1}})
 			if err != nil {

@@ -70,6 +70,9 @@ func whyNotRun(line string) string {
 
 // The examples of the help work as they are typed; only the servers that they name are the lab's.
 func TestExamplesWorkAsTyped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a shell for each example")
+	}
 	shell, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skip("there is no bash: ", err)

@@ -76,6 +76,7 @@ func TestLabServe(t *testing.T) {
 // TestLabInterrupted ends a run in the middle: its clients are ended, and the
 // reports have the cells that were played.
 func TestLabInterrupted(t *testing.T) {
+	t.Parallel()
 	c := newCommand(t)
 	dir := t.TempDir()
 	junit, pid := filepath.Join(dir, "report.xml"), filepath.Join(dir, "pid")

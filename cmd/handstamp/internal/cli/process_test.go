@@ -229,6 +229,7 @@ func TestPaste(t *testing.T) {
 // The end of standard input is no callback: with --paste the listener still waits,
 // here until the time is over.
 func TestPasteEnds(t *testing.T) {
+	t.Parallel()
 	c := newCommand(t)
 	_, stderr, code := c.run("login", c.server.MCPURL(), "--paste", "--timeout", "1s")
 	if code != exitDenied || !strings.Contains(stderr, "in time") {

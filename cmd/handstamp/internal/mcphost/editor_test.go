@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/splice"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 var linear = Server{Command: "/opt/handstamp", Args: []string{"bridge", "https://mcp.linear.app/mcp"}}
@@ -40,6 +41,11 @@ func section(h *Host, text string) string {
 		return strings.ReplaceAll(text, "\"SECTION\":{", "\"mcp\":{\"servers\":{}}, \"z\": {")
 	}
 	return strings.ReplaceAll(text, "SECTION", h.Path[0])
+}
+
+func TestMain(m *testing.M) {
+	proctest.InMemory()
+	os.Exit(m.Run())
 }
 
 // Connect and disconnect leave each host's file as it was, byte by byte, and a missing one
