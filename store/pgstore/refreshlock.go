@@ -57,7 +57,8 @@ type refreshWait struct {
 type orphan struct {
 	holder  string
 	expires time.Time
-	since   time.Time // when this process has found it first
+	looked  time.Time     // when this process has found it last
+	watched time.Duration // without an extension, and without long pauses between two looks
 }
 
 // try takes an advisory lock in a transaction that stays open; unlock is nil if another holds it.
@@ -69,12 +70,16 @@ func (w *refreshWait) try(ctx context.Context, lock lockName) (unlock func(), er
 	conn, err := w.db.refresh.Acquire(ctx)
 	if err != nil {
 		leave()
+		w.db.lookFailed(ctx, lock)
 		return nil, unusable(ctx, err)
 	}
 	l := &refreshLock{conn: conn, leave: leave, lease: lease{
 		db: w.db, lock: lock, holder: rand.Text(), lasts: holderLease, each: holderExtend,
 	}}
 	held, found, err := l.begin(ctx)
+	if err != nil {
+		w.db.lookFailed(ctx, lock)
+	}
 	switch {
 	case err == nil && held && w.db.isFree(lock, found):
 		l.replaces = found.holder
@@ -95,21 +100,36 @@ func (w *refreshWait) try(ctx context.Context, lock lockName) (unlock func(), er
 const maxBroken = 10
 
 // isFree reports whether the lease that was found is none, or was not extended for long enough. That
-// may be longer than one caller waits, so that it counts from the first who has found it.
+// may be longer than one caller waits, so that it counts from the first who has found it. A pause
+// between two looks counts little: the database may have been down, for the holder, too.
 func (db *Database) isFree(lock lockName, found orphan) bool {
 	if found.holder == "" {
 		return true
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	now := time.Now()
 	seen := db.orphans[lock]
 	if seen.holder != found.holder || !seen.expires.Equal(found.expires) {
 		// Those that nothing waits for any more are not kept: they have ended by now.
-		maps.DeleteFunc(db.orphans, func(_ lockName, o orphan) bool { return time.Since(o.since) > holderLease })
-		seen = orphan{found.holder, found.expires, time.Now()}
-		db.orphans[lock] = seen
+		maps.DeleteFunc(db.orphans, func(_ lockName, o orphan) bool { return now.Sub(o.looked) > holderLease })
+		seen = orphan{holder: found.holder, expires: found.expires, looked: now}
 	}
-	return time.Since(seen.since) >= orphanTime
+	seen.watched += min(now.Sub(seen.looked), holderExtend)
+	seen.looked = now
+	db.orphans[lock] = seen
+	return seen.watched >= orphanTime
+}
+
+// lookFailed has the watch of an orphan begin anew, unless it was the caller who did not wait: the
+// holder needs the database, too.
+func (db *Database) lookFailed(ctx context.Context, lock lockName) {
+	if ctx.Err() != nil {
+		return
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	delete(db.orphans, lock)
 }
 
 // begin has the setting at once: the server may be far away, and the next statement come later

@@ -57,6 +57,66 @@ func TestLockOfALivingHolderAndImpatientCallers(t *testing.T) {
 	}
 }
 
+// Nor is it taken when the database was down meanwhile, so that the holder could not extend its lease.
+func TestLockOfALivingHolderAfterAnOutage(t *testing.T) {
+	if !testenv.Long() {
+		t.Skip("takes ten seconds")
+	}
+	server := servicetest.StartPostgres(t)
+	first, pool := open(t, server, pgstore.Options{})
+	second, _ := open(t, server, pgstore.Options{})
+	s, other := storeOf(t, first, ownerOf(0)), storeOf(t, second, ownerOf(0))
+	revision := mustPut(t, s, lockedKey, nil)
+	unlock := mustLock(t, s)
+	if _, err := s.Put(t.Context(), lockedKey, []byte("begun"), revision); err != nil {
+		t.Fatal(err)
+	}
+	extended := func() (at time.Time) {
+		err := pool.QueryRow(t.Context(), "SELECT expires_at FROM handstamp_lease").Scan(&at)
+		if err != nil {
+			t.Fatalf("the lease of a living holder: %v", err) // no row: it was taken
+		}
+		return at
+	}
+	cutLocks(t, pool)
+	taken, stop := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(taken)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if lockWithin(t, other, time.Second) == nil {
+					taken <- errors.New("the lock of a living holder was taken")
+					return
+				}
+			}
+		}
+	}()
+	last := extended()
+	for first := last; !last.After(first); {
+		last = extended()
+	}
+	time.Sleep(time.Second / 2) // in which the other one finds the lease as it is now
+	server.Kill()
+	time.Sleep(7 * time.Second) // is longer than a holder is waited for
+	server.Start()
+	for began := time.Now(); !extended().After(last.Add(2 * time.Second)); {
+		if time.Since(began) > testenv.Timeout {
+			t.Fatal("the lease is not extended any more")
+		}
+	}
+	close(stop)
+	if err := <-taken; err != nil {
+		t.Error(err)
+	}
+	unlock()
+	if err := lockWithin(t, other, testenv.Timeout); err != nil {
+		t.Errorf("after the holder: %v", err)
+	}
+}
+
 // Refreshes at a server that hangs, of whomever they are, leave connections to those at others.
 func TestRefreshesAtOneServerLeaveSomeToOthers(t *testing.T) {
 	db, _ := open(t, servicetest.StartPostgres(t), pgstore.Options{Refreshes: 4})
