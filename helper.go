@@ -162,7 +162,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	case unlock == nil:
 		return r.tokens.use(rec), true, nil
 	}
-	held, report := r.holding()
+	held, report := holding(r.credential)
 	defer report()
 	defer unlock()
 	if decide(rec, why, r.config, time.Now()).action != requestToken {

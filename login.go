@@ -283,7 +283,7 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 
 // holding returns the same logins with [credential.holding].
 func (l *logins) holding() (held *logins, report func()) {
-	c, report := l.credential.holding()
+	c, report := holding(l.credential)
 	return &logins{credential: c, discovery: l.discovery, imports: l.imports}, report
 }
 

@@ -261,3 +261,13 @@ func Personality(t *testing.T, name string) lab.Habits {
 	}
 	return p.Habits
 }
+
+// Held waits for a request at the gate.
+func (m *Env) Held(gate *lab.Gate) {
+	m.T.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	if _, err := gate.Wait(ctx); err != nil {
+		m.T.Fatalf("no request comes to the gate: %v\n%s", err, m.Diary())
+	}
+}

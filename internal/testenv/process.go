@@ -257,16 +257,6 @@ func (m *Env) MustRun() {
 	}
 }
 
-// Held waits for a request at the gate.
-func (m *Env) Held(gate *lab.Gate) {
-	m.T.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
-	defer cancel()
-	if _, err := gate.Wait(ctx); err != nil {
-		m.T.Fatalf("no request comes to the gate: %v\n%s", err, m.Diary())
-	}
-}
-
 // StartHeld starts a process, and waits until its request is held at a point.
 func (m *Env) StartHeld(point string, job Job) (*lab.Gate, *Process) {
 	m.T.Helper()
