@@ -43,6 +43,7 @@ func TestHostReplyToRequestOfReplacedSession(t *testing.T) {
 				s.stream <- ask(7, "done")
 				h.note("elicitation/create")
 				h.send(reply(7, "first"))
+				<-time.After(time.Second) // a response under way would end with its session
 				s.stream <- ask(0, "old?")
 				h.note("elicitation/create")
 				s.stream <- ask(1, "old, too?")
