@@ -40,7 +40,7 @@ func (c *credential) notice(format string, args ...any) {
 
 // holding returns the same credential, of whose results the application hears when report is called. It
 // is for whoever holds a lock of all processes, which do not wait for an application that takes its time.
-func (c *credential) holding() (held *credential, report func()) {
+func holding(c *credential) (held *credential, report func()) {
 	copied := *c
 	copied.outcomes, report = c.outcomes.hold()
 	return &copied, report
