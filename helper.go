@@ -192,7 +192,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 	if err != nil {
 		return nil, true, l.endError(ctx, err)
 	}
-	held, report := l.holding()
+	held, report := holding(l.credential)
 	defer report()
 	if unlock != nil {
 		defer unlock()
@@ -207,7 +207,7 @@ func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served fun
 		Challenge: req.challenge, Scopes: req.scopes, Needed: req.needed,
 		Rejected: req.rejectedToken.Reveal(), Force: req.force, Since: req.since,
 	}}
-	snap, own, done, err := helperWork{held.credential}.do(ctx, ctx, job)
+	snap, own, done, err := helperWork{held}.do(ctx, ctx, job)
 	if done && err != nil {
 		l.history.recordLogin(rec, req, err)
 		return nil, true, l.endError(ctx, err)

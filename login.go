@@ -281,7 +281,7 @@ func (l *logins) loginNow(ctx context.Context, req loginRequest) (*cachedToken, 
 	return held.loginLocked(ctx, rec, req)
 }
 
-// holding returns the same logins with [credential.holding].
+// holding is [holding] for logins.
 func (l *logins) holding() (held *logins, report func()) {
 	c, report := holding(l.credential)
 	return &logins{credential: c, discovery: l.discovery, imports: l.imports}, report

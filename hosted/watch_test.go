@@ -149,7 +149,7 @@ func TestEvictedClientHearsOfALogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := call(); err != nil || sent.Load() != before {
-		t.Fatalf("while the user signs in: %v", err)
+		t.Fatalf("while the user is at the server: %v", err)
 	}
 	if _, outcome := callBack(t, app, consent(t, login.URL), "s"); outcome.Err != nil {
 		t.Fatal(outcome.Err)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 const (
@@ -68,13 +70,32 @@ func (l *lease) keep() (stop func()) {
 	}
 }
 
-// extend extends the lease. Where that fails it is tried again soon: a lease lasts longer.
+// extend extends the lease. Where that fails it is tried again soon: a lease lasts longer. It does not
+// wait for the pool, whose connections may all be of a server that has vanished, and has closed none.
 func (l *lease) extend(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, max(l.each, unlockTimeout))
+	soon, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	_, _ = l.db.pool.Exec(ctx, "UPDATE handstamp_lease SET expires_at = now() + $4 "+
+	if !errors.Is(l.extendOver(soon, l.db.pool), context.DeadlineExceeded) {
+		return
+	}
+	config := l.db.pool.Config()
+	config.MaxConns, config.MinConns, config.MinIdleConns = 1, 0, 0
+	config.ConnConfig.ConnectTimeout = pingTimeout // of each host
+	fresh, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return
+	}
+	defer func() { go fresh.Close() }() // which may take its time
+	later, cancel := context.WithTimeout(ctx, max(l.each, unlockTimeout))
+	defer cancel()
+	_ = l.extendOver(later, fresh)
+}
+
+func (l *lease) extendOver(ctx context.Context, pool *pgxpool.Pool) error {
+	_, err := pool.Exec(ctx, "UPDATE handstamp_lease SET expires_at = now() + $4 "+
 		"WHERE id = $1 AND name = $2 AND holder = $3", l.db.unprepared,
 		[]byte(l.lock.id), string(l.lock.name), l.holder, l.lasts)
+	return err
 }
 
 // release gives the lease up.

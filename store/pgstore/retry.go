@@ -55,6 +55,12 @@ func (db *Database) read(ctx context.Context, query func(session) error) error {
 // changed. Once it is sent, ctx does not end it: the value may be the only copy of a refresh token.
 // If the connection breaks before the server has responded, it is sent again, in another one.
 func (db *Database) write(ctx context.Context, query string, args ...any) (rows int64, err error) {
+	defer func() {
+		// The server may have vanished, and have closed none of them: each would be tried in turn.
+		if errors.Is(err, errSilent) && db.pool.Stat().IdleConns() > 0 {
+			db.pool.Reset()
+		}
+	}()
 	// By the time that the process is awake: after a stop the response only needs to be read.
 	sending, cancel := awake.WithTimeout(context.WithoutCancel(ctx), writeTimeout, nil)
 	defer cancel()
