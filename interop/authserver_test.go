@@ -124,6 +124,9 @@ type authServer struct {
 // yet: a server is configured with its issuer.
 func newAuthServer(t *testing.T) (s *authServer, connect func(behind string)) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it signs in at servers that others wrote")
+	}
 	s = &authServer{counts: make(map[string]int), rememberClients: func() {},
 		forgotten: handstamp.ErrLoginRequired}
 	var target atomic.Pointer[url.URL]

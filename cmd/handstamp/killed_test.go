@@ -35,6 +35,7 @@ type machine struct {
 
 func newMachine(t *testing.T, h lab.Habits) *machine {
 	t.Helper()
+	needBin(t)
 	server, err := lab.Start(h)
 	if err != nil {
 		t.Fatal(err)

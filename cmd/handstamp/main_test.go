@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -20,7 +21,7 @@ import (
 // helpers, browsers.
 var processes proctest.Sampler
 
-// bin is the command as users have it.
+// bin is the command as users have it; short tests have none.
 var bin string
 
 // TestMain builds the command once. Started as a browser, it is one.
@@ -28,7 +29,18 @@ func TestMain(m *testing.M) {
 	if tabs := os.Getenv(tabsVariable); tabs != "" && len(os.Args) == 2 && strings.HasPrefix(os.Args[1], "http") {
 		os.Exit(tab(tabs, os.Args[1]))
 	}
+	if flag.Parse(); testing.Short() {
+		os.Exit(processes.Wrap(m).Run())
+	}
 	os.Exit(buildAndRun(m))
+}
+
+// needBin skips a test of the command as users have it where short tests are wanted.
+func needBin(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it builds the command")
+	}
 }
 
 func buildAndRun(m *testing.M) int {
@@ -76,6 +88,7 @@ const maxTokenCPU = 15 * time.Millisecond
 // TestTokenIsCheap signs in and runs the command until a run is cheap enough, a hundred times at
 // most: the others pay for what the machine does beside.
 func TestTokenIsCheap(t *testing.T) {
+	needBin(t)
 	server, err := lab.Start(lab.NoneFirst())
 	if err != nil {
 		t.Fatal(err)

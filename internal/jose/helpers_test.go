@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,11 +47,22 @@ func decode(t *testing.T, s string) []byte {
 	return data
 }
 
+// rsaKeys are two RSA keys, which take long to generate: tests get them in turn.
+var rsaKeys []crypto.Signer
+
 func generate(t testing.TB, algorithm string) crypto.Signer {
 	t.Helper()
+	isRSA := strings.HasPrefix(algorithm, "RS") || strings.HasPrefix(algorithm, "PS")
+	if isRSA && len(rsaKeys) == 2 {
+		slices.Reverse(rsaKeys)
+		return rsaKeys[0]
+	}
 	key, err := Generate(algorithm)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if isRSA {
+		rsaKeys = append(rsaKeys, key)
 	}
 	return key
 }

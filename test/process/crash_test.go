@@ -75,6 +75,9 @@ var rotations = []struct {
 func TestKilledAtEachPoint(t *testing.T) {
 	testenv.WithoutRaceDetector(t, "TestKilledWithUnexpiredToken has each point with it")
 	for _, rotation := range rotations {
+		if testing.Short() && rotation.name != lab.RotateSame && rotation.name != lab.RotateStrictKeep {
+			continue // TestKilledWithUnexpiredToken has two others
+		}
 		for _, point := range crashPoints {
 			t.Run(rotation.name+"/"+point.name, func(t *testing.T) {
 				t.Parallel()

@@ -200,6 +200,9 @@ func TestKeyFileIsMadeOnce(t *testing.T) {
 
 // An encrypted store that was left can be made anew with another kind of key.
 func TestEncryptedStoreThatWasLeftTakesAnotherKey(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it derives keys from passphrases")
+	}
 	c, _ := withKeyFile(t)
 	values := c.plant(1)
 	c.mustRun("store", "migrate", storeEncrypted)

@@ -58,6 +58,9 @@ func TestInterruptedAtThePassphrase(t *testing.T) {
 
 // A passphrase is typed unseen, twice when it is new; without a terminal it cannot be.
 func TestPassphraseOfTheStoreIsTyped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it derives keys from passphrases")
+	}
 	c := newCommand(t)
 	keyboard, terminal := pseudoTerminal(t)
 	c.env = []string{"HANDSTAMP_STORE=encrypted"}
