@@ -48,7 +48,8 @@ func Text(text string, secrets ...string) string {
 // of the secrets.
 func Whole(text string, secrets ...string) string {
 	marked := make([]bool, len(text))
-	exact, words, numbers := newTextView(text, &anyByte), newTextView(text, &lettersAndDigits), newTextView(text, &numberBytes)
+	exact, words, numbers := newTextView(text, &anyByte), newTextView(text,
+		&lettersAndDigits), newTextView(text, &numberBytes)
 	for _, secret := range secrets {
 		if len(secret) < leastSecret || len(text) < leastPiece {
 			continue // no piece is as short as that

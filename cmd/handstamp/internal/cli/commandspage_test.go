@@ -93,7 +93,8 @@ func TestManualPages(t *testing.T) {
 	if _, err := exec.LookPath("groff"); err != nil {
 		return
 	}
-	out, err := exec.CommandContext(t.Context(), "groff", append([]string{"-man", "-ww", "-Tutf8", "-z"}, pages...)...).CombinedOutput()
+	args := append([]string{"-man", "-ww", "-Tutf8", "-z"}, pages...)
+	out, err := exec.CommandContext(t.Context(), "groff", args...).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("groff: %v\n%s", err, out)
 	}
