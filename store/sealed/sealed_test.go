@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.InMemory()
+	proctest.Prepare()
 	os.Exit(m.Run())
 }
 
