@@ -36,7 +36,7 @@ func Main(m *testing.M) {
 	text := os.Getenv(jobVariable)
 	if text == "" {
 		SideBySide()
-		proctest.InMemory()
+		proctest.Prepare()
 		if os.Getenv("GOGC") == "" {
 			debug.SetGCPercent(400) // the heap of a test is small and soon garbage, and would be collected all the time
 		}

@@ -45,7 +45,7 @@ const childVariable = "HANDSTAMP_TEST_CHILD"
 func TestMain(m *testing.M) {
 	name := os.Getenv(childVariable)
 	if name == "" {
-		proctest.InMemory()
+		proctest.Prepare()
 		os.Exit(new(proctest.Sampler).Wrap(m).Run())
 	}
 	if err := children[name](os.Args[1], os.Args[2:]); err != nil {

@@ -69,6 +69,7 @@ func TestStore(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			var mu sync.Mutex
 			opened := make(map[store.Store]filestore.Options)
 			pathOf := func(s store.Store, k store.Key) string {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/internal/keyringtest"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/handstamp/handstamp/store/storetest"
@@ -46,6 +47,7 @@ const (
 func TestMain(m *testing.M) {
 	dir := os.Getenv(childDir)
 	if dir == "" {
+		proctest.Prepare()
 		os.Exit(m.Run())
 	}
 	s, err := filestore.Open(filestore.Options{Dir: dir})

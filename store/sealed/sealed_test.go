@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.InMemory()
+	proctest.Prepare()
 	os.Exit(m.Run())
 }
 
@@ -72,6 +72,7 @@ func TestSealedKeepsTheContract(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var all inners
 			storetest.Suite{
 				Open: func(t *testing.T) store.Store {

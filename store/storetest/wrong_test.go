@@ -136,7 +136,7 @@ func TestWrongStoreFails(t *testing.T) {
 			t.Parallel()
 			run := exec.CommandContext(t.Context(), os.Args[0],
 				"-test.run", "^TestWrongStoreFails$/^"+name+"$", "-test.timeout", "3m")
-			run.Env = append(os.Environ(), wrongStoreVariable+"="+name)
+			run.Env = append(os.Environ(), wrongStoreVariable+"="+name, "GORACE=atexit_sleep_ms=0")
 			out, err := run.CombinedOutput()
 			if run.ProcessState == nil || run.ProcessState.ExitCode() != 1 {
 				t.Errorf("the suite of a wrong store ended with %v:\n%s", err, out)

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
-	proctest.InMemory()
+	proctest.Prepare()
 	code := m.Run()
 	if code == 0 && os.Getenv("HANDSTAMP_TEST_UPDATE") != "" {
 		if err := writePage(); err != nil {

@@ -146,6 +146,7 @@ func TestMetadataChangedAfterLogin(t *testing.T) {
 // Nothing that belongs to one authorization server is sent to another one: not
 // when the server moves there, and not when it moves back.
 func TestServerMovesToAnotherIssuer(t *testing.T) {
+	t.Parallel()
 	w := testenv.New(t, lab.NoneFirst())
 	habits := lab.NoneFirst()
 	habits.ResourceName = w.Lab.MCPURL()

@@ -218,22 +218,23 @@ func TestServersAreNamedByTheApplication(t *testing.T) {
 
 // A server's error code is no name of a time series.
 func TestErrorCodesAreBounded(t *testing.T) {
-	w := testenv.New(t, lab.Habits{})
-	x := newExported(t, nil)
-	w.MustLogin(w.Session())
-	w.Expire()
-	w.Lab.SetFault("token", lab.Fault{
-		Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"case_4711"}`,
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		x := newExported(t, nil)
+		w.MustLogin(w.Session())
+		w.Expire()
+		w.Lab.SetFault("token", lab.Fault{
+			Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"case_4711"}`,
+		})
+		c := w.Session()
+		c.LoginPolicy = handstamp.LoginNever
+		x.telemetry.Instrument(c)
+		if err := w.Call(c); err == nil {
+			t.Error("the call succeeded")
+		}
+		if got := lines(x.counts()); strings.Contains(got, "4711") || !strings.Contains(got, "error.type=other") {
+			t.Error(got)
+		}
 	})
-	c := w.Session()
-	c.LoginPolicy = handstamp.LoginNever
-	x.telemetry.Instrument(c)
-	if err := w.Call(c); err == nil {
-		t.Error("the call succeeded")
-	}
-	if got := lines(x.counts()); strings.Contains(got, "4711") || !strings.Contains(got, "error.type=other") {
-		t.Error(got)
-	}
 }
 
 // TestNamesAreDocumented holds the tables of the docs to the names in the code.

@@ -33,12 +33,10 @@ var processes = proctest.Sampler{
 // TestMain makes two programs of the test binary: the command itself, and a
 // browser with a user in front of it.
 func TestMain(m *testing.M) {
-	// The race detector sleeps a second at the end of each process otherwise.
-	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if strings.Contains(filepath.Base(os.Args[0]), ".test") { // not in what the tests start
 		os.Setenv("DBUS_SESSION_BUS_ADDRESS", "disabled:") // the keyring of whoever runs the tests
 		testenv.SideBySide()
-		proctest.InMemory()
+		proctest.Prepare()
 	}
 	processes.Add("correct-horse", "battery-staple", "from-elsewhere")
 	testscript.Main(processes.Wrap(m), map[string]func(){

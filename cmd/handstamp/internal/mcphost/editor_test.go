@@ -44,7 +44,7 @@ func section(h *Host, text string) string {
 }
 
 func TestMain(m *testing.M) {
-	proctest.InMemory()
+	proctest.Prepare()
 	os.Exit(m.Run())
 }
 

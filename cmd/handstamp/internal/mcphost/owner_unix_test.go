@@ -97,7 +97,7 @@ func TestFileOfAnotherOwner(t *testing.T) {
 			}
 			cmd := exec.Command(program, "-test.run=^TestFileOfAnotherOwner$")
 			cmd.Dir = dir
-			cmd.Env = append(os.Environ(), asUser+"="+file, "GORACE=atexit_sleep_ms=0")
+			cmd.Env = append(os.Environ(), asUser+"="+file)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: me, Gid: mine, Groups: test.groups}}
 			out, err := cmd.CombinedOutput()
 			text, _ := os.ReadFile(file)
