@@ -32,16 +32,22 @@ func TestSwallowedInitializeOfAReplacement(t *testing.T) {
 		h.send(toolCall(1))
 		h.response("1")
 		s.forget()
-		h.send(toolCall(2))
-		got, took := h.responseWithin("2", time.Hour)
-		if get(t, got, "error", "data", "retryable") != "true" || get(t, got, "error", "code") != "-31001" || took > 2*time.Minute {
-			t.Errorf("after %v: %s", took, got)
-		}
-		h.send(toolCall(3))
-		if got, took := h.responseWithin("3", time.Hour); get(t, got, "result") != "{}" || took > time.Second {
-			t.Errorf("after %v: %s", took, got)
-		}
+		wantRetryable(t, h)
 	})
+}
+
+// wantRetryable makes a call that meets a swallowed initialize, and one after it.
+func wantRetryable(t *testing.T, h *host) {
+	t.Helper()
+	h.send(toolCall(2))
+	got, took := h.responseWithin("2", time.Hour)
+	if get(t, got, "error", "data", "retryable") != "true" || get(t, got, "error", "code") != "-31001" || took > 2*time.Minute {
+		t.Errorf("after %v: %s", took, got)
+	}
+	h.send(toolCall(3))
+	if got, took := h.responseWithin("3", time.Hour); get(t, got, "result") != "{}" || took > time.Second {
+		t.Errorf("after %v: %s", took, got)
+	}
 }
 
 // TestSwallowedInitializeOverSSE is the same for the stream that is the session: one without a
@@ -63,15 +69,7 @@ func TestSwallowedInitializeOverSSE(t *testing.T) {
 		h.response("1")
 		s.cut()
 		time.Sleep(100 * time.Millisecond)
-		h.send(toolCall(2))
-		got, took := h.responseWithin("2", time.Hour)
-		if get(t, got, "error", "data", "retryable") != "true" || get(t, got, "error", "code") != "-31001" || took > 2*time.Minute {
-			t.Errorf("after %v: %s", took, got)
-		}
-		h.send(toolCall(3))
-		if got, took := h.responseWithin("3", time.Hour); get(t, got, "result") != "{}" || took > time.Second {
-			t.Errorf("after %v: %s", took, got)
-		}
+		wantRetryable(t, h)
 		if streams, begun := s.counts(); streams != 3 || begun != 3 {
 			t.Errorf("%d streams, %d sessions", streams, begun)
 		}
