@@ -92,16 +92,28 @@ func (k *knownSecrets) shownList(values []string) []string {
 	return shown
 }
 
-// containsSecret is [oauth.ContainsSecret] for a text of any length.
+// containsSecret is [oauth.ContainsSecret] for a text of any length. A part of it ends and begins at the
+// end of a word, if it can: what is known to be a word of the protocol is none where it is cut.
 func containsSecret(text string, secrets []secret.String) bool {
 	const window, overlap = 16 << 10, 512 // of what is searched at once, in bytes
 	for len(text) > window {
-		if oauth.ContainsSecret(text[:window], secrets) {
+		end := betweenWords(text[:window])
+		if oauth.ContainsSecret(text[:end], secrets) {
 			return true
 		}
-		text = text[window-overlap:]
+		text = text[betweenWords(text[:end-overlap]):]
 	}
 	return oauth.ContainsSecret(text, secrets)
+}
+
+// betweenWords returns the length of a text without its last word, unless that is a long one.
+func betweenWords(text string) int {
+	const longest = 256 // bytes of a word of the protocol, and more
+	tail := text[len(text)-longest:]
+	if end := strings.LastIndexAny(tail, " \n\"'=&,:;<>"); end >= 0 {
+		return len(text) - longest + end
+	}
+	return len(text)
 }
 
 // challengeOf returns the Bearer challenge of a response, without what repeats a secret. The

@@ -336,8 +336,8 @@ var vocabulary = strings.NewReplacer(
 	"token", "", "type", "", "unknown", "", "verifier", "",
 )
 
-// isVocabulary reports whether a text consists of words of the protocol, give or
-// take one character.
+// isVocabulary reports whether a text consists of words of the protocol, and beside them of no more
+// than is too short for a secret.
 func isVocabulary(text string) bool {
 	folded := strings.Map(func(r rune) rune {
 		if r > unicode.MaxASCII || !isLetterOrDigit(byte(r)) {
@@ -345,5 +345,5 @@ func isVocabulary(text string) bool {
 		}
 		return r
 	}, strings.ToLower(text))
-	return len(vocabulary.Replace(folded)) < 2
+	return len(vocabulary.Replace(folded)) < leastSecret
 }

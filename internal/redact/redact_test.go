@@ -99,6 +99,7 @@ func TestWordsOfTheProtocolStay(t *testing.T) {
 		"test_refresh_token_4NX43GB5KX": `"code": "refresh_due", "refresh_token_rotated"`,
 		"my-access-token_4NX43GB5KX":    "access_token_lifetime",
 		"client_id:client-4NX43GB5KX":   "client_identifier, client_info",
+		"an-access-token_4NX43GB5KX":    "the access token 4n of a user", // as much as this is by chance
 	} {
 		if got := Text(text, secret); got != text {
 			t.Errorf("%q became %q", text, got)
