@@ -199,7 +199,7 @@ type Client struct {
 	spelled   map[string]*session // the same, by the URL that each was made for: found without parsing
 	providers map[string]*Client  // by issuer
 	closed    bool
-	running   sync.WaitGroup // flights that Close waits for
+	running   underWay // flights that Close waits for
 
 	closing  context.Context // ends with Close
 	endWaits context.CancelFunc
@@ -276,20 +276,13 @@ func (c *Client) Close(ctx context.Context) (err error) {
 			s.closeIdle()
 		}
 	}()
-	done := make(chan struct{})
-	go func() {
-		c.running.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-		for _, s := range sessions {
-			s.records.flushUnsaved(ctx)
-		}
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := c.running.wait(ctx); err != nil {
+		return err
 	}
+	for _, s := range sessions {
+		s.records.flushUnsaved(ctx)
+	}
+	return nil
 }
 
 // StoreChanged notes that another process or replica has changed what is stored for a server, which

@@ -38,6 +38,42 @@ func TestClosedClient(t *testing.T) {
 	}
 }
 
+// Close has no error where nothing is under way, however late it comes; a request of the user that is
+// under way is one.
+func TestCloseWithAContextThatHasEnded(t *testing.T) {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 100 { // a choice between two that are ready is random
+			c := &handstamp.Client{Store: w.Store, LoginPolicy: handstamp.LoginNever}
+			if _, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Close(ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, asked, proceed := w.Session(), make(chan struct{}), make(chan struct{})
+		c.Prompt.Authorize = func(context.Context, handstamp.AuthorizationRequest) (url.Values, error) {
+			close(asked)
+			<-proceed
+			return nil, errors.New("no user")
+		}
+		failed := make(chan error, 1)
+		go func() { failed <- w.Call(c) }()
+		<-asked
+		if err := c.Close(ended); !errors.Is(err, context.Canceled) {
+			t.Errorf("with a login under way: %v", err)
+		}
+		close(proceed)
+		<-failed
+		synctest.Wait()
+		if err := c.Close(ended); err != nil {
+			t.Errorf("after the login: %v", err)
+		}
+	})
+}
+
 // Close ends a login that waits for the user. All requests that wait for it report that, though
 // their contexts have not ended.
 func TestCloseEndsALogin(t *testing.T) {

@@ -42,14 +42,14 @@ func (cfg *configuration) authTransport(reach func(host string) oauth.Reach) htt
 }
 
 // start counts a piece of work that Close waits for; it reports false once the
-// Client is closed. The caller ends it with running.Done.
+// Client is closed. The caller ends it with running.end.
 func (cfg *configuration) start() bool {
 	cfg.mu.Lock()
 	defer cfg.mu.Unlock()
 	if cfg.closed {
 		return false
 	}
-	cfg.running.Add(1)
+	cfg.running.begin()
 	return true
 }
 

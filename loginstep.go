@@ -98,7 +98,7 @@ func (s *session) step(
 	if !s.config.start() {
 		return nil, errClosed
 	}
-	defer s.config.running.Done()
+	defer s.config.running.end()
 	ctx, cancel := awake.WithTimeout(ctx, s.config.LoginTimeout, errLoginTimeout)
 	defer cancel()
 	unlock, rec, err := s.lockStep(ctx, req)

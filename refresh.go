@@ -71,12 +71,12 @@ func (fs *flights) join(config *configuration, begin func(*flight) (work func(),
 	f = &flight{done: make(chan struct{})}
 	work, err := begin(f)
 	if err != nil {
-		config.running.Done()
+		config.running.end()
 		return nil, false, err
 	}
 	fs.active = f
 	go func() {
-		defer config.running.Done()
+		defer config.running.end()
 		work()
 		fs.mu.Lock()
 		fs.active = nil

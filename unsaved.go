@@ -157,9 +157,9 @@ func (r *refresher) unlockWhenSaved(unlock func()) {
 		return
 	}
 	// A Client that was closed meanwhile still waits: for the refresh, of which this is a part.
-	r.config.running.Add(1)
+	r.config.running.begin()
 	go func() {
-		defer r.config.running.Done()
+		defer r.config.running.end()
 		defer unlock()
 		ctx, cancel := awake.WithTimeout(context.Background(), saveTimeout, errStoreBusy)
 		defer cancel()
