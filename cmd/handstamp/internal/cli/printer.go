@@ -172,13 +172,14 @@ func (p *printer) json(v any, indent bool) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	if indent {
-		e.SetIndent("", "  ")
-	}
 	if err := e.Encode(v); err != nil {
 		return fmt.Errorf("cannot write JSON: %w", err)
 	}
-	return p.data(escapeJSON(b.Bytes()))
+	encoded := b.Bytes()
+	if indent {
+		encoded = indentJSON(encoded)
+	}
+	return p.data(escapeJSON(encoded))
 }
 
 // data writes data for scripts, byte by byte. A full disk is an error: a script must

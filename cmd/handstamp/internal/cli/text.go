@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -66,28 +65,10 @@ func plain(s string) bool {
 // overrides and isolates, zero-width characters, tags), surrogates and private
 // use.
 func unsafeRune(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r < ' ' || r == '\x7f' // far sooner found than in the table
+	}
 	return r == utf8.RuneError || unicode.Is(unicode.C, r)
-}
-
-// escapeJSON writes every unsafe character of encoded JSON as \u escapes, which
-// loses nothing: the characters can only be inside strings.
-func escapeJSON(b []byte) []byte {
-	if plain(strings.TrimRight(string(b), "\n")) {
-		return b
-	}
-	out := make([]byte, 0, len(b)+16)
-	for _, r := range string(b) {
-		switch {
-		case r == '\n' || !unsafeRune(r):
-			out = utf8.AppendRune(out, r)
-		case r > 0xFFFF:
-			r -= 0x10000
-			out = fmt.Appendf(out, `\u%04x\u%04x`, 0xD800+(r>>10), 0xDC00+(r&0x3FF))
-		default:
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out
 }
 
 // list joins words as a sentence does: "a, b or c".
