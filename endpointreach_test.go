@@ -20,6 +20,7 @@ func TestPrivateAddressesOfOptionalEndpoints(t *testing.T) {
 			"pushed_authorization_request_endpoint", "userinfo_endpoint", "device_authorization_endpoint", "mtls_endpoint_aliases",
 		} {
 			t.Run(member+" "+host, func(t *testing.T) {
+				t.Parallel()
 				testenv.InBubble(t, lab.Habits{OpenID: true, PAR: lab.PAROffered}, func(t *testing.T, w *testenv.Env) {
 					c, line := w.Recorded()
 					c.Scopes, c.Certificate = []string{"openid"}, &tls.Certificate{Certificate: [][]byte{{}}}

@@ -38,10 +38,18 @@ type machine struct {
 
 func (m machine) start(t *testing.T) *testenv.Env {
 	t.Helper()
-	w := testenv.New(t, lab.Habits{
+	return m.known(testenv.New(t, m.habits()))
+}
+
+func (m machine) habits() lab.Habits {
+	return lab.Habits{
 		Methods: []string{m.method}, Grants: []string{lab.GrantClientCredentials}, NoRegistration: true,
 		Assertions: lab.Assertions{Audience: m.audience},
-	})
+	}
+}
+
+// known has the server know the machine.
+func (m machine) known(w *testenv.Env) *testenv.Env {
 	client := lab.ConfiguredClient{ID: "machine", Method: m.method, Secret: m.secret}
 	if m.key != nil {
 		client.JWKS = string(m.key.JWKS())

@@ -34,7 +34,7 @@ func steps(w *testenv.Env) *handstamp.Client {
 func signInByStep(w *testenv.Env, o handstamp.LoginOptions) (*handstamp.LoginResult, error) {
 	step, err := steps(w).BeginLogin(w.T.Context(), w.Lab.MCPURL(), o)
 	for err == nil && step.Result == nil {
-		response, noResponse := lab.Consent(w.T.Context(), step.Request.URL)
+		response, noResponse := w.Consent(w.T.Context(), step.Request)
 		if noResponse != nil { // as of a prompt
 			return nil, &handstamp.Error{Kind: handstamp.ErrLoginRequired, Err: noResponse}
 		}
@@ -56,22 +56,24 @@ func TestStepsEndAsLoginsDo(t *testing.T) {
 		}
 		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
-			waiting, stepwise := testenv.New(t, p.Habits), testenv.New(t, p.Habits)
-			c := waiting.Session()
-			c.Prompt, c.RedirectURI = handstamp.Prompt{Authorize: waiting.Consent}, stepRedirect
-			want, wantErr := c.Login(t.Context(), waiting.Lab.MCPURL(), handstamp.LoginOptions{})
-			got, gotErr := signInByStep(stepwise, handstamp.LoginOptions{})
-			if kindName(gotErr) != kindName(wantErr) {
-				t.Fatalf("in steps: %v; with a prompt: %v", gotErr, wantErr)
-			}
-			if wantErr != nil {
-				return
-			}
-			g, w := got.Status, want.Status
-			if g.State != w.State || g.Scope != w.Scope || g.Method != w.Method || g.DPoP != w.DPoP || g.PAR != w.PAR ||
-				g.ClientSource != w.ClientSource || (got.Rejected == nil) != (want.Rejected == nil) {
-				t.Errorf("in steps: %+v, %v; with a prompt: %+v, %v", g, got.Rejected, w, want.Rejected)
-			}
+			testenv.InBubble(t, p.Habits, func(t *testing.T, waiting *testenv.Env) {
+				stepwise, _ := testenv.NewInMemory(t, p.Habits)
+				c := waiting.Session()
+				c.RedirectURI = stepRedirect
+				want, wantErr := c.Login(t.Context(), waiting.Lab.MCPURL(), handstamp.LoginOptions{})
+				got, gotErr := signInByStep(stepwise, handstamp.LoginOptions{})
+				if kindName(gotErr) != kindName(wantErr) {
+					t.Fatalf("in steps: %v; with a prompt: %v", gotErr, wantErr)
+				}
+				if wantErr != nil {
+					return
+				}
+				g, w := got.Status, want.Status
+				if g.State != w.State || g.Scope != w.Scope || g.Method != w.Method || g.DPoP != w.DPoP || g.PAR != w.PAR ||
+					g.ClientSource != w.ClientSource || (got.Rejected == nil) != (want.Rejected == nil) {
+					t.Errorf("in steps: %+v, %v; with a prompt: %+v, %v", g, got.Rejected, w, want.Rejected)
+				}
+			})
 		})
 	}
 }

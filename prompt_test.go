@@ -61,6 +61,7 @@ func TestBrowserVariable(t *testing.T) {
 // TestPromptEnds has logins end in every way, and in either process. What the user was shown is
 // over before the request that waited goes on.
 func TestPromptEnds(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		consent   string
 		elsewhere bool // another process has begun it
@@ -120,11 +121,16 @@ func TestPromptEnds(t *testing.T) {
 				}
 				result <- err
 			}()
-			<-shown
-			if !tt.hangs {
-				gate.Release()
+			var err error
+			select {
+			case <-shown:
+				if !tt.hangs {
+					gate.Release()
+				}
+				err = <-result
+			case err = <-result: // on a busy machine, the time is over before the user is shown anything
 			}
-			if err := <-result; !errors.Is(err, tt.kind) {
+			if !errors.Is(err, tt.kind) {
 				t.Errorf("the request: %v", err)
 			}
 		})

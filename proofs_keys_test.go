@@ -22,24 +22,27 @@ func TestDPoPAlgorithmOfServerChanges(t *testing.T) {
 	for name, par := range map[string]string{"code": "", "pushed": lab.PARRequired} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := testenv.New(t, lab.Habits{PAR: par, DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, Algorithms: []string{"RS256"}}})
-			w.MustLogin(w.Session())
-			w.MustCall(w.Session())
-			// The key is of a time when the server took others.
-			key, err := jose.NewProofKey([]string{"ES256"})
-			if err != nil {
-				t.Fatal(err)
-			}
-			rec := w.Record()
-			if rec.DPoP.Key, err = key.PrivateJWK(); err != nil {
-				t.Fatal(err)
-			}
-			w.Put(rec)
-			w.Lab.Reset()
-			later := w.Session()
-			w.MustCall(later)
-			w.MustCall(w.Session())
-			w.WantTabs(2)
+			testenv.InBubble(t, lab.Habits{
+				PAR: par, DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, Algorithms: []string{"RS256"}},
+			}, func(t *testing.T, w *testenv.Env) {
+				w.MustLogin(w.Session())
+				w.MustCall(w.Session())
+				// The key is of a time when the server took others.
+				key, err := jose.NewProofKey([]string{"ES256"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				rec := w.Record()
+				if rec.DPoP.Key, err = key.PrivateJWK(); err != nil {
+					t.Fatal(err)
+				}
+				w.Put(rec)
+				w.Lab.Reset()
+				later := w.Session()
+				w.MustCall(later)
+				w.MustCall(w.Session())
+				w.WantTabs(2)
+			})
 		})
 	}
 }

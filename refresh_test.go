@@ -63,20 +63,21 @@ func TestTroubleAheadOfTime(t *testing.T) {
 		"invalid_grant": {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"invalid_grant"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := testenv.New(t, lab.Habits{AccessTokenLifetime: time.Hour})
-			w.MustCall(w.Session())
-			w.AboutToExpire()
-			before := w.Record()
-			w.Lab.Reset()
-			w.Lab.SetFault("token", fault)
-			w.MustCall(w.Session())
-			if after := w.Record(); after.Grant.RefreshToken != before.Grant.RefreshToken {
-				t.Error("the refresh token was not kept")
-			}
-			if w.Lab.Counts()["token:refresh"] == 0 {
-				t.Error("no refresh was tried")
-			}
-			w.WantTabs(1)
+			testenv.InBubble(t, lab.Habits{AccessTokenLifetime: time.Hour}, func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.AboutToExpire()
+				before := w.Record()
+				w.Lab.Reset()
+				w.Lab.SetFault("token", fault)
+				w.MustCall(w.Session())
+				if after := w.Record(); after.Grant.RefreshToken != before.Grant.RefreshToken {
+					t.Error("the refresh token was not kept")
+				}
+				if w.Lab.Counts()["token:refresh"] == 0 {
+					t.Error("no refresh was tried")
+				}
+				w.WantTabs(1)
+			})
 		})
 	}
 }

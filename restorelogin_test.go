@@ -17,52 +17,47 @@ import (
 func TestRejectedLoginKeepsTheOneBefore(t *testing.T) {
 	t.Parallel()
 	secretMachine := machines(t)["client_secret_basic"]
-	for name, test := range map[string]struct {
-		start   func(t *testing.T) *testenv.Env
-		session func(w *testenv.Env) *handstamp.Client
-	}{
-		"with a browser": {
-			func(t *testing.T) *testenv.Env { return testenv.New(t, lab.Habits{}) },
-			func(w *testenv.Env) *handstamp.Client { return w.Session() },
-		},
-		"bound to a key": {
-			func(t *testing.T) *testenv.Env {
-				return testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
-			},
-			func(w *testenv.Env) *handstamp.Client { return w.Session() },
-		},
-		"without a user": {
-			secretMachine.start,
-			secretMachine.session,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := test.start(t)
-			w.MustCall(test.session(w))
-			before := w.Record()
-			w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
-			c := test.session(w)
-			result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
-			if err != nil || result.Rejected == nil || !result.Kept {
-				t.Fatalf("%v, %+v", err, result)
-			}
-			w.Lab.SetFault("mcp")
-			after := w.Record()
-			if after.Grant == nil || after.Grant.AccessToken != before.Grant.AccessToken ||
-				after.Grant.RefreshToken != before.Grant.RefreshToken || after.Grant.Rejected {
-				t.Error("another login is stored")
-			}
-			tabs := w.Tabs.Load()
-			w.Lab.Reset()
-			w.MustCall(c) // and in this process
-			w.MustCall(test.session(w))
-			w.WantCounts(map[string]int{"mcp": 2, "as": 0})
-			w.Expire()
-			w.MustCall(test.session(w))
-			w.WantTabs(tabs)
+	t.Run("with a browser", func(t *testing.T) {
+		t.Parallel()
+		rejectedLoginKeepsTheOneBefore(testenv.New(t, lab.Habits{}), (*testenv.Env).Session)
+	})
+	t.Run("bound to a key", func(t *testing.T) {
+		testenv.InBubble(t, lab.Habits{DPoP: bound}, func(_ *testing.T, w *testenv.Env) {
+			rejectedLoginKeepsTheOneBefore(w, (*testenv.Env).Session)
 		})
+	})
+	t.Run("without a user", func(t *testing.T) {
+		testenv.InBubble(t, secretMachine.habits(), func(_ *testing.T, w *testenv.Env) {
+			rejectedLoginKeepsTheOneBefore(secretMachine.known(w), secretMachine.session)
+		})
+	})
+}
+
+func rejectedLoginKeepsTheOneBefore(w *testenv.Env, session func(*testenv.Env) *handstamp.Client) {
+	t := w.T
+	t.Helper()
+	w.MustCall(session(w))
+	before := w.Record()
+	w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized})
+	c := session(w)
+	result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+	if err != nil || result.Rejected == nil || !result.Kept {
+		t.Fatalf("%v, %+v", err, result)
 	}
+	w.Lab.SetFault("mcp")
+	after := w.Record()
+	if after.Grant == nil || after.Grant.AccessToken != before.Grant.AccessToken ||
+		after.Grant.RefreshToken != before.Grant.RefreshToken || after.Grant.Rejected {
+		t.Error("another login is stored")
+	}
+	tabs := w.Tabs.Load()
+	w.Lab.Reset()
+	w.MustCall(c) // and in this process
+	w.MustCall(session(w))
+	w.WantCounts(map[string]int{"mcp": 2, "as": 0})
+	w.Expire()
+	w.MustCall(session(w))
+	w.WantTabs(tabs)
 }
 
 // A rejected login of another process is not replaced by what this one has replaced long before.

@@ -320,6 +320,7 @@ func TestStoreHangsWhenATokenArrives(t *testing.T) {
 // process that refreshed it, which does not send the refresh token a second time. It does not matter
 // whether the store took the login at once, later, or without saying so.
 func TestStoreGoesBack(t *testing.T) {
+	t.Parallel()
 	for _, until := range []string{"before the refresh", "before its response"} {
 		for _, stored := range []string{"at once", "later", "unacknowledged"} {
 			t.Run(until+", stored "+stored, func(t *testing.T) { storeGoesBack(t, until, stored, 2) })
@@ -334,6 +335,7 @@ func TestStoreGoesBack(t *testing.T) {
 // storeGoesBack is one of them. Of the writes that are not acknowledged, the first are the response and
 // the login.
 func storeGoesBack(t *testing.T, until, stored string, writes int32) {
+	t.Parallel()
 	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
 	first, second := w.Session(), w.Session()
 	failing := &failingWrites{Store: w.Store}
