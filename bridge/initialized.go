@@ -36,8 +36,12 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 	}
 	defer close(over)
 	var failed atomic.Bool // one try has
-	held := func() bool { return u.userAwaited() || u.delayed() && !failed.Load() }
-	err := u.offer(ctx, held, func(ctx context.Context) error { return u.sendInitialized(ctx, m, round, &failed) })
+	c := &call{message: m, plain: true, sent: new(sending)}
+	held := func() bool { return u.userAwaited() || u.delayed() && !failed.Load() && !c.sent.atServer() }
+	err := u.offer(ctx, held, func(ctx context.Context) error {
+		c.ctx = ctx
+		return u.sendInitialized(c, round, &failed)
+	})
 	if errors.Is(err, errOver) {
 		return err
 	}
@@ -48,12 +52,12 @@ func (u *upstream) initialized(ctx context.Context, m *message) error {
 // sendInitialized sends the notification of a round, and once more for as long as the server, or
 // what is before it, is restarting: there is no session without it, and it does nothing that could
 // be doubled. An error means that the server does not know of it.
-func (u *upstream) sendInitialized(ctx context.Context, m *message, round int, failed *atomic.Bool) error {
+func (u *upstream) sendInitialized(c *call, round int, failed *atomic.Bool) error {
 	for try := 1; ; try++ {
-		_, err := u.send(&call{message: m, ctx: ctx, plain: true})
+		_, err := u.send(c)
 		again, sign := unreachableYet(err) && !errors.Is(err, streamGone), sessionUnknown
 		if rejected, ok := errtype.As[*rejection](err); ok && !again {
-			sign = rejected.sessionSign(&call{message: m})
+			sign = rejected.sessionSign(&call{message: c.message})
 		}
 		if err == nil || sign != sessionUnknown { // another try would come to the same
 			u.notified(round, beginningKnown)
@@ -67,7 +71,7 @@ func (u *upstream) sendInitialized(ctx context.Context, m *message, round int, f
 		if t, ok := errtype.As[*Trouble](err); ok {
 			wait = max(wait, t.RetryAfter)
 		}
-		if !again || !pause(ctx, wait) {
+		if !again || !pause(c.ctx, wait) {
 			u.notified(round, beginningLost)
 			return err
 		}
@@ -116,6 +120,10 @@ func (u *upstream) confirmAgain(ctx context.Context) {
 		return
 	}
 	if err := u.era.confirm(ctx); err != nil {
-		u.Logger.Debug("the server could not be notified that the session has begun", "err", err)
+		u.notNotified(err)
 	}
+}
+
+func (u *upstream) notNotified(err error) {
+	u.Logger.Debug("the server could not be notified that the session has begun", "err", err)
 }

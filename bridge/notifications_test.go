@@ -92,6 +92,11 @@ func TestNotificationNeverAccepted(t *testing.T) {
 					t.Errorf("the server got %s", progress)
 				}
 				time.Sleep(2 * time.Minute)
+				s.forget()
+				h.send(toolCall(99))
+				if got, took := h.responseWithin("99", timeout); get(t, got, "result") == "" || took > 5*time.Second {
+					t.Errorf("in a session that replaces another, after %v: %s", took, got)
+				}
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				if s.gone == 0 {
