@@ -89,6 +89,9 @@ func (cfg *configuration) schedule(rec *record.Record) store.Schedule {
 		// Under way, or cut off: then the sooner it is finished, the better. Its process has the
 		// lock as long as it lives.
 		due = rec.Intent.At.Add(requestTimeout)
+		if neverRequested(rec.Retry) && !due.After(now) { // it was tried since
+			due = now.Add(aheadPause(rec.Retry.Failures))
+		}
 	case due.IsZero():
 		return store.Schedule{}
 	case retryPending(rec.Retry, now):

@@ -25,6 +25,18 @@ func TestSchedule(t *testing.T) {
 		"a refresh under way": {func(r *record.Record) {
 			r.Intent = &record.Intent{ID: "i", At: now, Fingerprint: fingerprint("i", r.Grant.RefreshToken)}
 		}, requestTimeout},
+		"an interrupted refresh": {func(r *record.Record) {
+			r.Intent = &record.Intent{ID: "i", At: now.Add(-time.Hour), Fingerprint: fingerprint("i", r.Grant.RefreshToken)}
+		}, -time.Second},
+		"an interrupted refresh that could not be requested since": {func(r *record.Record) {
+			r.Grant.ExpiresAt = now
+			r.Intent = &record.Intent{ID: "i", At: now.Add(-time.Hour), Fingerprint: fingerprint("i", r.Grant.RefreshToken)}
+			r.Retry = &record.Retry{Failures: 2}
+		}, time.Minute},
+		"a refresh under way that could not be requested before": {func(r *record.Record) {
+			r.Intent = &record.Intent{ID: "i", At: now, Fingerprint: fingerprint("i", r.Grant.RefreshToken)}
+			r.Retry = &record.Retry{Failures: 50}
+		}, requestTimeout},
 		"a refresh of another token under way": {func(r *record.Record) {
 			r.Intent = &record.Intent{ID: "i", At: now, Fingerprint: fingerprint("i", "another")}
 		}, 55 * time.Minute},

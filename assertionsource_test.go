@@ -14,6 +14,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/secret"
 )
@@ -212,4 +213,18 @@ func TestAssertionFromPlatforms(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// The error of a source that is of another Client is that Client's, and stays as it is.
+func TestAssertionSourceThatIsClosed(t *testing.T) {
+	m := machines(t)["client_secret_basic"]
+	w := m.start(t)
+	theirs := &handstamp.Error{Kind: handstamp.ErrClosed, Server: "https://company.example"}
+	c := m.session(w)
+	c.Grant = handstamp.JWTBearer{Assertion: func(context.Context, handstamp.GrantTarget) (secret.String, error) { return "", theirs }}
+	_, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+	testenv.WantKind(t, err, handstamp.ErrClosed)
+	if theirs.Server != "https://company.example" || theirs.Err != nil {
+		t.Errorf("it has become %+v", theirs)
+	}
 }

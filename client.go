@@ -249,10 +249,10 @@ func (c *Client) defaultTransport() http.RoundTripper {
 
 // Close ends a login that waits for the user or for another process, and a refresh that waits for
 // another process. Until ctx ends, it waits for a refresh under way to be stored, and then tries once
-// more to store a login that the store did not take. What it has ended fails with [ErrClosed]. After it,
-// only stored tokens are used: a login, and a request that needs a refresh or a login, fails with
-// ErrClosed, too. A process that is about to exit should call it: a refresh token that was sent must see
-// its successor stored.
+// more to store a login that the store did not take; where that fails, its error is of kind [ErrStore].
+// What it has ended fails with [ErrClosed]. After it, only stored tokens are used: a login, and a request
+// that needs a refresh or a login, fails with ErrClosed, too. A process that is about to exit should call
+// it: a refresh token that was sent must see its successor stored.
 func (c *Client) Close(ctx context.Context) (err error) {
 	c.init()
 	c.mu.Lock()
@@ -279,10 +279,18 @@ func (c *Client) Close(ctx context.Context) (err error) {
 	if err := c.running.wait(ctx); err != nil {
 		return err
 	}
-	for _, s := range sessions {
-		s.records.flushUnsaved(ctx)
+	if ctx.Err() != nil { // what is at hand is worth a moment
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
+		defer cancel()
 	}
-	return nil
+	for _, s := range sessions {
+		if s.records.flushUnsaved(ctx) != nil {
+			err = errors.Join(err, &Error{Kind: ErrStore, Server: s.serverURL,
+				Message: "a login could not be stored, and is lost"})
+		}
+	}
+	return err
 }
 
 // StoreChanged notes that another process or replica has changed what is stored for a server, which
@@ -330,8 +338,8 @@ type Registration struct {
 	// login listens there, since many servers compare redirect URIs byte by byte.
 	RedirectURIs []string
 
-	// Response is the whole registration response (RFC 7591, section 3.2.1): set
-	// in OnRegister, read in ImportedLogin, not looked at in Client.Registration.
+	// Response is the whole registration response (RFC 7591, section 3.2.1), as OnRegister has it. Give
+	// it back, too: it says what else the client is registered for, such as bound tokens only (RFC 9449).
 	Response secret.String
 }
 

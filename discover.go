@@ -118,9 +118,8 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	p.server = d.forCertificate(p.server)
 	p.proofs = d.config.DPoP.wants(rm.OffersDPoP() || challenge.DPoP)
 	p.proofsReason = d.config.DPoP.reason(rm.OffersDPoP(), challenge.DPoP)
-	if p.proofs {
-		p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
-	}
+	// The client may turn out to be registered for bound tokens.
+	p.algs = proofAlgorithms(rm.ProofAlgorithms(), strings.Fields(challenge.Algs), p.server.DPoPSigningAlgValuesSupported)
 	if err := d.checkCodeGrant(rec, p.server); err != nil {
 		return nil, d.errs.from(err)
 	}

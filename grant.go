@@ -114,8 +114,9 @@ func (t GrantTarget) assertion(ctx context.Context, source AssertionSource) (str
 	}
 	token, err := source(ctx, t)
 	if known, ok := errtype.As[*Error](err); ok {
-		known.Server = t.ServerURL
-		return "", known
+		e := *known // others may have it, too
+		e.Server = t.ServerURL
+		return "", &e
 	}
 	if err == nil && token == "" {
 		err = errEmptyAssertion

@@ -84,9 +84,7 @@ type helperClient struct {
 func describe(c *Client) (_ json.RawMessage, err error) {
 	d := helperClient{Client: c, InitialAccessToken: c.InitialAccessToken.Reveal()}
 	if c.Registration != nil {
-		known := *c.Registration
-		known.Response = "" // which a helper does not need
-		if d.Registration, err = known.RevealJSON(); err != nil {
+		if d.Registration, err = c.Registration.RevealJSON(); err != nil {
 			return nil, err
 		}
 	}

@@ -75,7 +75,7 @@ func TestHelperClientIsConfiguredAlike(t *testing.T) {
 	want := described(t)
 	want.Store, want.Prompt, want.Hooks, want.BaseTransport, want.AuthTransport = kept, Prompt{}, Hooks{}, nil, nil
 	want.Key, want.Certificate, want.Grant, want.Audit, want.ClientStore = nil, nil, nil, nil, nil
-	want.RefreshHelper, want.LockTimeout, want.Registration.Response = nil, 3*time.Second, ""
+	want.RefreshHelper, want.LockTimeout = nil, 3*time.Second
 	for i := range reflect.TypeFor[Client]().NumField() {
 		f := reflect.TypeFor[Client]().Field(i)
 		if !f.IsExported() {

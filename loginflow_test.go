@@ -3,10 +3,12 @@ package handstamp_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -49,6 +51,27 @@ func TestCloseStoresALogin(t *testing.T) {
 	}
 	w.MustCall(w.Session())
 	w.WantTabs(1)
+}
+
+// Close stores such a login even if its context has ended, and has an error where it is lost.
+func TestCloseWithALoginThatIsNotStored(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, ctx := range []context.Context{t.Context(), ended} {
+		w, disk, c := atBrittleStore(t)
+		w.MustCall(c)
+		err := c.Close(ctx)
+		testenv.WantKind(t, err, handstamp.ErrStore)
+		if e, ok := errtype.As[*handstamp.Error](err); !ok || e.Server != w.Lab.MCPURL() || !strings.Contains(err.Error(), "lost") {
+			t.Errorf("error %v", err)
+		}
+		disk.left.Store(1000)
+		if err := c.Close(ctx); err != nil {
+			t.Error(err)
+		}
+		w.MustCall(w.Session())
+		w.WantTabs(1)
+	}
 }
 
 // Login returns an error where the login could not be stored, and the

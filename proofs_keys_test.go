@@ -143,7 +143,9 @@ func TestDPoPOfAnEarlierRegistration(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPSilent, RegisterBound: true}})
+			w := testenv.New(t, lab.Habits{DPoP: lab.DPoP{
+				Supported: true, Resource: lab.DPoPSilent, RegisterBound: true, Algorithms: []string{"RS256"},
+			}})
 			shared := new(store.Memory)
 			session := func() *handstamp.Client {
 				c := w.Session()

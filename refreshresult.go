@@ -297,7 +297,9 @@ func (r *refreshAttempt) onUnmade(
 	if err != nil {
 		return nil, err
 	}
-	r.history.recordUnmade(cause, retryWait(rec.Retry.Failures))
+	if rec.Retry != nil { // or else another process has replaced or removed the login meanwhile
+		r.history.recordUnmade(cause, retryWait(rec.Retry.Failures))
+	}
 	r.events.fail(StepRefresh, cause, "the request could not be made")
 	token, err := r.keep(rec, r.errs.from(cause))
 	if token != nil {

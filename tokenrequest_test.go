@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp"
@@ -282,6 +283,49 @@ func TestKeyThatHangs(t *testing.T) {
 		w.WantTabs(1)
 		close(hanging.release) // and its panic is nothing to this program
 	})
+}
+
+// Another process may change the login while the key hangs: the token of a new one is used.
+func TestKeyThatHangsWhileTheLoginChanges(t *testing.T) {
+	for name, change := range map[string]func(w *testenv.Env, other *handstamp.Client) error{
+		"a logout": func(w *testenv.Env, other *handstamp.Client) error {
+			_, err := other.Logout(w.T.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+			return err
+		},
+		"a login": func(w *testenv.Env, other *handstamp.Client) error {
+			other.LoginPolicy = handstamp.LoginAuto
+			_, err := other.Login(w.T.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withKey(t, func(w *testenv.Env, key *clientkey.Key, session keySession) {
+				w.MustLogin(session(key))
+				w.Expire()
+				hanging := hangingSigner{key, make(chan struct{})}
+				defer close(hanging.release)
+				hangs, err := clientkey.New(hanging, clientkey.Options{})
+				if err != nil {
+					w.T.Fatal(err)
+				}
+				c := session(hangs)
+				c.LoginPolicy = handstamp.LoginNever
+				result := make(chan error, 1)
+				go func() { result <- w.Call(c) }()
+				synctest.Wait()
+				if err := change(w, session(key)); err != nil {
+					w.T.Fatal(err)
+				}
+				err = <-result
+				if name == "a login" && err != nil {
+					w.T.Errorf("the token of the new login is not used: %v", err)
+				} else if name == "a logout" {
+					testenv.WantKind(w.T, err, handstamp.ErrUnreachable)
+					testenv.WantKind(w.T, w.Call(c), handstamp.ErrLoginRequired)
+				}
+			})
+		})
+	}
 }
 
 // scheduledStore keeps when the last value is due, and counts the writes.

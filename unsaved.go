@@ -18,6 +18,9 @@ const (
 
 	// saveTimeout bounds how long the refresh lock is held for that.
 	saveTimeout = 2 * time.Minute
+
+	// lastFlush is how long a Client that is closed without time tries to store a login.
+	lastFlush = time.Second
 )
 
 // unsavedLogin is a login that the store did not take.

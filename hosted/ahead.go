@@ -298,7 +298,8 @@ func (w *aheadWorker) refresh(ctx context.Context, claim store.Claim) (r refresh
 	r.claim = claim
 	work := context.WithoutCancel(ctx)
 	c := w.app.cached(claim.Owner)
-	if c == nil || cmp.Or(c.Profile, store.DefaultProfile) != claim.Key.Profile {
+	ofOwn := c == nil || cmp.Or(c.Profile, store.DefaultProfile) != claim.Key.Profile
+	if ofOwn {
 		var own *entry
 		if own, r.err = w.app.newEntry(claim.Owner); r.err != nil {
 			return r
@@ -312,5 +313,8 @@ func (w *aheadWorker) refresh(ctx context.Context, claim store.Claim) (r refresh
 		}()
 	}
 	r.busy, r.err = c.RefreshAhead(work, claim.Key.Server)
+	if ofOwn { // the user's Clients may have begun meanwhile
+		w.app.changed(store.Change{Owner: claim.Owner.ID(), Key: claim.Key.ID()})
+	}
 	return r
 }

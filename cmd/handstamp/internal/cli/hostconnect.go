@@ -250,7 +250,7 @@ func (c *connectCommand) login(server string, args []string, profile string) [5]
 	b.remote.applyResource(b, cmd.Flags())
 	f, _ := b.login.profileFlags(t.config)
 	f.addHeaders(nil, b.headers.headers)
-	profile = cmp.Or(b.global.profile, profile, t.config.Profile, f.profile(t.base)+" "+b.headers.file)
+	profile = cmp.Or(b.global.profile, profile, t.config.Profile, strings.TrimSuffix(f.profile(t.base)+" "+b.headers.file, " "))
 	return [5]string{alias, profile, b.global.Store, b.global.Tenant, b.global.User}
 }
 
