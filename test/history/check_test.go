@@ -294,6 +294,24 @@ func TestCheck(t *testing.T) {
 			s.fault(Loss, 1)
 			s.send(2, "t", OK)
 		}, ""},
+		"a token of two, the second of whom had lost its lock to the first": {func(s *script) {
+			s.event(Event{Client: 2, Process: 2, Kind: Refresh, Key: "k"})
+			s.fault(Loss, 2)
+			s.send(1, "t", OK)
+			s.send(2, "t", OK)
+		}, ""},
+		"a token of two, the second of whom loses its lock afterwards": {func(s *script) {
+			s.event(Event{Client: 2, Process: 2, Kind: Refresh, Key: "k"})
+			s.send(1, "t", OK)
+			s.fault(Loss, 2)
+			s.send(2, "t", OK)
+		}, FlawTwoRefreshes},
+		"a token of two, the second of whom began after a loss": {func(s *script) {
+			s.fault(Loss, 2)
+			s.event(Event{Client: 2, Process: 2, Kind: Refresh, Key: "k"})
+			s.send(1, "t", OK)
+			s.send(2, "t", OK)
+		}, FlawTwoRefreshes},
 		"a token of two after a loss that the lock outlasts": {func(s *script) {
 			s.send(1, "t", OK)
 			s.event(Event{Kind: Loss, Process: 1, Kept: true, Until: s.at + 1})

@@ -73,7 +73,8 @@ func after(events []Event, at int64) []Event {
 }
 
 // tokens looks for refresh tokens that two processes have sent without a fault that explains it:
-// that the first was killed, lost its lock or was given no token.
+// that the first was killed, lost its lock or was given no token, or that the second had lost its lock
+// to the first.
 func (c *checker) tokens() {
 	sent := make(map[string][]span)
 	for _, s := range c.spans {
@@ -101,11 +102,12 @@ func (c *checker) explains(first, second span) bool {
 	if at, killed := c.kills[first.Process]; killed && at <= second.At {
 		return true
 	}
-	begin := c.begin(first)
+	begin, secondBegin := c.begin(first), c.begin(second)
 	return slices.ContainsFunc(c.losses, func(e Event) bool {
 		// The refresh was written before its token was sent.
 		outlasts := e.Kept && second.At-first.At < int64(silence)
-		return !outlasts && e.of(first.Process, "refresh") && e.At <= second.At && e.Until >= begin
+		return !outlasts && e.of(first.Process, "refresh") && e.At <= second.At && e.Until >= begin ||
+			!e.Kept && e.of(second.Process, "refresh") && e.At <= first.At && e.Until >= secondBegin
 	})
 }
 
