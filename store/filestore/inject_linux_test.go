@@ -47,6 +47,30 @@ func TestFoldersThatAreMadeAreDurable(t *testing.T) {
 	}
 }
 
+// Where there are no hard links, a damaged file is renamed before another one takes its place.
+func TestDamageWithoutHardLinks(t *testing.T) {
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
+	replace(t, path, data[:len(data)/2])
+	cmd, output := child(t, "traced", filepath.Dir(path))
+	if err := runTraced(t, cmd, "-o", os.DevNull, "-e", "trace=linkat", "-e", "inject=linkat:error=EPERM"); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	if !strings.Contains(output.String(), "NOTICE(The saved login") {
+		t.Errorf("no notice: %s", output)
+	}
+	if got := token(t, s, r.Key); got != "new" {
+		t.Errorf("the %s token is stored", got)
+	}
+	aside, err := filepath.Glob(path + ".corrupt-*")
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("set aside is %q (%v)", aside, err)
+	}
+	if kept, err := os.ReadFile(aside[0]); err != nil || string(kept) != string(data[:len(data)/2]) {
+		t.Errorf("%q was set aside (%v)", kept, err)
+	}
+}
+
 // Faults of the disk that only the system can make up.
 func TestSystemCallsFail(t *testing.T) {
 	tests := []struct {
