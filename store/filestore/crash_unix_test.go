@@ -3,6 +3,7 @@
 package filestore_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,11 +125,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	number := 1
 	for range rounds {
 		for i, step := range steps {
-			cmd, output := child(t, "killed", dir, string(step))
-			err := cmd.Run()
-			if cmd.ProcessState == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-				t.Fatalf("the child was not killed before %q: %v: %s", step, err, output)
-			}
+			runKilled(t, dir, step)
 			if i > slices.Index(steps, filestore.StepRename) {
 				number++
 			}
@@ -175,6 +172,61 @@ func TestKilledAtEachStep(t *testing.T) {
 	write()
 	if got := temporary(t, dir); len(got) != 0 {
 		t.Errorf("%d old files are left", len(got))
+	}
+}
+
+// runKilled runs a child that is killed before a step.
+func runKilled(t *testing.T, dir string, step filestore.Step) {
+	t.Helper()
+	cmd, output := child(t, "killed", dir, string(step))
+	err := cmd.Run()
+	if cmd.ProcessState == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("the child was not killed before %q: %v: %s", step, err, output)
+	}
+}
+
+// Killed before any step of a repair, the next process finds the record before the damaged one,
+// and one copy of that.
+func TestKilledDuringRepair(t *testing.T) {
+	for _, step := range steps {
+		if step == filestore.StepReserve {
+			continue // not in a repair
+		}
+		t.Run(string(step), func(t *testing.T) {
+			dir := t.TempDir() + "/credentials"
+			s := open(t, filestore.Options{Dir: dir})
+			r := filled(key(t, "https://a.example"), 1)
+			if err := r.put(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			if err := putNext(r, func(next *saved) error { return next.put(t.Context(), s) }); err != nil {
+				t.Fatal(err)
+			}
+			path := file(dir, r.Key)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			spoiled := data[:len(data)/2]
+			replace(t, path, spoiled)
+			runKilled(t, dir, step)
+
+			var collected notices // none if the repair was complete
+			got, err := read(t.Context(), open(t, filestore.Options{Dir: dir, Warn: collected.add}), r.Key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if number := checkFilled(t, got); number != 1 {
+				t.Errorf("the record is number %d, want 1", number)
+			}
+			aside, err := filepath.Glob(path + ".corrupt-*")
+			if err != nil || len(aside) != 1 {
+				t.Fatalf("set aside is %q (%v)", aside, err)
+			}
+			if kept, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(kept, spoiled) {
+				t.Errorf("%d bytes were set aside (%v), want %d", len(kept), err, len(spoiled))
+			}
+		})
 	}
 }
 

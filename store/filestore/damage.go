@@ -19,13 +19,16 @@ func (s *Store) current(key store.Key, lock *held) (*entry, error) {
 	if err != nil || len(damaged) == 0 {
 		return e, err
 	}
+	name := fileName(key)
 	var places []string
 	for _, copied := range damaged {
-		place, err := setAside(copied.dir, fileName(key))
+		aside, err := setAside(copied.dir, name)
+		place := filepath.Join(copied.dir, aside)
 		if err != nil {
-			place = filepath.Join(copied.dir, fileName(key)) + ", where it has to stay (" + err.Error() + ")"
+			place = filepath.Join(copied.dir, name) + ", where it has to stay (" + err.Error() + ")"
 		}
 		places = append(places, place)
+		defer vacate(copied.dir, name, aside)
 	}
 	place, fault := strings.Join(places, " and "), damaged[0].err
 	if e == nil && slices.ContainsFunc(damaged, func(c damagedCopy) bool { return c.dir == s.options.Dir }) {
@@ -39,13 +42,19 @@ func (s *Store) current(key store.Key, lock *held) (*entry, error) {
 	return e, nil
 }
 
-// restore brings back the value before the damaged one, or returns nil. It gets a generation
-// that the damaged one cannot have had. Where it cannot be written, as on a full disk, its file
-// gets a second name instead, so that later processes find it.
+// restore brings back the value before the damaged one, or returns nil. Its file takes the damaged
+// one's place at once, so that other processes find it also where it cannot be written anew, as on
+// a full disk. Then it gets a generation that the damaged one cannot have had.
 func (s *Store) restore(key store.Key, lock *held) *entry {
 	previous, err := readEntry(s.options.Dir, fileName(key)+previousExt, key)
 	if err != nil {
 		return nil
+	}
+	if !lock.lost() {
+		_ = inFolder(s.options.Dir, false, func(root *os.Root) error {
+			_, err := link(root, fileName(key), previousExt, "")
+			return err
+		})
 	}
 	e := newEntry(key, previous.Generation+2, previous.value)
 	w, err := newWrite(e, lock)
@@ -54,18 +63,49 @@ func (s *Store) restore(key store.Key, lock *held) *entry {
 	}
 	w.back = true
 	if s.save(w) != nil {
-		// The file before gets the name of the current one, which is free.
-		_ = inFolder(s.options.Dir, false, func(root *os.Root) error {
-			return root.Link(fileName(key)+previousExt, fileName(key))
-		})
 		return previous
 	}
 	return e
 }
 
-// setAside renames a damaged file and returns where it is now.
-func setAside(dir, name string) (string, error) {
-	aside := name + corruptExt + time.Now().UTC().Format("20060102T150405.000000000Z")
-	err := inFolder(dir, false, func(root *os.Root) error { return root.Rename(name, aside) })
-	return filepath.Join(dir, aside), err
+// setAside gives a damaged file a second name, which it returns. The first one stays until another
+// file takes it, or vacate: without it, other processes would take the login for one that was
+// removed. Where there are no hard links, the file is renamed.
+func setAside(dir, name string) (aside string, err error) {
+	err = inFolder(dir, false, func(root *os.Root) error {
+		list, err := names(root)
+		if err != nil {
+			return err
+		}
+		for _, aside = range list {
+			if strings.HasPrefix(aside, name+corruptExt) && sameFile(root, name, aside) {
+				return nil // a process was killed after it had done this
+			}
+		}
+		aside = name + corruptExt + time.Now().UTC().Format("20060102T150405.000000000Z")
+		if root.Link(name, aside) == nil {
+			return nil
+		}
+		return root.Rename(name, aside)
+	})
+	return aside, err
+}
+
+// vacate removes the first name of a damaged file, unless another file has it by now.
+func vacate(dir, name, aside string) {
+	_ = inFolder(dir, false, func(root *os.Root) error {
+		if !sameFile(root, name, aside) {
+			return nil
+		}
+		return root.Remove(name)
+	})
+}
+
+func sameFile(root *os.Root, name, other string) bool {
+	one, err := root.Lstat(name)
+	if err != nil {
+		return false
+	}
+	two, err := root.Lstat(other)
+	return err == nil && os.SameFile(one, two)
 }

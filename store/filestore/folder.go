@@ -99,17 +99,23 @@ func denied(path string, err error) error {
 	return stranger
 }
 
-// makeFolder makes a folder, with its parents, and makes its name durable.
+// makeFolder makes a folder, with its parents, and makes the names of all that it made durable.
 func makeFolder(path string) error {
 	if _, err := os.Stat(path); !notThere(err) {
 		return nil // openFolder says what is wrong with it
 	}
+	parent := filepath.Dir(path)
+	if parent != path { // equal for the root of a drive that is absent
+		if err := makeFolder(parent); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	if parent, err := os.OpenRoot(filepath.Dir(path)); err == nil {
-		atomicfile.SyncDir(parent) // the folder can be used in any case
-		parent.Close()
+	if root, err := os.OpenRoot(parent); err == nil {
+		atomicfile.SyncDir(root) // the folder can be used in any case
+		root.Close()
 	}
 	return nil
 }

@@ -3,21 +3,76 @@ package filestore_test
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/handstamp/handstamp/store/filestore"
 )
 
-// Faults of the disk that only the system can make up.
-func TestSystemCallsFail(t *testing.T) {
+// runTraced runs a child in strace, with more arguments for that.
+func runTraced(t *testing.T, cmd *exec.Cmd, args ...string) error {
+	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("strace is not installed, and nothing else makes a disk fail here")
+		t.Skip("strace is not installed, and nothing else makes a disk fail, or shows what is synced, here")
 	}
 	if output, err := exec.Command(strace, "-o", os.DevNull, "true").CombinedOutput(); err != nil {
 		t.Skipf("this system lets strace trace nothing: %v: %s", err, output)
 	}
+	cmd.Path, cmd.Args = strace, slices.Concat([]string{"strace", "-f", "-qq"}, args, cmd.Args)
+	return cmd.Run()
+}
+
+// Every folder that is made is durable: the one that it is in is synced.
+func TestFoldersThatAreMadeAreDurable(t *testing.T) {
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls := filepath.Join(base, "calls")
+	cmd, output := child(t, "put", base+"/a/b/credentials", "https://a.example")
+	if err := runTraced(t, cmd, "-y", "-o", calls, "-e", "trace=fsync"); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	text, err := os.ReadFile(calls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"", "/a", "/a/b", "/a/b/credentials"} {
+		if !strings.Contains(string(text), "<"+base+folder+">") {
+			t.Errorf("%s was not synced:\n%s", base+folder, text)
+		}
+	}
+}
+
+// Where there are no hard links, a damaged file is renamed before another one takes its place.
+func TestDamageWithoutHardLinks(t *testing.T) {
+	var collected notices
+	s, r, path, data := damaged(t, &collected)
+	replace(t, path, data[:len(data)/2])
+	cmd, output := child(t, "traced", filepath.Dir(path))
+	if err := runTraced(t, cmd, "-o", os.DevNull, "-e", "trace=linkat", "-e", "inject=linkat:error=EPERM"); err != nil {
+		t.Fatalf("%v: %s", err, output)
+	}
+	if !strings.Contains(output.String(), "NOTICE(The saved login") {
+		t.Errorf("no notice: %s", output)
+	}
+	if got := token(t, s, r.Key); got != "new" {
+		t.Errorf("the %s token is stored", got)
+	}
+	aside, err := filepath.Glob(path + ".corrupt-*")
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("set aside is %q (%v)", aside, err)
+	}
+	if kept, err := os.ReadFile(aside[0]); err != nil || string(kept) != string(data[:len(data)/2]) {
+		t.Errorf("%q was set aside (%v)", kept, err)
+	}
+}
+
+// Faults of the disk that only the system can make up.
+func TestSystemCallsFail(t *testing.T) {
 	tests := []struct {
 		name, inject string
 		want         []string // parts of the output, in their order
@@ -52,9 +107,7 @@ func TestSystemCallsFail(t *testing.T) {
 			}
 			cmd, output := child(t, "traced", dir)
 			calls, _, _ := strings.Cut(test.inject, ":")
-			cmd.Path = strace
-			cmd.Args = append([]string{"strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace=" + calls, "-e", "inject=" + test.inject}, cmd.Args...)
-			if err := cmd.Run(); err != nil {
+			if err := runTraced(t, cmd, "-o", os.DevNull, "-e", "trace="+calls, "-e", "inject="+test.inject); err != nil {
 				t.Fatalf("%v: %s", err, output)
 			}
 			rest := output.String() + "$"

@@ -164,14 +164,23 @@ func (s *Store) finish(dir string, w *write, temp *atomicfile.Temp) error {
 // A file system without hard links has no such record.
 func keepPrevious(dir, name string) error {
 	return inFolder(dir, false, func(root *os.Root) error {
-		previous, temp := name+previousExt, name+".tmp-link-"+rand.Text()[:10]
-		if err := root.Link(name, temp); err != nil {
+		linked, err := link(root, name, "", previousExt)
+		if !linked {
 			// What is called so now is an older record, or one that was deleted.
-			root.Remove(previous)
-			return nil
+			root.Remove(name + previousExt)
 		}
-		err := root.Rename(temp, previous)
-		root.Remove(temp) // renaming onto another name of the same file does nothing
 		return err
 	})
+}
+
+// link makes name+to a second name of the file name+from, in one step. linked is false if there is
+// no such file, or the file system has no hard links.
+func link(root *os.Root, name, from, to string) (linked bool, err error) {
+	temp := name + ".tmp-link-" + rand.Text()[:10]
+	if root.Link(name+from, temp) != nil {
+		return false, nil
+	}
+	err = root.Rename(temp, name+to)
+	root.Remove(temp) // renaming onto another name of the same file does nothing
+	return true, err
 }

@@ -78,7 +78,7 @@ func TestInheritedRuntimeDir(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if got := folders.Spare != ""; got != test.used {
+				if got := folders.Spare == runtimeDir+"/handstamp"; got != test.used {
 					t.Errorf("the spare folder is %q", folders.Spare)
 				}
 				var collected notices

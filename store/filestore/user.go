@@ -22,7 +22,7 @@ type Folders struct {
 	// Spare is Options.SpareDir; empty if there is none.
 	Spare string `json:"spare,omitempty"`
 
-	ignored error // why Spare is empty although the environment names one
+	ignored error // why the runtime folder that the environment names is not used
 }
 
 // Locks returns the folder of the lock files. It belongs to the folder of the credentials, so
@@ -66,7 +66,7 @@ func (f Folders) commandUsesOther() bool {
 
 // Open opens the store in the folders, like [Open]. options.Dir and options.SpareDir are not
 // looked at. If the environment names a runtime folder that is not safe to use, Open calls
-// options.Warn once, and the store has no spare folder.
+// options.Warn once.
 func (f Folders) Open(options Options) (*Store, error) {
 	options.Dir, options.SpareDir = f.Credentials, f.Spare
 	if options.Warn == nil {
@@ -85,9 +85,11 @@ func (f Folders) Open(options Options) (*Store, error) {
 // folder is made.
 //
 // The spare folder is in XDG_RUNTIME_DIR, if that is the user's own and closed to others. One
-// that was inherited from another user, as with su and sudo -E, is ignored.
+// that was inherited from another user, as with su and sudo -E, is ignored. Without one it is in
+// /run/user/UID, if that is there: what an MCP host starts often has no XDG_RUNTIME_DIR, and must
+// find what a command at a terminal has stored.
 func UserFolders(getenv func(name string) string) (Folders, error) {
-	return userFolders(getenv, runtime.GOOS)
+	return userFolders(getenv, runtime.GOOS, fmt.Sprintf("/run/user/%d", os.Geteuid()))
 }
 
 // HomeError reports that the environment does not tell where the user's folders are.
@@ -100,7 +102,9 @@ func (e *HomeError) Error() string {
 	return "there is no folder for credentials, because " + e.Variable + " is not set; set HANDSTAMP_HOME to a folder"
 }
 
-func userFolders(getenv func(string) string, goos string) (Folders, error) {
+// userFolders is UserFolders on any system. usual is the runtime folder of a user whose environment
+// names none.
+func userFolders(getenv func(string) string, goos, usual string) (Folders, error) {
 	if home := getenv("HANDSTAMP_HOME"); home != "" {
 		home, err := filepath.Abs(home)
 		if err != nil {
@@ -123,12 +127,12 @@ func userFolders(getenv func(string) string, goos string) (Folders, error) {
 		support := filepath.Join(home, "Library", "Application Support", "handstamp")
 		return below(support, support), nil
 	}
-	return xdgFolders(getenv, home)
+	return xdgFolders(getenv, home, usual)
 }
 
 // xdgFolders returns the folders of the XDG specification, for which a relative path is as good as
 // none.
-func xdgFolders(getenv func(string) string, home string) (Folders, error) {
+func xdgFolders(getenv func(string) string, home, usual string) (Folders, error) {
 	config, data := getenv("XDG_CONFIG_HOME"), getenv("XDG_DATA_HOME")
 	if home == "" && !(filepath.IsAbs(config) && filepath.IsAbs(data)) {
 		return Folders{}, &HomeError{"HOME"}
@@ -142,6 +146,9 @@ func xdgFolders(getenv func(string) string, home string) (Folders, error) {
 	f := Folders{Config: filepath.Join(config, "handstamp"), Credentials: filepath.Join(data, "handstamp")}
 	if dir := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
 		f.Spare, f.ignored = spareIn(dir)
+	}
+	if f.Spare == "" {
+		f.Spare, _ = spareIn(usual) // which the user did not name
 	}
 	return f, nil
 }
