@@ -12,6 +12,7 @@ import (
 	"github.com/handstamp/handstamp/internal/browser"
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/loopback"
+	"github.com/handstamp/handstamp/internal/mixup"
 	"github.com/handstamp/handstamp/internal/oauth"
 )
 
@@ -36,10 +37,11 @@ func (cb *callbackReceiver) open(ctx context.Context) error {
 		return nil
 	}
 	if cb.suspends {
-		if cb.redirectURI = cb.config.RedirectURI; cb.redirectURI == "" {
+		if cb.config.RedirectURI == "" {
 			return &Error{Kind: ErrInvalidConfig, Server: cb.serverURL, Hint: "set RedirectURI",
 				Message: "a login in steps needs the URL at which the application receives the callback"}
 		}
+		cb.redirectURI = cmp.Or(cb.redirectURI, cb.config.RedirectURI) // a further attempt keeps that of its client
 		return nil
 	}
 	if cb.config.Prompt.Authorize != nil {
@@ -68,6 +70,18 @@ func (cb *callbackReceiver) open(ctx context.Context) error {
 		e.Hint = "end the program that uses the port, or choose another callback port"
 	}
 	return e
+}
+
+// forClient sets the redirect URI of a login in steps: one that this application registers for the
+// login may be the issuer's own; any other client has been set up with the configured one.
+func (cb *callbackReceiver) forClient(ctx context.Context, registered bool) {
+	if !cb.suspends || cb.redirectURI == "" { // or there is no redirect
+		return
+	}
+	cb.redirectURI = cb.config.RedirectURI
+	if registered {
+		cb.redirectURI = mixup.RedirectURI(ctx, cb.redirectURI, cb.plan.server.Issuer)
+	}
 }
 
 // chooseRedirectURI returns the redirect URI to listen at; "" is any port. It is replaceable if

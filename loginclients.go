@@ -38,6 +38,7 @@ func (l *loginClients) choose(ctx context.Context) error {
 		return nil
 	}
 	document := l.documentClient()
+	l.callback.forClient(ctx, true) // a shared registration is kept by its redirect URI
 	old := l.storedClient(ctx, document)
 	switch l.clientSource(document, old) {
 	case clientConfigured:
@@ -63,6 +64,7 @@ func (l *loginClients) choose(ctx context.Context) error {
 			return err
 		}
 	}
+	l.callback.forClient(ctx, l.client.Source == record.SourceDynamic)
 	return l.chooseMethod()
 }
 

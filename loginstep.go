@@ -35,7 +35,9 @@ type LoginStep struct {
 // The application has to make sure that the response comes from the browser of the user who began
 // the login, by something in the session of both: or an attacker could have a user complete the
 // attacker's login, and use the attacker's account from then on. Package hosted does that, and
-// keeps the step, for applications with a database.
+// keeps the step, for applications with a database. It also has a redirect URI for each authorization
+// server, which an application needs that signs users in at servers it does not know: some send no
+// iss (RFC 9700, section 4.4).
 func (c *Client) BeginLogin(
 	ctx context.Context, serverURL string, o LoginOptions,
 ) (*LoginStep, error) {

@@ -171,6 +171,7 @@ func (r *registrar) onFailedRegistration(ctx context.Context, requests int, caus
 // registrationRequired returns the error that a client has to be registered by hand, and keeps
 // the redirect URI that it names: the next login listens there.
 func (r *registrar) registrationRequired(ctx context.Context, why string, cause error) *Error {
+	r.clients.callback.forClient(ctx, false)
 	r.learnOf(ctx, func(learned *record.Learned) { learned.NamedRedirectURI = r.clients.callback.redirectURI })
 	return r.byHand(why, cause)
 }

@@ -8,7 +8,7 @@
 //
 //	login, err := app.Begin(ctx, owner, serverURL, hosted.BeginOptions{Session: session})
 //	http.Redirect(w, r, login.URL, http.StatusSeeOther) // to the authorization server, and back to:
-//	mux.Handle("GET /oauth/callback", app.Callback(sessionOf, nil)) // on every replica
+//	mux.Handle("GET /oauth/callback/", app.Callback(sessionOf, nil)) // on every replica
 //
 //	client, err := app.Client(owner) // from then on
 //	httpClient := client.HTTPClient(serverURL)
@@ -46,8 +46,10 @@ type App struct {
 	// its next request. Nil: in memory, for this App alone.
 	Database store.Database
 
-	// CallbackURL is the URL at which browsers reach what [App.Callback] returns: the redirect URI of
-	// all logins. Every replica has to have the same.
+	// CallbackURL is the URL at which browsers reach what [App.Callback] returns, there and below.
+	// Below it is the redirect URI of each authorization server at which the application registers a
+	// client; it is itself that of a Registration and of a client ID metadata document. Every replica
+	// has to have the same.
 	CallbackURL string
 
 	// Configure sets a new Client up, before its first use, and may be called by several goroutines:

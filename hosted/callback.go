@@ -3,8 +3,11 @@ package hosted
 import (
 	"errors"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/mixup"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -26,7 +29,9 @@ type Outcome struct {
 	Result *handstamp.LoginResult
 }
 
-// Callback returns the handler for CallbackURL, which completes logins that any replica has begun.
+// Callback returns the handler for CallbackURL and what is below it, which completes logins that any
+// replica has begun. It compares the path with that of the login's redirect URI: a proxy may cut off
+// how it begins, and must not change the rest.
 //
 // session returns the value that [App.Begin] was given for the session of a request; "" for none.
 // The browser comes from another site, so that a cookie which it is read from must not be
@@ -85,13 +90,30 @@ func (a *App) complete(r *http.Request, session string) (outcome Outcome, next s
 }
 
 func (a *App) continueLogin(r *http.Request, p *pending) (*handstamp.LoginStep, error) {
+	if !p.isAt(r.URL.Path) {
+		return nil, &handstamp.Error{Kind: handstamp.ErrProtocol, Server: p.Server,
+			Message: "the response came to the redirect URI of another authorization server",
+			Hint:    "start again; if it happens each time, a proxy changes the path of the callback"}
+	}
 	c, err := a.Client(p.owner())
 	if err != nil {
 		return nil, err
 	}
-	step, err := c.CompleteLogin(r.Context(), p.suspended(), r.URL.Query())
+	step, err := c.CompleteLogin(mixup.WithRedirectURIs(r.Context()), p.suspended(), r.URL.Query())
 	a.ownChange(p.owner())
 	return step, err
+}
+
+// isAt reports whether the path of a callback is how that of the login's redirect URI ends, which is
+// what a proxy may have left of it. An authorization server may send the browser below what it has
+// registered, so that the last segment is not enough.
+func (p *pending) isAt(path string) bool {
+	u, err := url.Parse(p.RedirectURI)
+	if err != nil {
+		return false
+	}
+	got, want := "/"+strings.Trim(path, "/"), "/"+strings.Trim(u.Path, "/")
+	return got == want || got != "/" && strings.HasSuffix(want, got)
 }
 
 // writeOutcome sends the user back to the application, or shows why the login failed.

@@ -58,7 +58,7 @@ func Example() {
 		}
 		http.Redirect(w, r, login.URL, http.StatusSeeOther)
 	})
-	mux.Handle("GET /oauth/callback", app.Callback(sessionCookie, nil))
+	mux.Handle("GET /oauth/callback/", app.Callback(sessionCookie, nil))
 	mux.HandleFunc("GET /servers", func(w http.ResponseWriter, r *http.Request) {
 		all, err := app.Connections(r.Context(), ada)
 		if err != nil {

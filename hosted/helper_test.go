@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -56,15 +55,48 @@ func contains(t *testing.T, resp *http.Response, text string) bool {
 	return strings.Contains(string(body), text)
 }
 
-// consent is a user who allows everything at the authorization server; it returns the URL of the
-// callback.
+// browse is a user who allows everything at authorization servers; it returns the URL at which the
+// browser is back at the application, and "" if it is not.
+func browse(t testing.TB, transport http.RoundTripper, location string) string {
+	t.Helper()
+	for range 5 {
+		r, err := http.NewRequest(http.MethodGet, location, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := transport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		location = resp.Header.Get("Location")
+		if location == "" || strings.Contains(location, "/oauth/callback") {
+			return location
+		}
+	}
+	return ""
+}
+
+// consent returns the URL of the callback to which a user comes who allows everything.
 func consent(t testing.TB, location string) string {
 	t.Helper()
-	params, err := lab.Consent(context.Background(), location)
-	if err != nil {
-		t.Fatal(err)
+	return consentBy(t, http.DefaultTransport, location)
+}
+
+func consentBy(t testing.TB, transport http.RoundTripper, location string) string {
+	t.Helper()
+	target := browse(t, transport, location)
+	if target == "" {
+		t.Fatalf("no way leads back from %s", location)
 	}
-	return callbackURL + "?" + params.Encode()
+	return target
+}
+
+// responseTo returns the URL of a callback with these parameters, and the state of a request.
+func responseTo(t testing.TB, location, params string) string {
+	t.Helper()
+	redirectURI, state := testenv.RedirectURI(t, location)
+	return redirectURI + "?" + params + "&state=" + state
 }
 
 // begin begins a login and returns where the user is sent.
@@ -109,29 +141,4 @@ func callAs(t testing.TB, app *hosted.App, o store.Owner, server string) error {
 		t.Fatal(err)
 	}
 	return testenv.Call(context.Background(), c.HTTPClient(server), server)
-}
-
-// stateOf returns the state parameter of an authorization request.
-func stateOf(t *testing.T, location string) string {
-	t.Helper()
-	u, err := url.Parse(location)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u.Query().Get("state")
-}
-
-// consentInMemory is [consent] without a network.
-func consentInMemory(t *testing.T, server *lab.Server, location string) string {
-	t.Helper()
-	r, err := http.NewRequest(http.MethodGet, location, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := server.RoundTripper().RoundTrip(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	return resp.Header.Get("Location")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/mixup"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -58,7 +59,7 @@ func (a *App) Begin(
 		return nil, err
 	}
 	options := handstamp.LoginOptions{Force: b.Force, Scopes: b.Scopes}
-	step, err := c.BeginLogin(ctx, serverURL, options)
+	step, err := c.BeginLogin(mixup.WithRedirectURIs(ctx), serverURL, options)
 	a.ownChange(o) // where no user is needed, it is complete
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/hosted"
+	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
@@ -19,7 +20,7 @@ import (
 var ada = store.Owner{Tenant: "acme", User: "ada@acme.example"}
 
 func TestLoginBeginsOnOneReplicaAndEndsOnAnother(t *testing.T) {
-	for _, h := range []lab.Habits{{}, lab.NoneFirst()} {
+	for _, h := range []lab.Habits{{}, lab.NoneFirst(), {Resource: lab.ResourceRejected}} { // the last takes two steps
 		server := newServer(t, h)
 		db := new(store.MemoryDatabase)
 		first, second, third := newApp(db), newApp(db), newApp(db)
@@ -40,7 +41,8 @@ func TestLoginBeginsOnOneReplicaAndEndsOnAnother(t *testing.T) {
 func TestStateTellsNothing(t *testing.T) {
 	server := newServer(t, lab.Habits{})
 	app := newApp(nil)
-	one, two := stateOf(t, begin(t, app, ada, server.MCPURL(), "s")), stateOf(t, begin(t, app, ada, server.MCPURL(), "s"))
+	_, one := testenv.RedirectURI(t, begin(t, app, ada, server.MCPURL(), "s"))
+	_, two := testenv.RedirectURI(t, begin(t, app, ada, server.MCPURL(), "s"))
 	if len(one) != 43 || one == two {
 		t.Errorf("states %q, %q", one, two)
 	}
@@ -105,7 +107,7 @@ func TestCallbackPages(t *testing.T) {
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/servers" {
 		t.Errorf("status %d to %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
-	denied := callbackURL + "?error=access_denied&iss=" + server.Issuer() + "&state="
+	denied := "error=access_denied&iss=" + server.Issuer()
 	for name, test := range map[string]struct {
 		target, session string
 		status          int
@@ -115,7 +117,7 @@ func TestCallbackPages(t *testing.T) {
 		"nothing pending": {callbackURL, "s", http.StatusBadRequest, "start again"},
 		"made up":         {callbackURL + "?code=x&state=y", "s", http.StatusBadRequest, "start again"},
 		"other session":   {consent(t, begin(t, app, store.Owner{User: "ben"}, server.MCPURL(), "s")), "t", http.StatusBadRequest, "another browser"},
-		"denied":          {denied + stateOf(t, begin(t, app, store.Owner{User: "eve"}, server.MCPURL(), "s")), "s", http.StatusForbidden, "denied"},
+		"denied":          {responseTo(t, begin(t, app, store.Owner{User: "eve"}, server.MCPURL(), "s"), denied), "s", http.StatusForbidden, "denied"},
 	} {
 		resp := get(handler, test.target, test.session)
 		if resp.StatusCode != test.status || !contains(t, resp, test.text) {
@@ -147,14 +149,14 @@ func TestCallbackPageWithoutDatabase(t *testing.T) {
 func TestCallbackErrors(t *testing.T) {
 	server := newServer(t, lab.Habits{})
 	app := newApp(new(store.MemoryDatabase))
-	_, outcome := callBack(t, app, callbackURL+"?error=access_denied&iss="+server.Issuer()+
-		"&state="+stateOf(t, begin(t, app, ada, server.MCPURL(), "s")), "s")
+	_, outcome := callBack(t, app, responseTo(t, begin(t, app, ada, server.MCPURL(), "s"),
+		"error=access_denied&iss="+server.Issuer()), "s")
 	var e *handstamp.Error
 	if !errors.As(outcome.Err, &e) || e.Kind != handstamp.ErrDenied || e.Code != "access_denied" || outcome.Owner != ada {
 		t.Errorf("denied: %+v", outcome)
 	}
-	_, outcome = callBack(t, app, callbackURL+"?code=x&iss=https://other.example&state="+
-		stateOf(t, begin(t, app, ada, server.MCPURL(), "s")), "s")
+	_, outcome = callBack(t, app, responseTo(t, begin(t, app, ada, server.MCPURL(), "s"),
+		"code=x&iss=https://other.example"), "s")
 	if !errors.Is(outcome.Err, handstamp.ErrProtocol) || server.Counts()["token:code"] != 0 {
 		t.Errorf("another issuer: %v", outcome.Err)
 	}
@@ -176,10 +178,10 @@ func TestLoginWaitsForTenMinutes(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		young := begin(t, app, ada, server.MCPURL(), "s")
 		time.Sleep(9 * time.Minute)
-		if _, outcome := callBack(t, app, consentInMemory(t, server, old), "s"); !errors.Is(outcome.Err, hosted.ErrNoPendingLogin) {
+		if _, outcome := callBack(t, app, consentBy(t, server.RoundTripper(), old), "s"); !errors.Is(outcome.Err, hosted.ErrNoPendingLogin) {
 			t.Errorf("after 11 minutes: %v", outcome.Err)
 		}
-		if _, outcome := callBack(t, app, consentInMemory(t, server, young), "s"); outcome.Err != nil {
+		if _, outcome := callBack(t, app, consentBy(t, server.RoundTripper(), young), "s"); outcome.Err != nil {
 			t.Errorf("after 9 minutes: %v", outcome.Err)
 		}
 		for range 3 { // each begins a sweep

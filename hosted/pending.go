@@ -43,6 +43,9 @@ type pending struct {
 	Session   []byte    `json:"session"` // the hash of the application's value
 	ExpiresAt time.Time `json:"expires_at"`
 
+	// RedirectURI is where the response has to come.
+	RedirectURI string `json:"redirect_uri"`
+
 	// Login is what the library continues with; empty once the login was continued.
 	Login string `json:"login,omitempty"`
 }
@@ -99,6 +102,7 @@ func (a *App) suspend(ctx context.Context, p pending, step *handstamp.LoginStep)
 		return err
 	}
 	p.Login, p.ExpiresAt = step.Suspended.Reveal(), now().Add(pendingLife)
+	p.RedirectURI = step.Request.RedirectURI
 	value, err := json.Marshal(p)
 	if err != nil {
 		return err

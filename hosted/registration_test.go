@@ -19,14 +19,13 @@ func TestForgedErrorKeepsTheClient(t *testing.T) {
 	app := newApp(new(store.MemoryDatabase))
 	mustSignIn(t, server, app, app, store.Owner{User: "ada"})
 	for _, code := range []string{"invalid_client", "unauthorized_client"} {
-		state := stateOf(t, begin(t, app, store.Owner{User: "eve"}, server.MCPURL(), "s"))
-		forged := callbackURL + "?error=" + code + "&iss=" + server.Issuer() + "&state=" + state
+		params := "error=" + code + "&iss=" + server.Issuer()
+		forged := responseTo(t, begin(t, app, store.Owner{User: "eve"}, server.MCPURL(), "s"), params)
 		resp := get(app.Callback(sessionOf, nil), forged, "s")
 		if resp.StatusCode < 400 {
 			t.Errorf("%s: status %d to %s", code, resp.StatusCode, resp.Header.Get("Location"))
 		}
-		state = stateOf(t, begin(t, app, store.Owner{User: "eve"}, server.MCPURL(), "s"))
-		forged = callbackURL + "?error=" + code + "&iss=" + server.Issuer() + "&state=" + state
+		forged = responseTo(t, begin(t, app, store.Owner{User: "eve"}, server.MCPURL(), "s"), params)
 		_, outcome := callBack(t, app, forged, "s")
 		var e *handstamp.Error
 		if !errors.As(outcome.Err, &e) || e.Code != code {

@@ -46,7 +46,7 @@ func (s *site) handler() http.Handler {
 	mux.HandleFunc("POST /connect", s.signedIn(s.known(s.connect)))
 	mux.HandleFunc("POST /disconnect", s.signedIn(s.known(s.disconnect)))
 	mux.HandleFunc("POST /call", s.signedIn(s.known(s.call)))
-	mux.Handle("GET /oauth/callback", s.app.Callback(s.sessions.id, s.cameBack))
+	mux.Handle("GET /oauth/callback/", s.app.Callback(s.sessions.id, s.cameBack))
 	// Another site's page can post no form here.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
