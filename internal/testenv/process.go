@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -60,9 +61,30 @@ func NewOnDisk(t testing.TB, h lab.Habits) *Env {
 func NewEmptyOnDisk(t testing.TB, h lab.Habits) *Env {
 	t.Helper()
 	m := New(t, h)
-	m.Dir = t.TempDir() + "/credentials"
+	m.Dir = filepath.Join(lastingFolder(t), "credentials")
 	m.Store = m.Open(filestore.Options{})
 	return m
+}
+
+// lastingFolder returns a folder that is removed after the test, also where a refresh helper whose
+// result is not waited for any more still writes into it.
+func lastingFolder(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "handstamp-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for end := time.Now().Add(Timeout); ; time.Sleep(10 * time.Millisecond) {
+			if err := os.RemoveAll(dir); err == nil {
+				return
+			} else if time.Now().After(end) {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	return dir
 }
 
 // Open opens the folder as a further process would, with notices in the test's
