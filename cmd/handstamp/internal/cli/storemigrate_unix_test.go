@@ -160,6 +160,35 @@ func TestMigrationKeepsTheNewerLogin(t *testing.T) {
 	c.wantAll(before)
 }
 
+// A login stays rather than a newer record that has none, or one that the server has ended.
+func TestMigrationKeepsTheLoginThatCanBeUsed(t *testing.T) {
+	ended := &record.Record{Grant: &record.Grant{}, GrantError: &record.GrantError{Code: "invalid_grant"}}
+	for name, newer := range map[string]*record.Record{"no login": {}, "a login that was ended": ended} {
+		for in, other := range map[string]string{storeFile: storeEncrypted, storeEncrypted: storeFile} {
+			t.Run(name+", the login is in "+in, func(t *testing.T) {
+				c, _ := withKeyFile(t)
+				use := func(word string) { c.env = append(c.env[:1:1], "HANDSTAMP_STORE="+word) }
+				use(in)
+				values := c.plant(1)
+				use(other)
+				s, err := c.inside().openStore()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for newer.Key = range values {
+					newer.Revision = ""
+					if err := record.Put(t.Context(), s, newer); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.env = c.env[:1]
+				c.mustRun("store", "migrate", storeEncrypted, "--from", storeFile)
+				c.wantAll(values)
+			})
+		}
+	}
+}
+
 // A process that goes on while the logins are moved does not take them for missing, and stores none
 // where no later process looks.
 func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {

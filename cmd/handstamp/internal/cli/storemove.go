@@ -194,14 +194,32 @@ func (m *storeMigrate) compare(
 	return "", revision, nil
 }
 
-// isNewer compares two records by the time of their last change.
+// isNewer compares two records by their logins, and then by the time of their last change: a login that
+// was cancelled leaves a newer record without one.
 func isNewer(there, value []byte) bool {
 	a, err := record.Decode(there)
 	if err != nil {
 		return errors.Is(err, record.ErrNewer) // than this program
 	}
 	b, err := record.Decode(value)
-	return err != nil || a.UpdatedAt.After(b.UpdatedAt)
+	if err != nil {
+		return true
+	}
+	if x, y := loginRank(a), loginRank(b); x != y {
+		return x > y
+	}
+	return a.UpdatedAt.After(b.UpdatedAt)
+}
+
+// loginRank ranks a login that can be used above one that the server has ended, and that above none.
+func loginRank(r *record.Record) int {
+	switch {
+	case r.Grant == nil:
+		return 0
+	case r.GrantError != nil:
+		return 1
+	}
+	return 2
 }
 
 // choose notes the new store in the configuration.
