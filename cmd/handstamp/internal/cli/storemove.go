@@ -29,6 +29,7 @@ func (m *storeMigrate) move(ctx context.Context) error {
 	if err := m.keepChoice(); err != nil {
 		return err
 	}
+	isFirst := m.readJournal() == nil
 	if err := m.writeJournal(); err != nil {
 		return err
 	}
@@ -36,6 +37,9 @@ func (m *storeMigrate) move(ctx context.Context) error {
 		unlock, err := m.copyAll(ctx, from)
 		defer unlock()
 		if err != nil {
+			if m.takeBack(ctx) && isFirst {
+				_ = os.Remove(m.journal()) // no store has anything of this run
+			}
 			return err
 		}
 	}
@@ -108,6 +112,18 @@ func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock f
 	return unlock, nil
 }
 
+// takeBack deletes from the target what this run has put there, and reports whether nothing of it is left: a copy
+// outlives a logout from the store in use.
+func (m *storeMigrate) takeBack(ctx context.Context) (all bool) {
+	all = true
+	for key, revision := range m.put {
+		if err := m.target.Delete(context.WithoutCancel(ctx), key, revision); err != nil {
+			all = false
+		}
+	}
+	return all
+}
+
 // errSpare reports that a credential is in the target's spare folder alone.
 var errSpare = errors.New("there is no durable place for it")
 
@@ -155,9 +171,10 @@ func (m *storeMigrate) copy(
 			return "", "", errSpare
 		}
 		// What was put is read once more before the original is removed.
-		_, err = m.target.Put(ctx, key, value, revision)
-		hasPut = err == nil
-		if err != nil && !errors.Is(err, store.ErrConflict) {
+		put, err := m.target.Put(ctx, key, value, revision)
+		if hasPut = err == nil; hasPut {
+			m.put[key] = put
+		} else if !errors.Is(err, store.ErrConflict) {
 			return "", "", err
 		}
 	}
