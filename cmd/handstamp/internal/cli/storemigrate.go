@@ -45,7 +45,7 @@ have moved, and do not use the new store until then.`,
 		Args: exactly(1, "one store"),
 		RunE: withArgs(m.run),
 	}
-	cmd.Flags().StringVar(&m.from, "from", "", "the store to move from (default: the one in use)")
+	cmd.Flags().StringVar(&m.from, "from", "", "a store to move from, besides the one in use")
 	cmd.Flags().BoolVar(&m.dryRun, "dry-run", false, "show what would be done, and change nothing")
 	return cmd
 }
@@ -104,12 +104,13 @@ func (m *storeMigrate) plan(to string) error {
 	if m.to, err = m.storeWord(to); err != nil {
 		return err
 	}
+	from := current.word
 	if m.from != "" {
-		if current.word, err = m.storeWord(m.from); err != nil {
+		if from, err = m.storeWord(m.from); err != nil {
 			return err
 		}
 	}
-	for _, word := range []string{m.to, current.word} {
+	for _, word := range []string{m.to, from} {
 		switch {
 		case isDatabase(word):
 			f := usage("credentials move between keyring, encrypted, file and folders; a database " +
@@ -122,7 +123,10 @@ func (m *storeMigrate) plan(to string) error {
 	}
 	m.report = migrateOutput{From: []string{}, To: m.to, DryRun: m.dryRun,
 		Credentials: []migrateOutcome{}, ChosenBy: m.overriding()}
-	words := append(m.readJournal(), current.word)
+	words := append(m.readJournal(), from)
+	if !isDatabase(current.word) && current.word != storeMemory {
+		words = append(words, current.word) // which later commands do not use
+	}
 	if err := m.checkFolders(words); err != nil {
 		return err
 	}

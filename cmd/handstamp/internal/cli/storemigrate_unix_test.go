@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -158,6 +159,30 @@ func TestMigrationKeepsTheNewerLogin(t *testing.T) {
 	// The other way round: what is older does not replace it.
 	c.mustRun("store", "migrate", "file", "--from", storeEncrypted)
 	c.wantAll(before)
+}
+
+// Where logins are moved from a store that is not in use, those of the one in use come along.
+func TestMigrationFromAnotherStoreLeavesNoLoginBehind(t *testing.T) {
+	c, _ := withKeyFile(t)
+	values := c.plant(1)
+	used, target := filepath.Join(t.TempDir(), "used"), filepath.Join(t.TempDir(), "target")
+	c.env = append(c.env, "HANDSTAMP_STORE="+used)
+	maps.Copy(values, c.plant(3)) // newer ones, and more
+	c.env = c.env[:1]
+	if err := c.inside().noteStore(storeMembers{Store: used}); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _ := c.mustRun("store", "migrate", target, "--from", storeFile, "--dry-run", "--json")
+	if strings.Count(stdout, `"moved"`) != 4 {
+		t.Errorf("it would move %s", stdout)
+	}
+	c.mustRun("store", "migrate", target, "--from", storeFile)
+	c.wantAll(values)
+	for _, dir := range []string{used, filepath.Join(c.home, "credentials")} {
+		if n := countFiles(dir); n != 0 {
+			t.Errorf("%d are still in %s", n, dir)
+		}
+	}
 }
 
 // A login stays rather than a newer record that has none, or one that the server has ended.
