@@ -79,23 +79,39 @@ func holdsSecret(dir string) (path string) {
 }
 
 // Whenever a migration is killed, the store in use has every login, the sealed one tells no secret,
-// and the next run goes on.
+// and the next run goes on, also where the configuration alone names the key file.
 func TestMigrationThatIsKilledLosesNoLogin(t *testing.T) {
-	const n = 40
-	c := newCommand(t)
-	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}
-	values := c.plant(n)
+	c, keyFile := withKeyFile(t)
+	values := c.plant(40)
 	plain := filepath.Join(c.home, "credentials")
 	sealed := filepath.Join(plain, storeEncrypted)
-	files := func(dir string) func() int { return func() int { return countFiles(dir) } }
-	atLeast := func(count func() int, least int) func() bool { return func() bool { return count() >= least } }
-	atMost := func(count func() int, most int) func() bool { return func() bool { return count() <= most } }
+	c.killMigrations(storeEncrypted, plain, sealed, values)
+	if path := holdsSecret(c.home); path != "" {
+		t.Errorf("%s holds a secret", path)
+	}
+	c.env = nil
+	c.killMigrations(storeFile, sealed, plain, values)
+	if path := holdsSecret(sealed); path != "" {
+		t.Errorf("%s holds a secret", path)
+	}
+	config, err := os.ReadFile(filepath.Join(c.home, "config.json"))
+	if err != nil || strings.Contains(string(config), keyFile) {
+		t.Errorf("the configuration is %s (%v)", config, err)
+	}
+}
+
+// killMigrations kills migrations from one folder to another at several moments, and has one go on to the end.
+func (c *command) killMigrations(word, from, to string, values map[store.Key][]byte) {
+	c.t.Helper()
+	n := len(values)
+	atLeast := func(dir string, least int) func() bool { return func() bool { return countFiles(dir) >= least } }
+	atMost := func(dir string, most int) func() bool { return func() bool { return countFiles(dir) <= most } }
+	sealed := filepath.Join(c.home, "credentials", storeEncrypted)
 	kills := 0
 	for _, moment := range []func() bool{
-		atLeast(files(sealed), 1), atLeast(files(sealed), n/2), atLeast(files(sealed), n),
-		atMost(files(plain), n-1), atMost(files(plain), n/2), atMost(files(plain), 1),
+		atLeast(to, 1), atLeast(to, n/2), atLeast(to, n), atMost(from, n-1), atMost(from, n/2), atMost(from, 1),
 	} {
-		cmd, stdin, _, _ := c.start("store", "migrate", storeEncrypted)
+		cmd, stdin, _, _ := c.start("store", "migrate", word)
 		stdin.Close()
 		ended := make(chan struct{})
 		go func() { _ = cmd.Wait(); close(ended) }()
@@ -116,21 +132,18 @@ func TestMigrationThatIsKilledLosesNoLogin(t *testing.T) {
 		}
 		c.wantAll(values)
 		if path := holdsSecret(sealed); path != "" {
-			t.Errorf("%s holds a secret", path)
+			c.t.Errorf("%s holds a secret", path)
 		}
 	}
 	if kills == 0 {
-		t.Error("no migration was killed")
+		c.t.Error("no migration was killed")
 	}
-	c.mustRun("store", "migrate", storeEncrypted)
+	c.mustRun("store", "migrate", word)
 	c.wantAll(values)
-	if path := holdsSecret(c.home); path != "" {
-		t.Errorf("%s holds a secret", path)
+	if left, _ := filepath.Glob(filepath.Join(c.home, "credentials", "migration.json")); len(left) > 0 {
+		c.t.Error("the journal is left behind")
 	}
-	if _, err := os.Stat(filepath.Join(plain, "migration.json")); err == nil {
-		t.Error("the journal is left behind")
-	}
-	t.Logf("%d of 6 were killed", kills)
+	c.t.Logf("%d of 6 were killed", kills)
 }
 
 // Of two logins at one server the newer stays, and a damaged one is reported and left.

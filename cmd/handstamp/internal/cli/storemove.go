@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -49,6 +50,12 @@ func (m *storeMigrate) move(ctx context.Context) error {
 	for _, from := range m.sources {
 		if err := m.removeAll(ctx, from); err != nil {
 			return err
+		}
+	}
+	if m.leavesEncrypted() {
+		if err := m.noteStore(storeMembers{Store: m.to}); err != nil {
+			return &failure{kind: kindStore, err: err,
+				message: "all is moved, but the configuration still names the key file: run this again"}
 		}
 	}
 	_ = os.Remove(m.journal())
@@ -239,10 +246,17 @@ func loginRank(r *record.Record) int {
 	return 2
 }
 
+// leavesEncrypted reports whether credentials are moved from the encrypted store.
+func (m *storeMigrate) leavesEncrypted() bool { return slices.Contains(m.report.From, storeEncrypted) }
+
 // choose notes the new store in the configuration.
 func (m *storeMigrate) choose() error {
 	members := storeMembers{Store: m.to}
-	if m.to == storeEncrypted {
+	switch {
+	case m.leavesEncrypted():
+		// The key is needed until all is removed, maybe by another run.
+		members.StoreKeyFile, members.StorePassphraseFile = m.conf.StoreKeyFile, m.conf.StorePassphraseFile
+	case m.to == storeEncrypted:
 		from, err := m.keySources()
 		if err != nil {
 			return err

@@ -95,7 +95,7 @@ func TestLogoutReachesTheCopiesOfAMigrationThatWasKilled(t *testing.T) {
 			t.Run(fmt.Sprintf("%q, the new store was chosen: %t", flags, chosen), func(t *testing.T) {
 				c, _ := withKeyFile(t)
 				values := c.plant(2)
-				c.killedMigration(chosen)
+				c.killedMigration(storeFile, storeEncrypted, chosen)
 				out := store.Key{Server: "https://mcp0.example/mcp", Profile: store.DefaultProfile}
 				c.mustRun(append([]string{"logout", out.Server}, flags...)...)
 				c.mustRun("store", "migrate", storeEncrypted)
@@ -113,27 +113,26 @@ func TestLogoutReachesTheCopiesOfAMigrationThatWasKilled(t *testing.T) {
 	}
 }
 
-// killedMigration leaves what a migration to the encrypted store leaves that is killed once all is copied, or once
-// the new store is chosen.
-func (c *command) killedMigration(chosen bool) {
+// killedMigration leaves what a migration leaves that is killed once all is copied, or once the new store is chosen.
+func (c *command) killedMigration(from, to string, chosen bool) {
 	c.t.Helper()
 	m := &storeMigrate{app: c.inside(), put: make(map[store.Key]store.Revision)}
-	err := m.plan(storeEncrypted)
+	err := m.plan(to)
 	if err == nil {
-		m.target, err = m.open(storeEncrypted, "")
+		m.target, err = m.open(to, "")
 	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	from, err := m.open(storeFile, "")
+	source, err := m.open(from, "")
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	m.sources = []*openedStore{from}
+	m.sources = []*openedStore{source}
 	if err := errors.Join(m.keepChoice(), m.writeJournal()); err != nil {
 		c.t.Fatal(err)
 	}
-	unlock, err := m.copyAll(c.t.Context(), from)
+	unlock, err := m.copyAll(c.t.Context(), source)
 	if unlock(); err == nil && chosen {
 		err = m.choose()
 	}
@@ -142,11 +141,30 @@ func (c *command) killedMigration(chosen bool) {
 	}
 }
 
+// A migration that was killed once the new store was chosen goes on with the key that the configuration names.
+func TestMigrationAwayFromTheKeyGoesOn(t *testing.T) {
+	c, keyFile := withKeyFile(t)
+	values := c.plant(2)
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.env = nil
+	c.killedMigration(storeEncrypted, storeFile, true)
+	c.wantAll(values)
+	c.mustRun("store", "migrate", storeFile)
+	c.wantAll(values)
+	if n := countFiles(filepath.Join(c.home, "credentials", storeEncrypted)); n != 0 {
+		t.Errorf("%d logins were left behind", n)
+	}
+	config, err := os.ReadFile(filepath.Join(c.home, "config.json"))
+	if err != nil || strings.Contains(string(config), keyFile) {
+		t.Errorf("the configuration is %s (%v)", config, err)
+	}
+}
+
 // A logout from a store that is named for one run leaves the one that the configuration names as it is.
 func TestLogoutFromAnotherStoreLeavesTheChosenOne(t *testing.T) {
 	c, _ := withKeyFile(t)
 	values := c.plant(1)
-	c.killedMigration(true)
+	c.killedMigration(storeFile, storeEncrypted, true)
 	c.mustRun("logout", "--all", "--no-revoke", "--store", storeFile)
 	c.wantAll(values)
 }
