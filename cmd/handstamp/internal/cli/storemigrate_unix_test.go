@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -255,6 +256,52 @@ func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {
 		t.Errorf("Put = %v", err)
 	}
 	c.wantAll(values)
+}
+
+// A process that has the encrypted store open, also one that a variable has named, seals nothing with its key after
+// the store was made anew with another one.
+func TestAnotherKeyIsNoticedByProcessesThatRun(t *testing.T) {
+	for _, named := range [][]string{nil, {"HANDSTAMP_STORE=" + storeEncrypted}} {
+		t.Run(fmt.Sprint(named), func(t *testing.T) {
+			c, keyFile := withKeyFile(t)
+			values := c.plant(1)
+			c.mustRun("store", "migrate", storeEncrypted)
+			c.env = append(c.env, named...)
+			running, err := c.inside().openStore()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.env = c.env[:1]
+			c.wantAll(values)
+			other := store.Key{Server: "https://other.example", Profile: store.DefaultProfile}
+			if _, _, err := running.Get(t.Context(), other); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("before: %v", err)
+			}
+			c.mustRun("store", "migrate", storeFile)
+			c.env[0] = "HANDSTAMP_STORE_KEY_FILE=" + keyFile + ".other"
+			c.mustRun("store", "migrate", storeEncrypted)
+			tries := map[string]func(key store.Key) error{
+				"Get": func(key store.Key) error { _, _, err := running.Get(t.Context(), key); return err },
+				"Put": func(key store.Key) error { _, err := running.Put(t.Context(), key, []byte("{}"), ""); return err },
+				"Lock": func(key store.Key) error {
+					unlock, err := running.Lock(t.Context(), key, store.LockLogin)
+					if err == nil {
+						unlock()
+					}
+					return err
+				},
+			}
+			for name, try := range tries {
+				for _, key := range append(slices.Collect(maps.Keys(values)), other) {
+					err := try(key)
+					if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "start this program again") {
+						t.Errorf("%s of %s = %v", name, key, err)
+					}
+				}
+			}
+			c.wantAll(values)
+		})
+	}
 }
 
 // Sealed logins in a folder that is named by its path, for which there is no key, stay where they
