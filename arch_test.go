@@ -138,7 +138,7 @@ var layers = map[string]layer{
 	"cmd/handstamp":                  {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
 	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "store/sealed", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
 	"cmd/handstamp/internal/splice":  {modules: parserModules},
-	"cmd/handstamp/internal/mcphost": {ours: []string{"cmd/handstamp/internal/splice", "internal/mcpremote"}, modules: slices.Concat(fileModules, parserModules)},
+	"cmd/handstamp/internal/mcphost": {ours: []string{"cmd/handstamp/internal/splice", "internal/atomicfile", "internal/mcpremote"}, modules: slices.Concat(fileModules, parserModules)},
 }
 
 // listed is one package as "go list" prints it.

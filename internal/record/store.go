@@ -86,6 +86,9 @@ func (r *Record) put(put func(value []byte) (store.Revision, error)) error {
 	next := *r
 	next.Version = SchemaVersion
 	next.UpdatedAt = time.Now().UTC().Round(0) // no monotonic reading: it would not come back
+	if !next.UpdatedAt.After(r.UpdatedAt) {
+		next.UpdatedAt = r.UpdatedAt.Add(1) // the clock was set back
+	}
 	value, err := Encode(&next)
 	if err != nil {
 		return err

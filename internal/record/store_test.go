@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/sealed"
@@ -53,6 +54,22 @@ func TestPutThenGet(t *testing.T) {
 	}
 	if err := Delete(t.Context(), s, got); err != nil {
 		t.Error(err)
+	}
+}
+
+// A clock that was set back makes no change older than the one before: of two records, the newer is used.
+func TestPutAfterTheClockWasSetBack(t *testing.T) {
+	r := &Record{Key: keyA, UpdatedAt: time.Now().UTC().Add(time.Hour)}
+	s := new(store.Memory)
+	for range 2 {
+		before := r.UpdatedAt
+		if err := Put(t.Context(), s, r); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Get(t.Context(), s, keyA)
+		if err != nil || !got.UpdatedAt.After(before) {
+			t.Errorf("after %v it is of %v (%v)", before, got.UpdatedAt, err)
+		}
 	}
 }
 

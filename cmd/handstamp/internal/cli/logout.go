@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/store"
 	"github.com/spf13/cobra"
 )
 
@@ -115,9 +116,8 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	l.forgetFlags(ctx, t.profile, c.Store)
-	if keys, err := keysAt(ctx, c.Store, t.key.Server); err == nil && !slices.Contains(keys, t.storeKey()) {
-		l.forgetSettings(t)
+	if err := l.forgetLogin(ctx, c.Store, t); err != nil {
+		return nil, err
 	}
 	out := &logoutOutput{
 		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,
@@ -126,6 +126,15 @@ func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, erro
 	}
 	showLogout(l.shown(l.err), t, r)
 	return out, nil
+}
+
+// forgetLogin removes what is left of a login that a logout has removed from a store.
+func (a *app) forgetLogin(ctx context.Context, from store.Store, t *target) error {
+	a.forgetFlags(ctx, t.profile, from)
+	if keys, err := keysAt(ctx, from, t.key.Server); err == nil && !slices.Contains(keys, t.storeKey()) {
+		a.forgetSettings(t)
+	}
+	return a.forgetCopies(ctx, t.storeKey())
 }
 
 // showLogout writes how the logout ended, and what is left at the server.

@@ -234,11 +234,11 @@ func (b *serveBackend) Logout(ctx context.Context, name string) error {
 		return err
 	}
 	b.mu.Lock()
-	b.forgetFlags(ctx, t.profile, c.Store)
-	if keys, err := keysAt(ctx, c.Store, t.key.Server); err == nil && !slices.Contains(keys, t.storeKey()) {
-		b.forgetSettings(t)
-	}
+	err = b.forgetLogin(ctx, c.Store, t)
 	b.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	e := webpage.Event{Server: name, Mark: webpage.Good, Text: "Signed out and deleted here"}
 	switch {
 	case r.Revoked:

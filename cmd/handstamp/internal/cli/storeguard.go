@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/sealed"
 )
 
 // guardedStore is the store of a process that goes on while another one may migrate it, or choose
@@ -14,17 +16,38 @@ import (
 type guardedStore struct {
 	store.Store
 	store.Reserver
-	moved func() error // why the store is not the one in use any more, or nil
+	moved func() error // why the store, or its key, is not the one in use any more, or nil
 }
 
 // guard returns a store that notices when the configuration comes to name another one, unless this
-// run has a flag or a variable that names one.
+// run has a flag or a variable that names one, and when an encrypted one gets another key.
 func (a *app) guard(o *openedStore, choice storeChoice) store.Store {
 	reserver, ok := o.Store.(store.Reserver)
-	if !ok || choice.by == byFlag || choice.by == byVariable {
+	named := choice.by == byFlag || choice.by == byVariable
+	if !ok || named && o.word != storeEncrypted {
 		return o.Store
 	}
-	return &guardedStore{o.Store, reserver, func() error { return a.storeMoved(o.word) }}
+	return &guardedStore{o.Store, reserver, func() error {
+		if !named {
+			if err := a.storeMoved(o.word); err != nil {
+				return err
+			}
+		}
+		return o.keyChanged()
+	}}
+}
+
+// keyChanged reads the note of an encrypted store's key anew.
+func (o *openedStore) keyChanged() error {
+	if o.word != storeEncrypted {
+		return nil
+	}
+	note, err := readKeyNote(filepath.Join(o.folders.Credentials, keyNoteName))
+	if err != nil || note != nil && note.KeyID == o.keyID {
+		return nil // a damaged note does not change the key
+	}
+	return fmt.Errorf("%w: the encrypted store has another key since: start this program again",
+		store.ErrUnusable)
 }
 
 // storeMoved reads the configuration anew.
@@ -47,7 +70,7 @@ func (g *guardedStore) Get(
 	ctx context.Context, key store.Key,
 ) ([]byte, store.Revision, error) {
 	value, revision, err := g.Store.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
+	if _, otherKey := errors.AsType[*sealed.KeyError](err); otherKey || errors.Is(err, store.ErrNotFound) {
 		if moved := g.moved(); moved != nil {
 			return nil, "", moved
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/handstamp/handstamp/store"
+	"github.com/handstamp/handstamp/store/filestore"
 	"github.com/handstamp/handstamp/store/keyringstore"
 	"github.com/spf13/cobra"
 )
@@ -23,11 +24,12 @@ type storeMigrate struct {
 	to      string
 	sources []*openedStore
 	target  *openedStore
+	put     map[store.Key]store.Revision // what the target has from this run
 	report  migrateOutput
 }
 
 func (a *app) newStoreMigrate() *cobra.Command {
-	m := &storeMigrate{app: a}
+	m := &storeMigrate{app: a, put: make(map[store.Key]store.Revision)}
 	cmd := &cobra.Command{
 		Use:   "migrate keyring|encrypted|file|PATH",
 		Short: "Move all credentials to another store, and use that from now on",
@@ -43,7 +45,7 @@ have moved, and do not use the new store until then.`,
 		Args: exactly(1, "one store"),
 		RunE: withArgs(m.run),
 	}
-	cmd.Flags().StringVar(&m.from, "from", "", "the store to move from (default: the one in use)")
+	cmd.Flags().StringVar(&m.from, "from", "", "a store to move from, besides the one in use")
 	cmd.Flags().BoolVar(&m.dryRun, "dry-run", false, "show what would be done, and change nothing")
 	return cmd
 }
@@ -102,12 +104,13 @@ func (m *storeMigrate) plan(to string) error {
 	if m.to, err = m.storeWord(to); err != nil {
 		return err
 	}
+	from := current.word
 	if m.from != "" {
-		if current.word, err = m.storeWord(m.from); err != nil {
+		if from, err = m.storeWord(m.from); err != nil {
 			return err
 		}
 	}
-	for _, word := range []string{m.to, current.word} {
+	for _, word := range []string{m.to, from} {
 		switch {
 		case isDatabase(word):
 			f := usage("credentials move between keyring, encrypted, file and folders; a database " +
@@ -120,7 +123,10 @@ func (m *storeMigrate) plan(to string) error {
 	}
 	m.report = migrateOutput{From: []string{}, To: m.to, DryRun: m.dryRun,
 		Credentials: []migrateOutcome{}, ChosenBy: m.overriding()}
-	words := append(m.readJournal(), current.word)
+	words := append(m.readJournal(), from)
+	if !isDatabase(current.word) && current.word != storeMemory {
+		words = append(words, current.word) // which later commands do not use
+	}
 	if err := m.checkFolders(words); err != nil {
 		return err
 	}
@@ -166,12 +172,16 @@ func (m *storeMigrate) findSources(words []string) error {
 		if err != nil {
 			return err
 		}
-		there := len(recordFiles(folders.Credentials))+len(recordFiles(folders.Spare)) > 0
-		if word != m.to && there && !slices.Contains(m.report.From, word) {
+		if word != m.to && hasRecords(folders) && !slices.Contains(m.report.From, word) {
 			m.report.From = append(m.report.From, word)
 		}
 	}
 	return nil
+}
+
+// hasRecords reports whether a store in files has any, damaged ones and those before included.
+func hasRecords(folders filestore.Folders) bool {
+	return len(recordFiles(folders.Credentials))+len(recordFiles(folders.Spare)) > 0
 }
 
 // overriding returns what names another store than the target, and wins over the configuration.
@@ -212,20 +222,51 @@ func (m *storeMigrate) listOnly(ctx context.Context) error {
 	return nil
 }
 
-// journal is the file that names what an interrupted migration was about.
-func (m *storeMigrate) journal() string {
-	dirs, err := findFolders(m.env)
+// journal is the file that names the stores of an interrupted migration.
+func (a *app) journal() string {
+	dirs, err := findFolders(a.env)
 	if err != nil {
 		return ""
 	}
 	return filepath.Join(dirs.Credentials, "migration.json")
 }
 
-func (m *storeMigrate) readJournal() (words []string) {
-	if text, err := readRegular(m.journal(), maxConfig); err == nil {
+func (a *app) readJournal() (words []string) {
+	if text, err := readRegular(a.journal(), maxConfig); err == nil {
 		_ = json.Unmarshal(text, &words) // a damaged one is as good as none
 	}
 	return words
+}
+
+// forgetCopies deletes a credential from the other stores of an interrupted migration, which takes no key: the next
+// run would bring it back. The store that the configuration names is left to a run that uses it.
+func (a *app) forgetCopies(ctx context.Context, key store.Key) error {
+	if a.opened.folders == nil {
+		return nil
+	}
+	conf, err := (&app{env: a.env}).loadConfig() // as it is now
+	if err != nil {
+		return err
+	}
+	configured, _ := a.storeWord(conf.Store) // none if it is empty
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.lockTimeout())
+	defer cancel()
+	for _, word := range a.readJournal() {
+		folders, err := a.foldersOf(word)
+		if err != nil || word == a.opened.word || word == configured || !hasRecords(folders) {
+			continue
+		}
+		files, err := folders.Open(filestore.Options{Warn: func(string) {}})
+		if err == nil {
+			_, revision, _ := files.Get(ctx, key) // of what is damaged, too
+			err = files.Delete(ctx, key, revision)
+		}
+		if err != nil {
+			return &failure{kind: kindStore, err: err, message: "the login at " + key.String() +
+				" is deleted, but not its copy in the " + storeName(word)}
+		}
+	}
+	return nil
 }
 
 func (m *storeMigrate) writeJournal() error {

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,23 +80,39 @@ func holdsSecret(dir string) (path string) {
 }
 
 // Whenever a migration is killed, the store in use has every login, the sealed one tells no secret,
-// and the next run goes on.
+// and the next run goes on, also where the configuration alone names the key file.
 func TestMigrationThatIsKilledLosesNoLogin(t *testing.T) {
-	const n = 40
-	c := newCommand(t)
-	c.env = []string{"HANDSTAMP_STORE_KEY_FILE=" + filepath.Join(t.TempDir(), "store.key")}
-	values := c.plant(n)
+	c, keyFile := withKeyFile(t)
+	values := c.plant(40)
 	plain := filepath.Join(c.home, "credentials")
 	sealed := filepath.Join(plain, storeEncrypted)
-	files := func(dir string) func() int { return func() int { return countFiles(dir) } }
-	atLeast := func(count func() int, least int) func() bool { return func() bool { return count() >= least } }
-	atMost := func(count func() int, most int) func() bool { return func() bool { return count() <= most } }
+	c.killMigrations(storeEncrypted, plain, sealed, values)
+	if path := holdsSecret(c.home); path != "" {
+		t.Errorf("%s holds a secret", path)
+	}
+	c.env = nil
+	c.killMigrations(storeFile, sealed, plain, values)
+	if path := holdsSecret(sealed); path != "" {
+		t.Errorf("%s holds a secret", path)
+	}
+	config, err := os.ReadFile(filepath.Join(c.home, "config.json"))
+	if err != nil || strings.Contains(string(config), keyFile) {
+		t.Errorf("the configuration is %s (%v)", config, err)
+	}
+}
+
+// killMigrations kills migrations from one folder to another at several moments, and has one go on to the end.
+func (c *command) killMigrations(word, from, to string, values map[store.Key][]byte) {
+	c.t.Helper()
+	n := len(values)
+	atLeast := func(dir string, least int) func() bool { return func() bool { return countFiles(dir) >= least } }
+	atMost := func(dir string, most int) func() bool { return func() bool { return countFiles(dir) <= most } }
+	sealed := filepath.Join(c.home, "credentials", storeEncrypted)
 	kills := 0
 	for _, moment := range []func() bool{
-		atLeast(files(sealed), 1), atLeast(files(sealed), n/2), atLeast(files(sealed), n),
-		atMost(files(plain), n-1), atMost(files(plain), n/2), atMost(files(plain), 1),
+		atLeast(to, 1), atLeast(to, n/2), atLeast(to, n), atMost(from, n-1), atMost(from, n/2), atMost(from, 1),
 	} {
-		cmd, stdin, _, _ := c.start("store", "migrate", storeEncrypted)
+		cmd, stdin, _, _ := c.start("store", "migrate", word)
 		stdin.Close()
 		ended := make(chan struct{})
 		go func() { _ = cmd.Wait(); close(ended) }()
@@ -115,21 +133,18 @@ func TestMigrationThatIsKilledLosesNoLogin(t *testing.T) {
 		}
 		c.wantAll(values)
 		if path := holdsSecret(sealed); path != "" {
-			t.Errorf("%s holds a secret", path)
+			c.t.Errorf("%s holds a secret", path)
 		}
 	}
 	if kills == 0 {
-		t.Error("no migration was killed")
+		c.t.Error("no migration was killed")
 	}
-	c.mustRun("store", "migrate", storeEncrypted)
+	c.mustRun("store", "migrate", word)
 	c.wantAll(values)
-	if path := holdsSecret(c.home); path != "" {
-		t.Errorf("%s holds a secret", path)
+	if left, _ := filepath.Glob(filepath.Join(c.home, "credentials", "migration.json")); len(left) > 0 {
+		c.t.Error("the journal is left behind")
 	}
-	if _, err := os.Stat(filepath.Join(plain, "migration.json")); err == nil {
-		t.Error("the journal is left behind")
-	}
-	t.Logf("%d of 6 were killed", kills)
+	c.t.Logf("%d of 6 were killed", kills)
 }
 
 // Of two logins at one server the newer stays, and a damaged one is reported and left.
@@ -160,6 +175,59 @@ func TestMigrationKeepsTheNewerLogin(t *testing.T) {
 	c.wantAll(before)
 }
 
+// Where logins are moved from a store that is not in use, those of the one in use come along.
+func TestMigrationFromAnotherStoreLeavesNoLoginBehind(t *testing.T) {
+	c, _ := withKeyFile(t)
+	values := c.plant(1)
+	used, target := filepath.Join(t.TempDir(), "used"), filepath.Join(t.TempDir(), "target")
+	c.env = append(c.env, "HANDSTAMP_STORE="+used)
+	maps.Copy(values, c.plant(3)) // newer ones, and more
+	c.env = c.env[:1]
+	if err := c.inside().noteStore(storeMembers{Store: used}); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _ := c.mustRun("store", "migrate", target, "--from", storeFile, "--dry-run", "--json")
+	if strings.Count(stdout, `"moved"`) != 4 {
+		t.Errorf("it would move %s", stdout)
+	}
+	c.mustRun("store", "migrate", target, "--from", storeFile)
+	c.wantAll(values)
+	for _, dir := range []string{used, filepath.Join(c.home, "credentials")} {
+		if n := countFiles(dir); n != 0 {
+			t.Errorf("%d are still in %s", n, dir)
+		}
+	}
+}
+
+// A login stays rather than a newer record that has none, or one that the server has ended.
+func TestMigrationKeepsTheLoginThatCanBeUsed(t *testing.T) {
+	ended := &record.Record{Grant: &record.Grant{}, GrantError: &record.GrantError{Code: "invalid_grant"}}
+	for name, newer := range map[string]*record.Record{"no login": {}, "a login that was ended": ended} {
+		for in, other := range map[string]string{storeFile: storeEncrypted, storeEncrypted: storeFile} {
+			t.Run(name+", the login is in "+in, func(t *testing.T) {
+				c, _ := withKeyFile(t)
+				use := func(word string) { c.env = append(c.env[:1:1], "HANDSTAMP_STORE="+word) }
+				use(in)
+				values := c.plant(1)
+				use(other)
+				s, err := c.inside().openStore()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for newer.Key = range values {
+					newer.Revision = ""
+					if err := record.Put(t.Context(), s, newer); err != nil {
+						t.Fatal(err)
+					}
+				}
+				c.env = c.env[:1]
+				c.mustRun("store", "migrate", storeEncrypted, "--from", storeFile)
+				c.wantAll(values)
+			})
+		}
+	}
+}
+
 // A process that goes on while the logins are moved does not take them for missing, and stores none
 // where no later process looks.
 func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {
@@ -188,6 +256,52 @@ func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {
 		t.Errorf("Put = %v", err)
 	}
 	c.wantAll(values)
+}
+
+// A process that has the encrypted store open, also one that a variable has named, seals nothing with its key after
+// the store was made anew with another one.
+func TestAnotherKeyIsNoticedByProcessesThatRun(t *testing.T) {
+	for _, named := range [][]string{nil, {"HANDSTAMP_STORE=" + storeEncrypted}} {
+		t.Run(fmt.Sprint(named), func(t *testing.T) {
+			c, keyFile := withKeyFile(t)
+			values := c.plant(1)
+			c.mustRun("store", "migrate", storeEncrypted)
+			c.env = append(c.env, named...)
+			running, err := c.inside().openStore()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.env = c.env[:1]
+			c.wantAll(values)
+			other := store.Key{Server: "https://other.example", Profile: store.DefaultProfile}
+			if _, _, err := running.Get(t.Context(), other); !errors.Is(err, store.ErrNotFound) {
+				t.Errorf("before: %v", err)
+			}
+			c.mustRun("store", "migrate", storeFile)
+			c.env[0] = "HANDSTAMP_STORE_KEY_FILE=" + keyFile + ".other"
+			c.mustRun("store", "migrate", storeEncrypted)
+			tries := map[string]func(key store.Key) error{
+				"Get": func(key store.Key) error { _, _, err := running.Get(t.Context(), key); return err },
+				"Put": func(key store.Key) error { _, err := running.Put(t.Context(), key, []byte("{}"), ""); return err },
+				"Lock": func(key store.Key) error {
+					unlock, err := running.Lock(t.Context(), key, store.LockLogin)
+					if err == nil {
+						unlock()
+					}
+					return err
+				},
+			}
+			for name, try := range tries {
+				for _, key := range append(slices.Collect(maps.Keys(values)), other) {
+					err := try(key)
+					if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "start this program again") {
+						t.Errorf("%s of %s = %v", name, key, err)
+					}
+				}
+			}
+			c.wantAll(values)
+		})
+	}
 }
 
 // Sealed logins in a folder that is named by its path, for which there is no key, stay where they

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
@@ -29,6 +30,7 @@ func (m *storeMigrate) move(ctx context.Context) error {
 	if err := m.keepChoice(); err != nil {
 		return err
 	}
+	isFirst := m.readJournal() == nil
 	if err := m.writeJournal(); err != nil {
 		return err
 	}
@@ -36,6 +38,9 @@ func (m *storeMigrate) move(ctx context.Context) error {
 		unlock, err := m.copyAll(ctx, from)
 		defer unlock()
 		if err != nil {
+			if m.takeBack(ctx) && isFirst {
+				_ = os.Remove(m.journal()) // no store has anything of this run
+			}
 			return err
 		}
 	}
@@ -45,6 +50,12 @@ func (m *storeMigrate) move(ctx context.Context) error {
 	for _, from := range m.sources {
 		if err := m.removeAll(ctx, from); err != nil {
 			return err
+		}
+	}
+	if m.leavesEncrypted() {
+		if err := m.noteStore(storeMembers{Store: m.to}); err != nil {
+			return &failure{kind: kindStore, err: err,
+				message: "all is moved, but the configuration still names the key file: run this again"}
 		}
 	}
 	_ = os.Remove(m.journal())
@@ -108,6 +119,18 @@ func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock f
 	return unlock, nil
 }
 
+// takeBack deletes from the target what this run has put there, and reports whether nothing of it is left: a copy
+// outlives a logout from the store in use.
+func (m *storeMigrate) takeBack(ctx context.Context) (all bool) {
+	all = true
+	for key, revision := range m.put {
+		if err := m.target.Delete(context.WithoutCancel(ctx), key, revision); err != nil {
+			all = false
+		}
+	}
+	return all
+}
+
 // errSpare reports that a credential is in the target's spare folder alone.
 var errSpare = errors.New("there is no durable place for it")
 
@@ -155,9 +178,10 @@ func (m *storeMigrate) copy(
 			return "", "", errSpare
 		}
 		// What was put is read once more before the original is removed.
-		_, err = m.target.Put(ctx, key, value, revision)
-		hasPut = err == nil
-		if err != nil && !errors.Is(err, store.ErrConflict) {
+		put, err := m.target.Put(ctx, key, value, revision)
+		if hasPut = err == nil; hasPut {
+			m.put[key] = put
+		} else if !errors.Is(err, store.ErrConflict) {
 			return "", "", err
 		}
 	}
@@ -194,20 +218,45 @@ func (m *storeMigrate) compare(
 	return "", revision, nil
 }
 
-// isNewer compares two records by the time of their last change.
+// isNewer compares two records by their logins, and then by the time of their last change: a login that
+// was cancelled leaves a newer record without one.
 func isNewer(there, value []byte) bool {
 	a, err := record.Decode(there)
 	if err != nil {
 		return errors.Is(err, record.ErrNewer) // than this program
 	}
 	b, err := record.Decode(value)
-	return err != nil || a.UpdatedAt.After(b.UpdatedAt)
+	if err != nil {
+		return true
+	}
+	if x, y := loginRank(a), loginRank(b); x != y {
+		return x > y
+	}
+	return a.UpdatedAt.After(b.UpdatedAt)
 }
+
+// loginRank ranks a login that can be used above one that the server has ended, and that above none.
+func loginRank(r *record.Record) int {
+	switch {
+	case r.Grant == nil:
+		return 0
+	case r.GrantError != nil:
+		return 1
+	}
+	return 2
+}
+
+// leavesEncrypted reports whether credentials are moved from the encrypted store.
+func (m *storeMigrate) leavesEncrypted() bool { return slices.Contains(m.report.From, storeEncrypted) }
 
 // choose notes the new store in the configuration.
 func (m *storeMigrate) choose() error {
 	members := storeMembers{Store: m.to}
-	if m.to == storeEncrypted {
+	switch {
+	case m.leavesEncrypted():
+		// The key is needed until all is removed, maybe by another run.
+		members.StoreKeyFile, members.StorePassphraseFile = m.conf.StoreKeyFile, m.conf.StorePassphraseFile
+	case m.to == storeEncrypted:
 		from, err := m.keySources()
 		if err != nil {
 			return err

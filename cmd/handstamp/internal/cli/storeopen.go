@@ -21,6 +21,7 @@ type openedStore struct {
 	word    string
 	folders *filestore.Folders // nil: it has none
 	key     secret.String      // what seals its values, as base64; empty: nothing does
+	keyID   string             // of key
 }
 
 // openStore opens the credential store once. The choice is the flag's, the
@@ -101,7 +102,7 @@ func (a *app) open(word string, key secret.String) (*openedStore, error) {
 	if err != nil {
 		return nil, &failure{kind: kindStore, err: err}
 	}
-	o := &openedStore{files, word, &folders, key}
+	o := &openedStore{Store: files, word: word, folders: &folders, key: key}
 	if !isSealed(word) {
 		o.key = ""
 		return o, nil
@@ -116,7 +117,7 @@ func (a *app) open(word string, key secret.String) (*openedStore, error) {
 	if err != nil {
 		return nil, &failure{kind: kindStore, err: err}
 	}
-	o.Store = sealed.New(files, k)
+	o.Store, o.keyID = sealed.New(files, k), k.ID()
 	return o, nil
 }
 

@@ -4,12 +4,14 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -58,7 +60,7 @@ func TestMigrationIntoItsOwnFolderIsRejected(t *testing.T) {
 }
 
 // A migration that ends halfway changes nothing of which store is used, also where nothing but the
-// credentials has shown which it is.
+// credentials has shown which it is, and leaves no copy, which no logout would reach.
 func TestMigrationThatEndsHalfwayLeavesTheStoreInUse(t *testing.T) {
 	c, _ := withKeyFile(t)
 	c.env = append(c.env, "HANDSTAMP_STORE=encrypted")
@@ -73,14 +75,97 @@ func TestMigrationThatEndsHalfwayLeavesTheStoreInUse(t *testing.T) {
 	if _, stderr, code := c.run("store", "migrate", storeFile); code != exitStore {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
-	if n := countFiles(filepath.Join(c.home, "credentials")); n != 2 {
-		t.Errorf("%d logins were copied", n)
+	for _, pattern := range []string{"*-*.json*", "migration.json"} {
+		if left, _ := filepath.Glob(filepath.Join(c.home, "credentials", pattern)); len(left) > 0 {
+			t.Errorf("there is still %q", left)
+		}
 	}
 	if err := os.Chmod(file, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.wantAll(values)
 	c.mustRun("store", "migrate", storeFile)
+	c.wantAll(values)
+}
+
+// A logout after a migration that was killed leaves no copy of the login for the next run to bring back.
+func TestLogoutReachesTheCopiesOfAMigrationThatWasKilled(t *testing.T) {
+	for _, chosen := range []bool{false, true} {
+		for _, flags := range [][]string{{"--no-revoke"}, {"--no-revoke", "--keep-client"}} {
+			t.Run(fmt.Sprintf("%q, the new store was chosen: %t", flags, chosen), func(t *testing.T) {
+				c, _ := withKeyFile(t)
+				values := c.plant(2)
+				c.killedMigration(storeFile, storeEncrypted, chosen)
+				out := store.Key{Server: "https://mcp0.example/mcp", Profile: store.DefaultProfile}
+				c.mustRun(append([]string{"logout", out.Server}, flags...)...)
+				c.mustRun("store", "migrate", storeEncrypted)
+				delete(values, out)
+				c.wantAll(values)
+				s, err := c.inside().openStore()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r, err := record.Get(t.Context(), s, out); err == nil && r.Grant != nil {
+					t.Error("the login is there again")
+				}
+			})
+		}
+	}
+}
+
+// killedMigration leaves what a migration leaves that is killed once all is copied, or once the new store is chosen.
+func (c *command) killedMigration(from, to string, chosen bool) {
+	c.t.Helper()
+	m := &storeMigrate{app: c.inside(), put: make(map[store.Key]store.Revision)}
+	err := m.plan(to)
+	if err == nil {
+		m.target, err = m.open(to, "")
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	source, err := m.open(from, "")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	m.sources = []*openedStore{source}
+	if err := errors.Join(m.keepChoice(), m.writeJournal()); err != nil {
+		c.t.Fatal(err)
+	}
+	unlock, err := m.copyAll(c.t.Context(), source)
+	if unlock(); err == nil && chosen {
+		err = m.choose()
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// A migration that was killed once the new store was chosen goes on with the key that the configuration names.
+func TestMigrationAwayFromTheKeyGoesOn(t *testing.T) {
+	c, keyFile := withKeyFile(t)
+	values := c.plant(2)
+	c.mustRun("store", "migrate", storeEncrypted)
+	c.env = nil
+	c.killedMigration(storeEncrypted, storeFile, true)
+	c.wantAll(values)
+	c.mustRun("store", "migrate", storeFile)
+	c.wantAll(values)
+	if n := countFiles(filepath.Join(c.home, "credentials", storeEncrypted)); n != 0 {
+		t.Errorf("%d logins were left behind", n)
+	}
+	config, err := os.ReadFile(filepath.Join(c.home, "config.json"))
+	if err != nil || strings.Contains(string(config), keyFile) {
+		t.Errorf("the configuration is %s (%v)", config, err)
+	}
+}
+
+// A logout from a store that is named for one run leaves the one that the configuration names as it is.
+func TestLogoutFromAnotherStoreLeavesTheChosenOne(t *testing.T) {
+	c, _ := withKeyFile(t)
+	values := c.plant(1)
+	c.killedMigration(storeFile, storeEncrypted, true)
+	c.mustRun("logout", "--all", "--no-revoke", "--store", storeFile)
 	c.wantAll(values)
 }
 

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/atomicfile"
 )
 
 // behindLinks returns the file that a path leads to, so that a link stays one. Of a file that is
@@ -100,13 +102,19 @@ func replaceFile(path string, text []byte, mode fs.FileMode, before []byte) erro
 }
 
 // rename puts a temporary file in place of another. Where that cannot be replaced, as if it is a mount of
-// its own, no copy of it stays beside it.
+// its own, no copy of it stays beside it. After a power failure the file must not be the old one again: logins
+// are removed from the store that it named.
 func rename(temp, path string) error {
-	err := os.Rename(temp, path)
-	if err != nil {
+	if err := os.Rename(temp, path); err != nil {
 		os.Remove(temp)
+		return err
 	}
-	return err
+	folder, err := os.OpenRoot(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return atomicfile.SyncDir(folder)
 }
 
 // unchanged returns [ErrChanging] unless a file has a text; nil: it is missing.
