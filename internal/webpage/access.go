@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/handstamp/handstamp/internal/loopback"
 )
 
 // PathLink is where another process of the user gets a link to the page: by a POST with
@@ -46,7 +48,7 @@ const maxLinks = 16
 
 // Link returns the address that lets a browser in, for as long as the page is served. It is a
 // secret. A link that is passed to a browser as an argument, which other users of the machine can
-// see, works once.
+// see, works once, and not for those who are known to be another user.
 func (p *Page) Link(once bool) string {
 	key := p.access.key
 	if once {
@@ -61,15 +63,17 @@ func (p *Page) Link(once bool) string {
 	return "http://" + p.host + "/?" + keyParameter + "=" + key
 }
 
-// admits reports whether a key lets a browser in.
-func (a *access) admits(key string) bool {
+// admits reports whether a key lets a browser in. Another user's request does not use it up.
+func (a *access) admits(key string, isOtherUser func() bool) bool {
 	if same(key, a.key) {
 		return true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ok := a.once[key]
-	delete(a.once, key)
+	ok := a.once[key] && !isOtherUser()
+	if ok {
+		delete(a.once, key)
+	}
 	return ok
 }
 
@@ -91,8 +95,9 @@ func (p *Page) enter(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	if !p.access.admits(r.URL.Query().Get(keyParameter)) {
-		p.fail(w, r, http.StatusUnauthorized, "This link has been used, or is from another run.",
+	isOtherUser := func() bool { return loopback.IsOtherUser(r.RemoteAddr, p.host) }
+	if !p.access.admits(r.URL.Query().Get(keyParameter), isOtherUser) {
+		p.fail(w, r, http.StatusUnauthorized, "This link has been used, or is for another run or user.",
 			"Run handstamp serve in a terminal for a new one.")
 		return
 	}
