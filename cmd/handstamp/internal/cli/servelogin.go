@@ -234,6 +234,7 @@ func (b *serveBackend) Logout(ctx context.Context, name string) error {
 		return err
 	}
 	b.mu.Lock()
+	b.endStream(name) // an MCP host may have opened it anew meanwhile
 	b.forgetFlags(ctx, t.profile, c.Store)
 	if keys, err := keysAt(ctx, c.Store, t.key.Server); err == nil && !slices.Contains(keys, t.storeKey()) {
 		b.forgetSettings(t)
