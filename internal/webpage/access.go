@@ -29,6 +29,7 @@ type access struct {
 	cookie string // its name, which is different at each start: cookies are not bound to a port
 	value  string // of the cookie
 	home   string // the path of the page, and of the cookie: other ports cannot name it
+	assets string // the path of script and style: no cache has it from a program that had the port
 	guard  string // what each form of the page carries
 	key    string // of the link that is printed
 
@@ -39,7 +40,7 @@ type access struct {
 func newAccess() access {
 	return access{
 		cookie: "handstamp-" + rand.Text()[:8], value: rand.Text(), home: "/" + rand.Text() + "/",
-		guard: rand.Text(), key: rand.Text(), once: make(map[string]bool),
+		assets: "/" + rand.Text() + "/", guard: rand.Text(), key: rand.Text(), once: make(map[string]bool),
 	}
 }
 
@@ -103,6 +104,8 @@ func (p *Page) enter(w http.ResponseWriter, r *http.Request) {
 	}
 	http.SetCookie(w, &http.Cookie{Name: p.access.cookie, Value: p.access.value, Path: p.access.home,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	// A program that had the port may have left pages, and workers that change what is loaded.
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	http.Redirect(w, r, p.access.home, http.StatusSeeOther)
 }
 
