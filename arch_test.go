@@ -65,7 +65,7 @@ var layers = map[string]layer{
 	"internal/mcpremote":             {ours: []string{"internal/errtype", "internal/lazyregexp", "internal/oauth", "secret"}},
 	"internal/retryafter":            {},
 	"internal/pagestyle":             {},
-	"internal/webpage":               {ours: []string{"internal/pagestyle"}},
+	"internal/webpage":               {ours: []string{"internal/loopback", "internal/pagestyle"}, modules: []string{"golang.org/x/sys"}},
 	"internal/loopback":              {ours: []string{"internal/errtype", "internal/pagestyle"}, modules: []string{"golang.org/x/sys"}},
 	"clientkey":                      {ours: []string{"internal/jose"}, modules: joseModules},
 	"clientdocument":                 {ours: []string{"clientkey", "internal/jose"}, modules: joseModules},

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/handstamp/handstamp/internal/loopback"
 )
 
 // PathLink is where another process of the user gets a link to the page: by a POST with
@@ -27,6 +29,7 @@ type access struct {
 	cookie string // its name, which is different at each start: cookies are not bound to a port
 	value  string // of the cookie
 	home   string // the path of the page, and of the cookie: other ports cannot name it
+	assets string // the path of script and style: no cache has it from a program that had the port
 	guard  string // what each form of the page carries
 	key    string // of the link that is printed
 
@@ -37,7 +40,7 @@ type access struct {
 func newAccess() access {
 	return access{
 		cookie: "handstamp-" + rand.Text()[:8], value: rand.Text(), home: "/" + rand.Text() + "/",
-		guard: rand.Text(), key: rand.Text(), once: make(map[string]bool),
+		assets: "/" + rand.Text() + "/", guard: rand.Text(), key: rand.Text(), once: make(map[string]bool),
 	}
 }
 
@@ -46,7 +49,7 @@ const maxLinks = 16
 
 // Link returns the address that lets a browser in, for as long as the page is served. It is a
 // secret. A link that is passed to a browser as an argument, which other users of the machine can
-// see, works once.
+// see, works once, and not for those who are known to be another user.
 func (p *Page) Link(once bool) string {
 	key := p.access.key
 	if once {
@@ -61,15 +64,17 @@ func (p *Page) Link(once bool) string {
 	return "http://" + p.host + "/?" + keyParameter + "=" + key
 }
 
-// admits reports whether a key lets a browser in.
-func (a *access) admits(key string) bool {
+// admits reports whether a key lets a browser in. Another user's request does not use it up.
+func (a *access) admits(key string, isOtherUser func() bool) bool {
 	if same(key, a.key) {
 		return true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	ok := a.once[key]
-	delete(a.once, key)
+	ok := a.once[key] && !isOtherUser()
+	if ok {
+		delete(a.once, key)
+	}
 	return ok
 }
 
@@ -91,13 +96,16 @@ func (p *Page) enter(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
-	if !p.access.admits(r.URL.Query().Get(keyParameter)) {
-		p.fail(w, r, http.StatusUnauthorized, "This link has been used, or is from another run.",
+	isOtherUser := func() bool { return loopback.IsOtherUser(r.RemoteAddr, p.host) }
+	if !p.access.admits(r.URL.Query().Get(keyParameter), isOtherUser) {
+		p.fail(w, r, http.StatusUnauthorized, "This link has been used, or is for another run or user.",
 			"Run handstamp serve in a terminal for a new one.")
 		return
 	}
 	http.SetCookie(w, &http.Cookie{Name: p.access.cookie, Value: p.access.value, Path: p.access.home,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode})
+	// A program that had the port may have left pages, and workers that change what is loaded.
+	w.Header().Set("Clear-Site-Data", `"cache", "storage"`)
 	http.Redirect(w, r, p.access.home, http.StatusSeeOther)
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -65,9 +66,9 @@ func TestNoPageWithoutTheLink(t *testing.T) {
 			t.Errorf("%s %s: %d, %v", c.method, c.path, resp.StatusCode, resp.Cookies())
 		}
 	}
-	for path := range assets {
-		if resp, _ := s.do(t, s.browser(), "GET", path, "", nil); resp.StatusCode != http.StatusOK {
-			t.Errorf("%s: %d", path, resp.StatusCode)
+	for name := range assets {
+		if resp, _ := s.do(t, s.browser(), "GET", s.page.access.assets+name, "", nil); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: %d", name, resp.StatusCode)
 		}
 	}
 	if s.called() != "" {
@@ -87,6 +88,9 @@ func TestLinkForBrowserWorksOnce(t *testing.T) {
 	cookies := resp.Cookies()
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != s.at("/") || len(cookies) != 1 {
 		t.Fatalf("%d to %q, %v", resp.StatusCode, resp.Header.Get("Location"), cookies)
+	}
+	if got := resp.Header.Get("Clear-Site-Data"); got != `"cache", "storage"` {
+		t.Errorf("the browser keeps what it has of the address: %q", got)
 	}
 	if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Domain != "" || c.Path != s.at("/") {
 		t.Errorf("the cookie is %v", c)
@@ -116,7 +120,7 @@ func TestCookieGoesToThePageOnly(t *testing.T) {
 		t.Fatalf("%d %s", resp.StatusCode, body)
 	}
 	home := resp.Request.URL.Path
-	for _, path := range []string{"/", "/servers/one/login", "/events", "/mcp/one", "/page.css", "/?key=x",
+	for _, path := range []string{"/", "/servers/one/login", "/events", "/mcp/one", s.page.access.assets + "page.css", "/?key=x",
 		strings.ToLower(home), home[:len(home)-1], home[:len(home)-2] + "/"} {
 		u, err := url.Parse("http://127.0.0.1:1" + path)
 		if err != nil {
@@ -127,7 +131,8 @@ func TestCookieGoesToThePageOnly(t *testing.T) {
 		}
 	}
 	// The path is as secret as the cookie: neither a stranger nor a link gets it.
-	for _, path := range []string{"/", "/nothing", "/?key=x", "/page.css", "/page.js", "/mcp/one", "/link"} {
+	assets := s.page.access.assets
+	for _, path := range []string{"/", "/nothing", "/?key=x", assets + "page.css", assets + "page.js", "/mcp/one", "/link"} {
 		resp, body := s.do(t, s.browser(), "GET", path, "", map[string]string{"Accept": "text/html"})
 		if strings.Contains(body, strings.Trim(home, "/")) || resp.Header.Get("Location") != "" {
 			t.Errorf("%s: %v %s", path, resp.Header, body)
@@ -135,6 +140,40 @@ func TestCookieGoesToThePageOnly(t *testing.T) {
 	}
 	if strings.Contains(s.page.Link(true), strings.Trim(home, "/")) {
 		t.Error("the link that other users see has the path")
+	}
+}
+
+// TestFilesOfThePageAreElsewhereAtEachStart, so that a browser takes none from its cache that it has
+// of another program at the port.
+func TestFilesOfThePageAreElsewhereAtEachStart(t *testing.T) {
+	loaded := regexp.MustCompile(`(?:src|href)="(/[^"]*\.(?:js|css|svg))"`)
+	seen := make(map[string]bool)
+	for range 2 {
+		s := serve(t, nil)
+		s.enter(t)
+		_, page := s.do(t, s.c, "GET", s.at("/"), "", nil)
+		_, failed := s.do(t, s.browser(), "GET", "/", "", map[string]string{"Accept": "text/html"})
+		_, configuration := s.do(t, s.c, "POST", s.at("/servers/one/configuration"), url.Values{"guard": {s.page.access.guard}}.Encode(), s.form())
+		here := make(map[string]bool)
+		for _, html := range []string{page, failed, configuration} {
+			files := loaded.FindAllStringSubmatch(html, -1)
+			if len(files) < 2 {
+				t.Errorf("the page loads %q:\n%s", files, html)
+			}
+			for _, file := range files {
+				here[file[1]] = true
+			}
+		}
+		for file := range here {
+			if resp, _ := s.do(t, s.browser(), "GET", file, "", nil); resp.StatusCode != http.StatusOK || seen[file] {
+				t.Errorf("%s: %d", file, resp.StatusCode)
+			}
+			seen[file] = true
+			fixed := file[strings.LastIndexByte(file, '/'):]
+			if resp, _ := s.do(t, s.browser(), "GET", fixed, "", nil); resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s: %d", fixed, resp.StatusCode)
+			}
+		}
 	}
 }
 
@@ -213,13 +252,14 @@ func TestEveryResponseIsProtected(t *testing.T) {
 	mcp := map[string]string{"Authorization": "Bearer bearer-of-one", "Accept": "text/html"}
 	html := map[string]string{"Accept": "text/html"}
 	guard := url.Values{"guard": {s.page.access.guard}}.Encode()
+	assets := s.page.access.assets
 	for _, c := range []struct {
 		method, path, body string
 		header             map[string]string
 	}{
 		{"GET", s.at("/"), "", nil}, {"GET", s.at("/"), "", html}, {"GET", s.at("/nothing"), "", html},
-		{"GET", "/", "", nil}, {"GET", "/", "", html}, {"GET", "/nothing", "", html}, {"GET", "/page.css", "", nil},
-		{"GET", "/page.js", "", nil}, {"GET", "/icon.svg", "", nil}, {"GET", "/?key=x", "", nil}, {"POST", "/", "", html},
+		{"GET", "/", "", nil}, {"GET", "/", "", html}, {"GET", "/nothing", "", html}, {"GET", assets + "page.css", "", nil},
+		{"GET", assets + "page.js", "", nil}, {"GET", assets + "icon.svg", "", nil}, {"GET", "/?key=x", "", nil}, {"POST", "/", "", html},
 		{"GET", "/", "", map[string]string{"Host": "evil.example", "Accept": "text/html"}},
 		{"GET", "/mcp/one", "", mcp}, {"GET", "/mcp/two", "", nil}, {"POST", s.at("/servers/one/configuration"), guard, s.form()},
 	} {

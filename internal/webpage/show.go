@@ -34,15 +34,17 @@ var (
 // asset is a file that the page loads.
 type asset struct{ contentType, content string }
 
+// assets are at names below access.assets.
 var assets = map[string]asset{
-	"/page.css": {"text/css; charset=utf-8", pagestyle.Base + pageCSS},
-	"/page.js":  {"text/javascript; charset=utf-8", pageJS},
-	"/icon.svg": {"image/svg+xml", icon},
+	"page.css": {"text/css; charset=utf-8", pagestyle.Base + pageCSS},
+	"page.js":  {"text/javascript; charset=utf-8", pageJS},
+	"icon.svg": {"image/svg+xml", icon},
 }
 
 // view is what the templates show.
 type view struct {
 	Title   string
+	Assets  string // where the page's files are
 	Home    string // where the page is; empty for who may not know that
 	Host    string
 	Guard   string
@@ -85,6 +87,7 @@ func (p *Page) serverView(s Server) serverView {
 
 // show writes a page.
 func (p *Page) show(w http.ResponseWriter, status int, name string, v view) {
+	v.Assets = p.access.assets
 	var body bytes.Buffer
 	if err := templates().ExecuteTemplate(&body, name, v); err != nil {
 		http.Error(w, "The page cannot be shown.", http.StatusInternalServerError)

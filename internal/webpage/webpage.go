@@ -173,7 +173,8 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // way to write one.
 func (p *Page) route(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.EscapedPath()
-	if asset, ok := assets[path]; ok && r.Method == http.MethodGet {
+	name, ok := strings.CutPrefix(path, p.access.assets)
+	if asset, there := assets[name]; ok && there && r.Method == http.MethodGet {
 		w.Header().Set("Content-Type", asset.contentType)
 		_, _ = w.Write([]byte(asset.content)) // a browser that has gone needs none
 		return

@@ -1,5 +1,6 @@
 // The page of handstamp serve.
 import assert from "node:assert/strict"
+import { createServer } from "node:http"
 import { after, before, describe, it } from "node:test"
 import { Browser, checkPage, missing, Programs, until } from "./lib.mjs"
 
@@ -145,6 +146,37 @@ describe("serve", { skip: missing }, () => {
     await page.getByText("Signed out by the server").waitFor()
     await page.getByText("Sign in again.").waitFor()
     await checkPage(page, "ended")
+  })
+
+  it("runs nothing of a program that had the port before", async () => {
+    const planted = "document.title = 'planted'"
+    const squatter = createServer((request, response) => {
+      response.setHeader("Cache-Control", "max-age=86400")
+      if (request.url === "/worker.js") {
+        response.setHeader("Content-Type", "text/javascript").end("addEventListener('fetch', () => {})")
+      } else if (request.url === "/page.js") {
+        response.setHeader("Content-Type", "text/javascript").end(planted)
+      } else {
+        response.setHeader("Content-Type", "text/html").end(`<script>${planted}</script><script src="/page.js"></script>`)
+      }
+    })
+    await new Promise(done => squatter.listen(0, "127.0.0.1", done))
+    const port = squatter.address().port, victim = await browser.page()
+    const workers = () => victim.evaluate(async () => (await navigator.serviceWorker.getRegistrations()).length)
+    await victim.goto(`http://127.0.0.1:${port}/`)
+    await victim.evaluate(async () => { await navigator.serviceWorker.register("/worker.js"); await navigator.serviceWorker.ready })
+    assert.equal(await victim.title(), "planted")
+    assert.equal(await workers(), 1)
+    squatter.closeAllConnections()
+    await new Promise(done => squatter.close(done))
+
+    const later = await programs.start("handstamp", "serve", lab.mcp, "--json", "--no-browser", "--port", String(port))
+    await victim.goto(later.url)
+    await victim.getByText("Live").waitFor()
+    assert.equal(await victim.title(), "Handstamp")
+    assert.equal(await workers(), 0)
+    await victim.goto(`http://127.0.0.1:${port}/`)
+    await victim.getByText("This page needs its link.").waitFor()
   })
 
   it("works without script", async () => {

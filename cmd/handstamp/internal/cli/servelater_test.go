@@ -74,6 +74,31 @@ func TestServeAndALoginThatCameLater(t *testing.T) {
 	}
 }
 
+// TestServeAndALoginThatReplacesAnother, perhaps as another account: MCP hosts use it from the next
+// request on, although the server still accepts the token from before.
+func TestServeAndALoginThatReplacesAnother(t *testing.T) {
+	c := newCommand(t)
+	c.login()
+	s := c.serve()
+	for range 2 {
+		stdout, stderr, code := c.run("token", c.server.MCPURL())
+		if code != 0 {
+			t.Fatalf("token: %d %s", code, stderr)
+		}
+		if status, body := s.call("initialize"); status != http.StatusOK {
+			t.Errorf("%d %s", status, body)
+		}
+		requests := c.server.Requests()
+		if last := requests[len(requests)-1]; last.Endpoint != "mcp" || last.Bearer != lab.Fingerprint(strings.TrimSpace(stdout)) {
+			t.Errorf("the MCP host's request goes out with another token than the one that is stored: %s", last)
+		}
+		if _, stderr, code := c.run("login", c.server.MCPURL(), "--force"); code != 0 {
+			t.Fatalf("login: %d %s", code, stderr)
+		}
+	}
+	s.stop()
+}
+
 // TestServeAndANameThatCameLater shows a server that was added in another process, and requests
 // need what is configured for it by then.
 func TestServeAndANameThatCameLater(t *testing.T) {

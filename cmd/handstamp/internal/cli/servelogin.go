@@ -234,6 +234,7 @@ func (b *serveBackend) Logout(ctx context.Context, name string) error {
 		return err
 	}
 	b.mu.Lock()
+	b.endStream(name) // an MCP host may have opened it anew meanwhile
 	err = b.forgetLogin(ctx, c.Store, t)
 	b.mu.Unlock()
 	if err != nil {

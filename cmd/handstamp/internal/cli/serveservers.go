@@ -38,6 +38,9 @@ type upstream struct {
 	client *handstamp.Client
 	config *serverConfig
 	end    context.CancelFunc
+
+	account  string    // of the login that was there last
+	obtained time.Time // its access token
 }
 
 // newServeBackend opens the store. The names are those of servers.
@@ -250,7 +253,7 @@ func errNotSignedIn(name string) error {
 }
 
 // Upstream implements [webpage.Backend]. A login that has ended meanwhile, here or in another
-// process, ends what is under way.
+// process, ends what is under way, and one that another process has made is used.
 func (b *serveBackend) Upstream(name string) (*webpage.Upstream, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -275,6 +278,10 @@ func (b *serveBackend) Upstream(name string) (*webpage.Upstream, error) {
 		b.streams[name] = u
 	}
 	st, err := u.client.Status(u.Life, t.url)
+	if err == nil && (st.Account != u.account || !st.ObtainedAt.Equal(u.obtained)) {
+		u.account, u.obtained = st.Account, st.ObtainedAt
+		u.client.StoreChanged("") // the token in memory may be that of an earlier login
+	}
 	if err == nil && st.State == handstamp.StateNone && u.client.Grant == nil {
 		b.endStream(name)
 		err = errNotSignedIn(name)
@@ -299,7 +306,7 @@ func (b *serveBackend) newUpstream(t *target, name string) (*upstream, error) {
 	b.showEvents(c, name, false)
 	life, end := context.WithCancel(context.Background())
 	u := webpage.Upstream{URL: t.url, Header: header, Client: c.HTTPClient(t.url), Life: life}
-	return &upstream{u, c, t.config, end}, nil
+	return &upstream{Upstream: u, client: c, config: t.config, end: end}, nil
 }
 
 // Explain implements [webpage.Backend].
