@@ -129,17 +129,17 @@ func (l codeLogin) extraAuthParams(as *oauth.ServerMetadata, scope string) url.V
 // (RFC 9126), where the server requires or offers that. What it only offers and does not carry out
 // is no reason to end the login.
 func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationRequest) error {
-	as := l.plan.server
+	endpoint := l.plan.server.PushedAuthorizationRequestEndpoint
 	l.pushes()
-	if as.PushedAuthorizationRequestEndpoint == "" {
+	if endpoint == "" {
 		return nil
 	}
 	var prover oauth.Prover
 	if l.prover != nil {
 		prover = l.prover
 	}
-	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
-		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, as.PushedAuthorizationRequestEndpoint, client, prover, *authorize)
+	err := l.clients.authenticate(endpoint, func(client oauth.Authenticator) (err error) {
+		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, endpoint, client, prover, *authorize)
 		return err
 	})
 	if err == nil {
@@ -148,7 +148,7 @@ func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationReque
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)
 	about := ok && (rejected.Class() == oauth.ClassScope || rejected.Class() == oauth.ClassTarget)
-	if about || as.RequirePushedAuthorizationRequests {
+	if about || l.plan.server.RequirePushedAuthorizationRequests {
 		return l.authorizationError(ctx, err)
 	}
 	l.events.fail(StepAuthorization, err, "the authorization request could not be pushed and goes through the browser")
