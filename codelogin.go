@@ -39,8 +39,7 @@ func (l codeLogin) attempt(ctx context.Context) error {
 // codeRequest is an authorization request that no response has come to yet.
 type codeRequest struct {
 	AuthorizationRequest
-	pkce   oauth.PKCE
-	issuer string // that the response has to name
+	pkce oauth.PKCE
 }
 
 // prepareRequest does what comes before the user is sent to the authorization server.
@@ -72,7 +71,7 @@ func (l codeLogin) prepareRequest(ctx context.Context) (*codeRequest, error) {
 	}
 	l.browserOpened = true
 	l.authorizes(rawURL)
-	request := &codeRequest{pkce: pkce, issuer: l.plan.server.ExpectedIss(), AuthorizationRequest: AuthorizationRequest{
+	request := &codeRequest{pkce: pkce, AuthorizationRequest: AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI,
 		State: state.Reveal(), Scope: l.scope, CanRegisterAnew: l.clients.canRegisterAnew(),
 	}}
@@ -158,7 +157,7 @@ func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationReque
 // expectedCallback describes the response to a request.
 func (l codeLogin) expectedCallback(r *codeRequest) oauth.ExpectedCallback {
 	return oauth.ExpectedCallback{
-		State: oauth.Secret(r.State), Issuer: r.issuer, Secrets: l.secrets.all(),
+		State: oauth.Secret(r.State), Issuer: l.plan.server.ExpectedIss(), Secrets: l.secrets.all(),
 		IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
 	}
 }

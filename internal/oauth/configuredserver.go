@@ -93,7 +93,7 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 	if err != nil {
 		return nil, err
 	}
-	m.callbackIssuer = o.text("issuer")
+	m.CallbackIssuer = o.text("issuer")
 	return m, nil
 }
 

@@ -50,7 +50,7 @@ func TestStatedServerReadsTheSameLater(t *testing.T) {
 			t.Errorf("%s: stored: %v", name, err)
 			continue
 		}
-		again.callbackIssuer = m.callbackIssuer // which a login needs, and no later session
+		again.CallbackIssuer = m.CallbackIssuer // which a login needs, and no later session
 		if !reflect.DeepEqual(again, m) {
 			t.Errorf("%s: stored as %+v, want %+v", name, again, m)
 		}
