@@ -217,9 +217,10 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 	return d.forCertificate(found), nil
 }
 
-// forCertificate returns the metadata with the endpoints for clients that present a certificate, if
-// one is configured.
+// forCertificate returns the metadata, fetched or stored, with the endpoints for clients that present a
+// certificate, if one is configured, and without those that it may not name.
 func (d *discovery) forCertificate(m *oauth.ServerMetadata) *oauth.ServerMetadata {
+	d.server.dropUnnamed(m)
 	if d.config.Certificate == nil {
 		return m
 	}
