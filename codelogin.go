@@ -39,8 +39,7 @@ func (l codeLogin) attempt(ctx context.Context) error {
 // codeRequest is an authorization request that no response has come to yet.
 type codeRequest struct {
 	AuthorizationRequest
-	pkce   oauth.PKCE
-	issuer string // that the response has to name
+	pkce oauth.PKCE
 }
 
 // prepareRequest does what comes before the user is sent to the authorization server.
@@ -72,7 +71,7 @@ func (l codeLogin) prepareRequest(ctx context.Context) (*codeRequest, error) {
 	}
 	l.browserOpened = true
 	l.authorizes(rawURL)
-	request := &codeRequest{pkce: pkce, issuer: l.plan.server.ExpectedIss(), AuthorizationRequest: AuthorizationRequest{
+	request := &codeRequest{pkce: pkce, AuthorizationRequest: AuthorizationRequest{
 		ServerURL: l.serverURL, Issuer: l.plan.server.Issuer, URL: rawURL, RedirectURI: l.callback.redirectURI,
 		State: state.Reveal(), Scope: l.scope, CanRegisterAnew: l.clients.canRegisterAnew(),
 	}}
@@ -129,17 +128,17 @@ func (l codeLogin) extraAuthParams(as *oauth.ServerMetadata, scope string) url.V
 // (RFC 9126), where the server requires or offers that. What it only offers and does not carry out
 // is no reason to end the login.
 func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationRequest) error {
-	as := l.plan.server
+	endpoint := l.plan.server.PushedAuthorizationRequestEndpoint
 	l.pushes()
-	if as.PushedAuthorizationRequestEndpoint == "" {
+	if endpoint == "" {
 		return nil
 	}
 	var prover oauth.Prover
 	if l.prover != nil {
 		prover = l.prover
 	}
-	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
-		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, as.PushedAuthorizationRequestEndpoint, client, prover, *authorize)
+	err := l.clients.authenticate(endpoint, func(client oauth.Authenticator) (err error) {
+		authorize.RequestURI, err = l.fetcher.PushAuthorization(ctx, endpoint, client, prover, *authorize)
 		return err
 	})
 	if err == nil {
@@ -148,7 +147,7 @@ func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationReque
 	}
 	rejected, ok := errtype.As[*oauth.Error](err)
 	about := ok && (rejected.Class() == oauth.ClassScope || rejected.Class() == oauth.ClassTarget)
-	if about || as.RequirePushedAuthorizationRequests {
+	if about || l.plan.server.RequirePushedAuthorizationRequests {
 		return l.authorizationError(ctx, err)
 	}
 	l.events.fail(StepAuthorization, err, "the authorization request could not be pushed and goes through the browser")
@@ -158,7 +157,7 @@ func (l codeLogin) push(ctx context.Context, authorize *oauth.AuthorizationReque
 // expectedCallback describes the response to a request.
 func (l codeLogin) expectedCallback(r *codeRequest) oauth.ExpectedCallback {
 	return oauth.ExpectedCallback{
-		State: oauth.Secret(r.State), Issuer: r.issuer, Secrets: l.secrets.all(),
+		State: oauth.Secret(r.State), Issuer: l.plan.server.ExpectedIss(), Secrets: l.secrets.all(),
 		IssSupported: l.plan.server.AuthorizationResponseIssParameterSupported,
 	}
 }

@@ -68,7 +68,7 @@ func (l deviceLogin) attempt(ctx context.Context) error {
 	}
 	requested := time.Now()
 	var device *oauth.DeviceAuthorization
-	err := l.clients.authenticate(func(client oauth.Authenticator) (err error) {
+	err := l.clients.authenticate(as.DeviceAuthorizationEndpoint, func(client oauth.Authenticator) (err error) {
 		device, err = l.fetcher.AuthorizeDevice(ctx, as.DeviceAuthorizationEndpoint, client, params)
 		return err
 	})

@@ -94,6 +94,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		}
 	}
 	rm, err := d.resourceMetadata(ctx, challenge)
+	if rm == nil && req.challenge.Found && req.rejectedToken != "" && challenge.ResourceMetadata == "" {
+		rm, err = d.metadataWithoutToken(ctx, err)
+	}
 	d.found.noteResource(rm, err)
 	d.events.foundResource(rm, err)
 	if reply != nil {
@@ -111,6 +114,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		return nil, d.errs.from(err)
 	}
 	if p.server.Form == oauth.FormLegacy {
+		if err := d.leavesServer(rec, req); err != nil {
+			return nil, err
+		}
 		if err := d.server.noLoginError(reply); err != nil {
 			return nil, err
 		}
@@ -130,6 +136,17 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	p.scopes, p.fallback = d.scopes(rm, p.server, challenge, req)
 	p.scopeReason = d.scopeReason(rm, challenge)
 	return p, nil
+}
+
+// leavesServer returns an error for a login at default endpoints that no user has begun where the
+// login before is from a server with metadata: a response that lacks something is no sign of a move.
+func (d *discovery) leavesServer(rec *record.Record, req loginRequest) error {
+	as := rec.AuthorizationServer
+	if req.byUser || req.rejectedToken == "" || rec.Grant == nil || as == nil || as.Form == oauth.FormLegacy {
+		return nil
+	}
+	return &Error{Kind: ErrProtocol, Server: d.serverURL, Hint: "sign in to " + addressOf(d.serverURL),
+		Message: "the MCP server no longer names an authorization server; the login is from " + oauth.Sanitize(as.Issuer)}
 }
 
 // storedPlan returns the plan of the login before, for one that needs no user and follows only
@@ -166,6 +183,21 @@ func (d *discovery) resourceMetadata(ctx context.Context, challenge oauth.Bearer
 	return rm, err
 }
 
+// metadataWithoutToken returns the server's metadata at the place that the challenge to a request
+// without a token names, which some servers leave out of the one to a token that they reject. If that
+// names none either, before is the error.
+func (d *discovery) metadataWithoutToken(ctx context.Context, before error) (*oauth.ResourceMetadata, error) {
+	reply, err := d.server.probeChallenge(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d.events.challenged(reply)
+	if reply.challenge.ResourceMetadata == "" {
+		return nil, before
+	}
+	return d.resourceMetadata(ctx, reply.challenge)
+}
+
 // metadataAgain returns the metadata of the stored login's authorization server as it is now.
 func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (found *oauth.ServerMetadata, err error) {
 	switch as := rec.AuthorizationServer; {
@@ -185,9 +217,10 @@ func (d *discovery) metadataAgain(ctx context.Context, rec *record.Record) (foun
 	return d.forCertificate(found), nil
 }
 
-// forCertificate returns the metadata with the endpoints for clients that present a certificate, if
-// one is configured.
+// forCertificate returns the metadata, fetched or stored, with the endpoints for clients that present a
+// certificate, if one is configured, and without those that it may not name.
 func (d *discovery) forCertificate(m *oauth.ServerMetadata) *oauth.ServerMetadata {
+	d.server.dropUnnamed(m)
 	if d.config.Certificate == nil {
 		return m
 	}

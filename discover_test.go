@@ -1,10 +1,13 @@
 package handstamp_test
 
 import (
+	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
+	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/secret"
@@ -123,4 +126,73 @@ func TestRefreshTokenByParameter(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A server may name the place of its metadata to requests without a token only, and have none at a
+// well-known place. A login that follows a rejected token finds the authorization server all the same.
+func TestMetadataNamedToRequestsWithoutToken(t *testing.T) {
+	const insufficient = `Bearer error="insufficient_scope", scope="admin"`
+	stepUp := lab.Habits{
+		ResourceForm: lab.ResourceHeader, RequiredScope: "admin",
+		ScopesSupported: []string{"read", "admin"}, ChallengeScope: "read",
+	}
+	for name, test := range map[string]struct {
+		habits    lab.Habits
+		challenge string
+		root      string // the document at the well-known place of the origin
+	}{
+		"a step-up": {stepUp, insufficient, ""},
+		"another resource at the origin": {stepUp, insufficient,
+			`{"resource":"https://mcp.lab.test/other","authorization_servers":["https://other.example"]}`},
+		"an invalid token": {lab.Habits{ResourceForm: lab.ResourceHeader}, `Bearer error="invalid_token"`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testenv.InBubble(t, test.habits, func(t *testing.T, w *testenv.Env) {
+				c, line := w.Recorded()
+				line.OnResponse(func(req *http.Request, resp *http.Response) {
+					switch {
+					case req.URL.Path == testenv.AtMCP && req.Header.Get("Authorization") != "" && resp.StatusCode/100 == 4:
+						resp.Header.Set("WWW-Authenticate", test.challenge)
+					case req.URL.Path == testenv.AtResource && test.root != "":
+						resp.StatusCode = http.StatusOK
+						resp.Header.Set("Content-Type", "application/json")
+						testenv.SetBody(resp, []byte(test.root))
+					}
+				})
+				w.MustLogin(c)
+				if test.habits.RequiredScope == "" {
+					w.Lab.RevokeFamilies()
+				}
+				w.MustCall(c)
+				w.WantTabs(2)
+				if issuer := w.Record().Grant.Issuer; issuer != w.Lab.Issuer() {
+					t.Errorf("the login is from %s", issuer)
+				}
+			})
+		})
+	}
+}
+
+// Where the metadata of a server is gone, no login of a request leaves the authorization server of the
+// login before for default endpoints.
+func TestMetadataIsGoneAfterLogin(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+		c, line := w.Recorded()
+		w.MustLogin(c)
+		w.Lab.RevokeFamilies()
+		w.Lab.Reset()
+		line.OnResponse(func(req *http.Request, resp *http.Response) {
+			if strings.HasPrefix(req.URL.Path, testenv.AtResource) {
+				resp.StatusCode = http.StatusNotFound
+				testenv.SetBody(resp, nil)
+			}
+		})
+		err := w.Call(c)
+		testenv.WantKind(t, err, handstamp.ErrProtocol)
+		if !strings.Contains(fmt.Sprint(err), w.Lab.Issuer()) {
+			t.Errorf("%v, want the authorization server of the login", err)
+		}
+		w.WantCounts(map[string]int{"other": 0})
+		w.WantTabs(1)
+	})
 }

@@ -317,12 +317,13 @@ func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition
 	}}
 }
 
-// authenticate has try send a request as the login's client, in each form of authentication that is
-// left while the server's error may be about that. The login goes on in the form that worked.
-func (l *loginClients) authenticate(try func(oauth.Authenticator) error) error {
-	as, method := l.plan.server, l.authMethod
+// authenticate has try send a request to an endpoint as the login's client, in each form of
+// authentication that is left while the server's error may be about that. The login goes on in the
+// form that worked.
+func (l *loginClients) authenticate(endpoint string, try func(oauth.Authenticator) error) error {
+	algorithms, method := l.plan.server.TokenEndpointAuthSigningAlgValuesSupported, l.authMethod
 	for {
-		err := try(l.config.credentials(method.authForm, l.client, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported))
+		err := try(l.config.credentials(method.authForm, l.client, endpoint, algorithms))
 		if err == nil {
 			l.authMethod = method
 		}

@@ -184,7 +184,7 @@ func (w *suspension) step() (*LoginStep, error) {
 		Key: l.records.key, ServerURL: l.serverURL, Clients: []*record.Client{&client},
 		AuthorizationServer: serverRecord(as, l.server.privateNetwork.Load()),
 		Suspended: &record.SuspendedLogin{
-			At: time.Now().UTC(), State: secret.String(r.State), Issuer: r.issuer, Nonce: l.identity.nonce,
+			At: time.Now().UTC(), State: secret.String(r.State), Issuer: as.ExpectedIss(), Nonce: l.identity.nonce,
 			Verifier:    r.pkce.Verifier,
 			RedirectURI: r.RedirectURI, Scope: l.scope, Fallback: l.plan.fallback,
 			Resource:  l.plan.resource,
@@ -233,6 +233,7 @@ func (l *logins) restore(
 	if err != nil {
 		return codeLogin{}, nil, l.errs.from(err)
 	}
+	server.CallbackIssuer = was.Issuer
 	state := &loginState{
 		credential: l.credential, rec: rec, byUser: true, forced: was.Forced, suspends: true,
 		scope: was.Scope, attempts: was.Attempts - 1, requests: was.Requests,
@@ -261,7 +262,7 @@ func (l *logins) restore(
 			ServerURL: l.serverURL, Issuer: server.Issuer, RedirectURI: was.RedirectURI,
 			State: was.State.Reveal(), Scope: was.Scope,
 		},
-		pkce: oauth.PKCE{Verifier: was.Verifier}, issuer: was.Issuer,
+		pkce: oauth.PKCE{Verifier: was.Verifier},
 	}, nil
 }
 

@@ -114,6 +114,31 @@ func TestStepsForMoreScope(t *testing.T) {
 	}
 }
 
+// Where the user has configured another issuer than the metadata's, each response of a login in steps
+// has to name the metadata's, also that of a request which follows a rejected one.
+func TestStepsAtConfiguredServer(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{
+		MetadataIssuer: "https://tenant.idp.example", Resource: lab.ResourceRejected,
+	}, func(t *testing.T, w *testenv.Env) {
+		replica := func() *handstamp.Client {
+			c := steps(w)
+			c.AuthorizationServer = &handstamp.AuthorizationServer{Issuer: w.Lab.URL()}
+			return c
+		}
+		step, err := replica().BeginLogin(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+		for err == nil && step.Result == nil {
+			var response url.Values
+			if response, err = w.Consent(t.Context(), step.Request); err == nil {
+				step, err = replica().CompleteLogin(t.Context(), step.Suspended, response)
+			}
+		}
+		if err != nil || step.Result.Rejected != nil {
+			t.Errorf("%+v, %v\n%s", step, err, w.Diary())
+		}
+		w.WantTabs(2)
+	})
+}
+
 // What the user does with the response is checked against what was stored of the request.
 func TestStepsCheckTheResponse(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})

@@ -204,14 +204,19 @@ func (d *discovery) checkEndpoints(ctx context.Context, m *oauth.ServerMetadata)
 			return err
 		}
 	}
+	d.server.dropUnnamed(m)
+	return d.resolveAuthorizationHost(ctx, m.AuthorizationEndpoint)
+}
+
+// dropUnnamed removes the optional endpoints that the metadata may not name.
+func (m *mcpServer) dropUnnamed(as *oauth.ServerMetadata) {
 	for _, endpoint := range []*string{
-		&m.RevocationEndpoint, &m.PushedAuthorizationRequestEndpoint, &m.DeviceAuthorizationEndpoint, &m.UserinfoEndpoint,
+		&as.RevocationEndpoint, &as.PushedAuthorizationRequestEndpoint, &as.DeviceAuthorizationEndpoint, &as.UserinfoEndpoint,
 	} {
-		if !d.server.mayName(*endpoint) {
+		if !m.mayName(*endpoint) {
 			*endpoint = ""
 		}
 	}
-	return d.resolveAuthorizationHost(ctx, m.AuthorizationEndpoint)
 }
 
 // resolveTimeout bounds looking up the authorization endpoint's host.

@@ -16,7 +16,7 @@ func TestPushedAuthorizationRequest(t *testing.T) {
 		"offered":           {PAR: lab.PAROffered},
 		"required":          {PAR: lab.PARRequired},
 		"of a key":          {PAR: lab.PARRequired, DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired, ServerNonce: 1}},
-		"by a client known": {PAR: lab.PARRequired, Methods: []string{lab.MethodBasic}},
+		"by a client known": {PAR: lab.PARRequired, Methods: []string{lab.MethodBasic}, RejectRepeatedID: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := testenv.New(t, habits)

@@ -135,7 +135,7 @@ func (s *Server) checkCredentials(x *exchange) *response {
 			"two client authentication methods in one request")
 	case x.seen.broken:
 		failed = s.invalidClient(x, "the client authentication cannot be read")
-	case x.seen.repeated && s.habits.RejectRepeatedID:
+	case x.seen.repeated && s.habits.RejectRepeatedID && x.endpoint != "par":
 		failed = s.tokenError(http.StatusBadRequest, "invalid_request",
 			"client_id in the body beside Basic")
 	case s.habits.FormClientID && !x.form.Has("client_id"):

@@ -40,7 +40,8 @@ type Habits struct {
 	// SecretLifetime ends registered secrets. Zero means that they do not
 	// expire; a negative one is over when it is issued.
 	SecretLifetime time.Duration `json:"secret_lifetime,omitempty"`
-	// RejectRepeatedID rejects a client_id in the body beside Basic.
+	// RejectRepeatedID rejects a client_id in the body beside Basic, except in a pushed authorization
+	// request, which has to have one.
 	RejectRepeatedID bool `json:"reject_repeated_id,omitempty"`
 	// FormClientID looks the client up by the form's client_id, and rejects Basic
 	// without it.

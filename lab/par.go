@@ -48,7 +48,6 @@ func (s *Server) push(x *exchange) response {
 	}
 	ends := s.clock.now().Add(pushedLifetime)
 	pushed := pushedRequest{clientID: c.ID, form: maps.Clone(x.form), ends: ends}
-	pushed.form.Set("client_id", c.ID)
 	for _, name := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
 		pushed.form.Del(name)
 	}
@@ -68,8 +67,8 @@ func (s *Server) checkPushed(x *exchange, c *client) (code, why string) {
 	if jkt := x.form.Get("dpop_jkt"); x.key != "" && jkt != "" && jkt != x.key {
 		return "invalid_dpop_proof", "dpop_jkt is another key"
 	}
-	if x.form.Get("client_id") != "" && x.form.Get("client_id") != c.ID {
-		return "invalid_request", "client_id is another client's"
+	if x.form.Get("client_id") != c.ID {
+		return "invalid_request", "client_id is missing, or another client's"
 	}
 	if !s.redirectAllowed(c, x.form.Get("redirect_uri")) {
 		return "invalid_request", "redirect_uri is not one of the client's"

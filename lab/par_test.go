@@ -85,6 +85,23 @@ func TestPAR(t *testing.T) {
 	}
 }
 
+// TestPARClientID requires client_id, a parameter of the authorization request (RFC 9126 section
+// 2.1), beside Basic too.
+func TestPARClientID(t *testing.T) {
+	c := start(t, lab.Habits{PAR: lab.PAROffered, RejectRepeatedID: true})
+	c.server.RegisterClient(lab.ConfiguredClient{ID: c.id, Secret: "s"})
+	push := func(form url.Values) reply {
+		r := c.request("POST", c.endpoint("/par"), form.Encode())
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth(c.id, "s")
+		return c.do(r)
+	}
+	form := c.pushForm(nil)
+	push(form).is(t, 201, "")
+	form.Del("client_id")
+	push(form).is(t, 400, "invalid_request")
+}
+
 // TestPARAuthentication authenticates a client that pushes as at the token endpoint, and binds the
 // code to the key of its proof.
 func TestPARAuthentication(t *testing.T) {

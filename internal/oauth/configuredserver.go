@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"strings"
 )
 
@@ -76,13 +77,19 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 		return nil, ErrNoMetadata
 	}
 	members := o.asMap()
-	for name, value := range map[string]string{
+	configured := map[string]string{
 		"issuer": s.Issuer, "authorization_endpoint": s.AuthorizationEndpoint, "token_endpoint": s.TokenEndpoint,
 		"registration_endpoint": s.RegistrationEndpoint, "revocation_endpoint": s.RevocationEndpoint,
-	} {
+	}
+	for name, value := range configured {
 		if value != "" {
 			members[name], _ = json.Marshal(value) // a string can always be written
 		}
+	}
+	if aliases, err := readObject(members["mtls_endpoint_aliases"]); err == nil {
+		others := aliases.asMap()
+		maps.DeleteFunc(others, func(name string, _ json.RawMessage) bool { return configured[name] != "" })
+		members["mtls_endpoint_aliases"], _ = writeObject(others)
 	}
 	raw, err := writeObject(members)
 	if err != nil {
@@ -93,7 +100,7 @@ func (s ConfiguredServer) parse(body []byte, form string) (*ServerMetadata, erro
 	if err != nil {
 		return nil, err
 	}
-	m.callbackIssuer = o.text("issuer")
+	m.CallbackIssuer = o.text("issuer")
 	return m, nil
 }
 

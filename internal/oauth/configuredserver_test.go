@@ -50,9 +50,36 @@ func TestStatedServerReadsTheSameLater(t *testing.T) {
 			t.Errorf("%s: stored: %v", name, err)
 			continue
 		}
-		again.callbackIssuer = m.callbackIssuer // which a login needs, and no later session
+		again.CallbackIssuer = m.CallbackIssuer // which a login needs, and no later session
 		if !reflect.DeepEqual(again, m) {
 			t.Errorf("%s: stored as %+v, want %+v", name, again, m)
+		}
+	}
+}
+
+// An endpoint that the user states is used with a client certificate, too, now and in a later session.
+func TestStatedEndpointsComeBeforeAliases(t *testing.T) {
+	const alias = "https://mtls.example/x"
+	s, _ := serveDocuments(t, map[string]place{wellKnownOAuth: {body: string(metadata("BASE", map[string]any{
+		"revocation_endpoint": "https://as.example/revoke",
+		"mtls_endpoint_aliases": map[string]string{
+			"token_endpoint": alias, "registration_endpoint": alias, "revocation_endpoint": alias, "userinfo_endpoint": alias,
+		},
+	}))}})
+	stated := ConfiguredServer{Issuer: s.URL, TokenEndpoint: "https://as.example/t", RevocationEndpoint: "https://as.example/r"}
+	m, err := fetcher(t).ConfiguredServerMetadata(t.Context(), stated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later, err := ParseServerMetadata(m.Raw, m.Issuer, m.Form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, m := range map[string]*ServerMetadata{"now": m, "later": later} {
+		m = m.ForCertificates(func(string) bool { return true })
+		if m.TokenEndpoint != stated.TokenEndpoint || m.RevocationEndpoint != stated.RevocationEndpoint ||
+			m.RegistrationEndpoint != alias || m.UserinfoEndpoint != alias {
+			t.Errorf("%s: %s, %s, %s, %s", name, m.TokenEndpoint, m.RevocationEndpoint, m.RegistrationEndpoint, m.UserinfoEndpoint)
 		}
 	}
 }

@@ -18,6 +18,10 @@ func (f *Fetcher) PushAuthorization(ctx context.Context, endpoint string, client
 	if err := r.params(form); err != nil {
 		return "", err
 	}
+	if c, ok := client.(ClientCredentials); ok {
+		c.FormID = true // client_id is a parameter of the authorization request
+		client = c
+	}
 	a, err := f.postProved(ctx, PurposePush, endpoint, client, prover, form, maxToken)
 	if err != nil {
 		return "", err

@@ -114,18 +114,23 @@ func challengedPlace(server *url.URL, challengeURL string) string {
 	return u.String()
 }
 
-// resourcePlaces returns the well-known locations of a server's metadata.
+// resourcePlaces returns the well-known locations of a server's metadata. A slash at the end of the
+// path belongs to the location (RFC 9728 section 3.1), but most servers leave it out.
 func resourcePlaces(server *url.URL) []string {
-	const wellKnown = "/.well-known/oauth-protected-resource"
-	var places []string
-	if path := strings.TrimSuffix(server.EscapedPath(), "/"); path != "" {
-		place := origin(server) + wellKnown + path
-		if server.RawQuery != "" {
-			place += "?" + server.RawQuery // RFC 9728 section 3: inserted before path and query
-		}
-		places = append(places, place)
+	wellKnown := origin(server) + "/.well-known/oauth-protected-resource"
+	query := ""
+	if server.RawQuery != "" {
+		query = "?" + server.RawQuery // RFC 9728 section 3: inserted before path and query
 	}
-	return append(places, origin(server)+wellKnown)
+	var places []string
+	path := server.EscapedPath()
+	if short := strings.TrimSuffix(path, "/"); short != "" {
+		places = append(places, wellKnown+short+query)
+		if short != path {
+			places = append(places, wellKnown+path+query)
+		}
+	}
+	return append(places, wellKnown)
 }
 
 // search requests a document from one place after the other and returns the first one. It returns

@@ -52,17 +52,17 @@ type ServerMetadata struct {
 	Form string          // FormRFC8414, FormOIDC, FormLegacy or FormStated
 	Raw  json.RawMessage // the document as used; nil where there is none
 
-	// CallbackIssuer is the document's issuer where the user configured another Issuer; ""
-	// otherwise.
-	callbackIssuer string
+	// CallbackIssuer is the document's issuer where the user configured another Issuer, which Raw has
+	// in its place; "" otherwise.
+	CallbackIssuer string
 
 	aliases object // mtls_endpoint_aliases
 }
 
 // ExpectedIss returns the issuer that the callback's iss parameter must equal.
 func (m *ServerMetadata) ExpectedIss() string {
-	if m.callbackIssuer != "" {
-		return m.callbackIssuer
+	if m.CallbackIssuer != "" {
+		return m.CallbackIssuer
 	}
 	return m.Issuer
 }
