@@ -79,19 +79,9 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	if plan := d.storedPlan(rec, req); plan != nil {
 		return plan, nil
 	}
-	challenge := req.challenge
-	var reply *serverReply // nil: a request was rejected, so there is a server
-	if !challenge.Found {
-		var err error
-		if reply, err = d.server.probeChallenge(ctx); err != nil {
-			return nil, err
-		}
-		challenge = reply.challenge
-		d.found.noteReply(reply)
-		d.events.challenged(reply)
-		if !req.interactive && reply.status != http.StatusUnauthorized && reply.status != http.StatusForbidden {
-			reply = nil // only the request that was rejected needs a login
-		}
+	challenge, reply, err := d.challenge(ctx, req)
+	if err != nil {
+		return nil, err
 	}
 	rm, err := d.resourceMetadata(ctx, challenge)
 	if rm == nil && req.challenge.Found && req.rejectedToken != "" && challenge.ResourceMetadata == "" {
@@ -114,10 +104,7 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 		return nil, d.errs.from(err)
 	}
 	if p.server.Form == oauth.FormLegacy {
-		if err := d.leavesServer(rec, req); err != nil {
-			return nil, err
-		}
-		if err := d.server.noLoginError(reply); err != nil {
+		if err := d.checkLegacy(rec, req, reply); err != nil {
 			return nil, err
 		}
 	}
@@ -138,12 +125,31 @@ func (d *discovery) discover(ctx context.Context, rec *record.Record, req loginR
 	return p, nil
 }
 
-// leavesServer returns an error for a login at default endpoints that no user has begun where the
-// login before is from a server with metadata: a response that lacks something is no sign of a move.
-func (d *discovery) leavesServer(rec *record.Record, req loginRequest) error {
+// challenge returns the challenge of the request, or else that to a request without a token, with the
+// response. That is nil where a request was rejected, so that there is a server.
+func (d *discovery) challenge(ctx context.Context, req loginRequest) (oauth.BearerChallenge, *serverReply, error) {
+	if req.challenge.Found {
+		return req.challenge, nil, nil
+	}
+	reply, err := d.server.probeChallenge(ctx)
+	if err != nil {
+		return oauth.BearerChallenge{}, nil, err
+	}
+	d.found.noteReply(reply)
+	d.events.challenged(reply)
+	if !req.interactive && reply.status != http.StatusUnauthorized && reply.status != http.StatusForbidden {
+		return reply.challenge, nil, nil // only the request that was rejected needs a login
+	}
+	return reply.challenge, reply, nil
+}
+
+// checkLegacy returns an error where a login at default endpoints is out of place: at a server that
+// wants none, and where no user has begun it and the login before is from a server with metadata, since
+// a response that lacks something is no sign of a move.
+func (d *discovery) checkLegacy(rec *record.Record, req loginRequest, reply *serverReply) error {
 	as := rec.AuthorizationServer
 	if req.byUser || req.rejectedToken == "" || rec.Grant == nil || as == nil || as.Form == oauth.FormLegacy {
-		return nil
+		return d.server.noLoginError(reply)
 	}
 	return &Error{Kind: ErrProtocol, Server: d.serverURL, Hint: "sign in to " + addressOf(d.serverURL),
 		Message: "the MCP server no longer names an authorization server; the login is from " + oauth.Sanitize(as.Issuer)}
