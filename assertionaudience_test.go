@@ -54,9 +54,9 @@ func TestAssertionForAnotherServerIsNotSent(t *testing.T) {
 	}
 }
 
-// At a server that takes assertions for its endpoints only, each is for the one that it is sent to,
-// also where the grant's token endpoint is another server's.
-func TestAssertionIsForItsEndpoint(t *testing.T) {
+// At a server that takes assertions for its token endpoint only, they are for that at each endpoint of
+// its origin. At one of another origin, an assertion is for the endpoint that it is sent to.
+func TestAssertionForTheTokenEndpoint(t *testing.T) {
 	key := generateKey(t, "ES256")
 	testenv.InBubble(t, lab.Habits{
 		Methods: []string{lab.MethodPrivateKeyJWT}, NoRegistration: true, PAR: lab.PARRequired,
@@ -68,15 +68,23 @@ func TestAssertionIsForItsEndpoint(t *testing.T) {
 			c.Registration, c.Key = &handstamp.Registration{ClientID: "keyed"}, key
 			return c
 		}
+		token := w.Lab.URL() + "/token"
 		w.MustLogin(session())
-		wantAudiences(t, w, "par", w.Lab.Issuer(), w.Lab.URL()+"/par")
-		wantAudiences(t, w, "token:code", w.Lab.URL()+"/token")
-		rec := w.Record()
-		rec.Grant.TokenEndpoint = honestEndpoint
-		w.Put(rec)
+		wantAudiences(t, w, "par", w.Lab.Issuer(), token)
+		wantAudiences(t, w, "token:code", token)
 		result, err := session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
 		if err != nil || !result.Revoked {
 			t.Errorf("logout: %+v, %v", result, err)
+		}
+		wantAudiences(t, w, "revoke", token)
+
+		w.MustLogin(session())
+		rec := w.Record()
+		rec.Grant.TokenEndpoint = honestEndpoint
+		w.Put(rec)
+		w.Lab.Reset()
+		if _, err := session().Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{}); err != nil {
+			t.Error(err)
 		}
 		wantAudiences(t, w, "revoke", w.Lab.URL()+"/revoke")
 	})

@@ -2,6 +2,7 @@ package handstamp
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -20,7 +21,7 @@ type authForm struct {
 	// look the client up there, whatever the method, and others reject it.
 	formID bool
 
-	// forEndpoint makes an assertion out for the endpoint and as a plain JWT, as RFC 7523 had it
+	// forEndpoint makes an assertion out for the token endpoint and as a plain JWT, as RFC 7523 had it
 	// before its revision, and not for the issuer.
 	forEndpoint bool
 }
@@ -34,7 +35,7 @@ type authMethodInputs struct {
 	requested  string // what the registration requested, where the response has none
 	byDefault  string // what an earlier session chose, knowing nothing
 	formID     bool   // learned: the server looks for the client_id in the form
-	audience   bool   // learned: the server takes assertions for its endpoints
+	audience   bool   // learned: the server takes assertions for its token endpoint
 	proven     bool   // a grant was obtained in this form
 	secret     bool   // a client secret is at hand
 	key        bool   // a private key is at hand
@@ -179,17 +180,17 @@ func authMethodReason(source string) string {
 }
 
 // credentials returns how a client authenticates in a form at an endpoint: the one way for every
-// endpoint and every grant. An assertion is for the issuer or for that endpoint, and for no other URL
-// of the metadata: that may be another server's, which would accept it from whoever has it. The server
-// lists the algorithms that it takes; it may list none.
-func (cfg *configuration) credentials(f authForm, c *record.Client, endpoint string, algorithms []string) oauth.ClientCredentials {
+// endpoint and every grant. The server lists the algorithms that it takes; it may list none.
+func (cfg *configuration) credentials(
+	f authForm, c *record.Client, endpoint, tokenEndpoint string, algorithms []string,
+) oauth.ClientCredentials {
 	credentials := oauth.ClientCredentials{ID: c.ID, Secret: c.Secret, Method: f.method, FormID: f.formID}
 	if !oauth.UsesAssertion(f.method) {
 		return credentials
 	}
 	claims := jose.AssertionClaims{ClientID: c.ID, Audience: c.Issuer}
 	if f.forEndpoint {
-		claims.Audience, claims.Type = endpoint, jose.TypeJWT
+		claims.Audience, claims.Type = audienceAt(endpoint, tokenEndpoint), jose.TypeJWT
 	}
 	credentials.Assert = func() (secret.String, error) {
 		if f.method == oauth.MethodSecretJWT {
@@ -206,6 +207,20 @@ func (cfg *configuration) credentials(f authForm, c *record.Client, endpoint str
 		return jose.Assertion(cfg.Key, algorithm, claims, time.Now())
 	}
 	return credentials
+}
+
+// audienceAt returns whom an assertion for the token endpoint is for at an endpoint. Servers from before
+// the revision want the token endpoint's URL at all of them. Where that is of another origin, it may be
+// another server's, which would accept the assertion from whoever receives it.
+func audienceAt(endpoint, tokenEndpoint string) string {
+	at, err := url.Parse(endpoint)
+	if err != nil {
+		return endpoint
+	}
+	if token, err := url.Parse(tokenEndpoint); err == nil && oauth.SameOrigin(at, token) {
+		return tokenEndpoint
+	}
+	return endpoint
 }
 
 // learn notes in the client, if there is one, that a grant was obtained in this form.

@@ -227,7 +227,7 @@ func (f authForm) String() string {
 	case f.formID:
 		return f.method + " with client_id in the form"
 	case f.forEndpoint:
-		return f.method + " made out for the endpoint"
+		return f.method + " made out for the token endpoint"
 	}
 	return f.method
 }

@@ -321,9 +321,9 @@ func (l *loginClients) tokenRequest(redeem oauth.TokenRequest, repeat repetition
 // authentication that is left while the server's error may be about that. The login goes on in the
 // form that worked.
 func (l *loginClients) authenticate(endpoint string, try func(oauth.Authenticator) error) error {
-	algorithms, method := l.plan.server.TokenEndpointAuthSigningAlgValuesSupported, l.authMethod
+	as, method := l.plan.server, l.authMethod
 	for {
-		err := try(l.config.credentials(method.authForm, l.client, endpoint, algorithms))
+		err := try(l.config.credentials(method.authForm, l.client, endpoint, as.TokenEndpoint, as.TokenEndpointAuthSigningAlgValuesSupported))
 		if err == nil {
 			l.authMethod = method
 		}

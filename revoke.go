@@ -56,7 +56,7 @@ func (r revoker) revoke(ctx context.Context, rec *record.Record, token secret.St
 	}
 	forms := append([]authForm{choice.authForm}, choice.next...)
 	for i, form := range forms {
-		as := r.config.credentials(form, client, rec.Grant.RevocationEndpoint, algorithms)
+		as := r.config.credentials(form, client, rec.Grant.RevocationEndpoint, rec.Grant.TokenEndpoint, algorithms)
 		err = r.revokeAs(ctx, rec.Grant.RevocationEndpoint, as, prover, token, hint)
 		if err == nil || i+1 == len(forms) || !mayBlameClient(err) {
 			break

@@ -121,7 +121,7 @@ func (t *tokenRequest) reason(rejected *oauth.Error) *oauth.Error {
 func (t *tokenRequest) send(ctx context.Context) (*oauth.TokenResponse, time.Time, error) {
 	request := t.redeem
 	if request.Client = oauth.Authenticator(oauth.Anonymous{}); t.client.ID != "" {
-		request.Client = t.config.credentials(t.form, t.client, t.redeem.Endpoint, t.algs)
+		request.Client = t.config.credentials(t.form, t.client, t.redeem.Endpoint, t.redeem.Endpoint, t.algs)
 	}
 	request.Resource = t.resource.Param()
 	request.Scope = t.scope

@@ -1,6 +1,7 @@
 package hosted
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -90,7 +91,7 @@ func (a *App) complete(r *http.Request, session string) (outcome Outcome, next s
 }
 
 func (a *App) continueLogin(r *http.Request, p *pending) (*handstamp.LoginStep, error) {
-	if !p.isAt(r.URL.Path) {
+	if !p.isAt(r.URL.Path, a.CallbackURL) {
 		return nil, &handstamp.Error{Kind: handstamp.ErrProtocol, Server: p.Server,
 			Message: "the response came to the redirect URI of another authorization server",
 			Hint:    "start again; if it happens each time, a proxy changes the path of the callback"}
@@ -107,8 +108,8 @@ func (a *App) continueLogin(r *http.Request, p *pending) (*handstamp.LoginStep, 
 // isAt reports whether the path of a callback is how that of the login's redirect URI ends, which is
 // what a proxy may have left of it. An authorization server may send the browser below what it has
 // registered, so that the last segment is not enough.
-func (p *pending) isAt(path string) bool {
-	u, err := url.Parse(p.RedirectURI)
+func (p *pending) isAt(path, callbackURL string) bool {
+	u, err := url.Parse(cmp.Or(p.RedirectURI, callbackURL)) // one that began before an update has none
 	if err != nil {
 		return false
 	}

@@ -30,7 +30,7 @@ type Assertions struct {
 const (
 	AudienceIssuer   = ""         // the issuer alone, as a string
 	AudienceEither   = "either"   // the issuer or the endpoint's URL, in an array too (RFC 7523)
-	AudienceEndpoint = "endpoint" // the URL of the request's endpoint alone
+	AudienceEndpoint = "endpoint" // the token endpoint's URL alone, at each endpoint
 )
 
 const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -174,13 +174,13 @@ func (s *Server) assertionAlgorithms() []string {
 }
 
 func (s *Server) audienceAccepted(x *exchange, t *jwt) bool {
-	endpoint := s.origin + x.r.URL.Path
+	token := s.endpointURL("/token")
 	one, _ := t.claims["aud"].(string)
 	switch s.habits.Assertions.Audience {
 	case AudienceEndpoint:
-		return one == endpoint
+		return one == token
 	case AudienceEither:
-		accepted := []string{s.Issuer(), s.endpointURL("/token"), endpoint}
+		accepted := []string{s.Issuer(), token, s.origin + x.r.URL.Path}
 		return slices.ContainsFunc(t.audience(),
 			func(aud string) bool { return slices.Contains(accepted, aud) })
 	default:

@@ -207,8 +207,8 @@ type Client struct {
 	// KeyThumbprint is that of the key (RFC 7638) that a dynamic client was registered with.
 	KeyThumbprint string `json:"key_thumbprint,omitempty"`
 
-	// Audience says that the server takes assertions for the endpoint that they are sent to, rather
-	// than for the issuer: AudienceEndpoint or "".
+	// Audience says that the server takes assertions for its token endpoint, rather than for the
+	// issuer: AudienceEndpoint or "".
 	Audience string `json:"assertion_audience,omitempty"`
 
 	// FormID says that the token endpoint looks the client up by a client_id in

@@ -24,8 +24,10 @@ type storeMigrate struct {
 	to      string
 	sources []*openedStore
 	target  *openedStore
-	put     map[store.Key]store.Revision // what the target has from this run
-	report  migrateOutput
+	put     map[store.Key]store.Revision // what this run has added to the target
+
+	replaced bool // this run has replaced something there
+	report   migrateOutput
 }
 
 func (a *app) newStoreMigrate() *cobra.Command {
@@ -244,6 +246,10 @@ func (a *app) forgetCopies(ctx context.Context, key store.Key) error {
 	if a.opened.folders == nil {
 		return nil
 	}
+	words := a.readJournal()
+	if len(words) == 0 {
+		return nil
+	}
 	conf, err := (&app{env: a.env}).loadConfig() // as it is now
 	if err != nil {
 		return err
@@ -251,7 +257,7 @@ func (a *app) forgetCopies(ctx context.Context, key store.Key) error {
 	configured, _ := a.storeWord(conf.Store) // none if it is empty
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.lockTimeout())
 	defer cancel()
-	for _, word := range a.readJournal() {
+	for _, word := range words {
 		folders, err := a.foldersOf(word)
 		if err != nil || word == a.opened.word || word == configured || !hasRecords(folders) {
 			continue

@@ -119,10 +119,10 @@ func (m *storeMigrate) copyAll(ctx context.Context, from *openedStore) (unlock f
 	return unlock, nil
 }
 
-// takeBack deletes from the target what this run has put there, and reports whether nothing of it is left: a copy
-// outlives a logout from the store in use.
+// takeBack deletes from the target what this run has added, and reports whether nothing of it is left: a copy
+// outlives a logout from the store in use. What replaced an older login stays, in place of that.
 func (m *storeMigrate) takeBack(ctx context.Context) (all bool) {
-	all = true
+	all = !m.replaced
 	for key, revision := range m.put {
 		if err := m.target.Delete(context.WithoutCancel(ctx), key, revision); err != nil {
 			all = false
@@ -180,7 +180,11 @@ func (m *storeMigrate) copy(
 		// What was put is read once more before the original is removed.
 		put, err := m.target.Put(ctx, key, value, revision)
 		if hasPut = err == nil; hasPut {
-			m.put[key] = put
+			if earlier, ours := m.put[key]; revision == "" || ours && earlier == revision {
+				m.put[key] = put
+			} else {
+				m.replaced = true
+			}
 		} else if !errors.Is(err, store.ErrConflict) {
 			return "", "", err
 		}

@@ -88,6 +88,26 @@ func TestMigrationThatEndsHalfwayLeavesTheStoreInUse(t *testing.T) {
 	c.wantAll(values)
 }
 
+// What a migration that fails has replaced in the store in use is not missing there afterwards.
+func TestMigrationThatEndsHalfwayKeepsWhatItReplaced(t *testing.T) {
+	c, _ := withKeyFile(t)
+	c.env = append(c.env, "HANDSTAMP_STORE=file")
+	c.plant(1)
+	c.env[len(c.env)-1] = "HANDSTAMP_STORE=encrypted"
+	c.plant(3)
+	c.env = c.env[:len(c.env)-1]
+	last := store.Key{Server: "https://mcp2.example/mcp", Profile: store.DefaultProfile}
+	if err := os.Chmod(filepath.Join(c.home, "credentials", storeEncrypted, last.Name()+".json"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, code := c.run("store", "migrate", storeFile, "--from", storeEncrypted); code != exitStore {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+	if left, _ := filepath.Glob(filepath.Join(c.home, "credentials", "*-*.json")); len(left) != 1 {
+		t.Errorf("the store in use has %q", left)
+	}
+}
+
 // A logout after a migration that was killed leaves no copy of the login for the next run to bring back.
 func TestLogoutReachesTheCopiesOfAMigrationThatWasKilled(t *testing.T) {
 	for _, chosen := range []bool{false, true} {
