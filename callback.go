@@ -72,14 +72,15 @@ func (cb *callbackReceiver) open(ctx context.Context) error {
 	return e
 }
 
-// forClient sets the redirect URI of a login in steps: one that this application registers for the
-// login may be the issuer's own; any other client has been set up with the configured one.
+// forClient sets the redirect URI of a login in steps: that of a client which this application registers
+// may be the issuer's own, where its responses do not name it; any other client has been set up with the
+// configured one.
 func (cb *callbackReceiver) forClient(ctx context.Context, registered bool) {
 	if !cb.suspends || cb.redirectURI == "" { // or there is no redirect
 		return
 	}
 	cb.redirectURI = cb.config.RedirectURI
-	if registered {
+	if registered && !cb.plan.server.AuthorizationResponseIssParameterSupported {
 		cb.redirectURI = mixup.RedirectURI(ctx, cb.redirectURI, cb.plan.server.Issuer)
 	}
 }

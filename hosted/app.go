@@ -47,9 +47,9 @@ type App struct {
 	Database store.Database
 
 	// CallbackURL is the URL at which browsers reach what [App.Callback] returns, there and below.
-	// Below it is the redirect URI of each authorization server at which the application registers a
-	// client; it is itself that of a Registration and of a client ID metadata document. Every replica
-	// has to have the same.
+	// Below it is the redirect URI of each authorization server without iss (RFC 9207) at which the
+	// application registers a client; it is itself that of all other clients. Every replica has to have
+	// the same.
 	CallbackURL string
 
 	// Configure sets a new Client up, before its first use, and may be called by several goroutines:

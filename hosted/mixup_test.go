@@ -161,9 +161,10 @@ func TestPathOfCallback(t *testing.T) {
 	}
 }
 
-// The redirect URI is the issuer's: MCP servers at one authorization server have the same.
+// The redirect URI is the issuer's: MCP servers at one authorization server have the same. One that
+// names itself in its responses needs none.
 func TestRedirectURIIsTheIssuers(t *testing.T) {
-	one, two := newServer(t, lab.Habits{}), newServer(t, lab.Habits{})
+	one, two := newServer(t, withoutIss()), newServer(t, withoutIss())
 	app := newApp(new(store.MemoryDatabase))
 	at := func(server string) string {
 		t.Helper()
@@ -176,6 +177,10 @@ func TestRedirectURIIsTheIssuers(t *testing.T) {
 	first, second, named := at(one.MCPURL()), at(two.MCPURL()), at(newNamer(t, one.Issuer()))
 	if first == second || first != named {
 		t.Errorf("redirect URIs %s, %s, %s", first, second, named)
+	}
+	uri, _ := testenv.RedirectURI(t, begin(t, app, ada, newServer(t, lab.Habits{}).MCPURL(), "s"))
+	if uri != callbackURL {
+		t.Errorf("redirect URI %s where the server sends iss", uri)
 	}
 }
 
@@ -239,7 +244,7 @@ func TestRedirectURIToRegister(t *testing.T) {
 
 // A document that the server rejects gives way to a registration, which has the issuer's redirect URI.
 func TestRedirectURIAfterRejectedDocument(t *testing.T) {
-	server, err := lab.StartWith(lab.Habits{ClientIDMetadata: true}, lab.Options{
+	server, err := lab.StartWith(lab.Habits{ClientIDMetadata: true, Iss: lab.IssOff}, lab.Options{
 		Fetch: func(context.Context, string) ([]byte, error) { return nil, errors.New("not there") },
 	})
 	if err != nil {
