@@ -203,13 +203,14 @@ func (u *upstream) beginAgain(ctx context.Context) error {
 		u.setVersion(text(member(response.result, "protocolVersion")))
 		u.Logger.Debug("a new session with the server has begun")
 		err = u.era.confirm(ctx)
+		_, rejected := errtype.As[*rejection](err)
 		switch {
 		case errors.Is(err, errOver) && try < initializeTries:
 			continue
-		case errors.Is(err, errOver) || errors.Is(err, streamGone) || ctx.Err() != nil:
-			return err
-		case err != nil: // the next request sends it once more, and the server may work without
+		case rejected: // the next request sends it once more, and the server may work without
 			u.notNotified(err)
+		case err != nil:
+			return err
 		}
 		u.restore(ctx, member(response.result, "capabilities"))
 		return nil
