@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/proctest"
 )
@@ -162,10 +163,14 @@ func (d *desk) launches() []launch {
 	return all
 }
 
-// only returns the single launch since the last call.
+// only returns the single launch since the last call. On a busy machine a browser that has been started
+// takes longer to write it down than Open waits for it to fail.
 func (d *desk) only() launch {
 	d.t.Helper()
 	all := d.launches()
+	for end := time.Now().Add(time.Minute); len(all) == 0 && time.Now().Before(end); all = d.launches() {
+		time.Sleep(10 * time.Millisecond)
+	}
 	if len(all) != 1 {
 		d.t.Fatalf("%d launches, want 1: %v", len(all), all)
 	}
