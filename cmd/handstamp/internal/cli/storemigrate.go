@@ -243,7 +243,7 @@ func (a *app) readJournal() (words []string) {
 // forgetCopies deletes a credential from the other stores of an interrupted migration, which takes no key: the next
 // run would bring it back. The store that the configuration names is left to a run that uses it.
 func (a *app) forgetCopies(ctx context.Context, key store.Key) error {
-	if a.opened.folders == nil {
+	if a.opened == nil || a.opened.folders == nil {
 		return nil
 	}
 	words := a.readJournal()
