@@ -177,7 +177,7 @@ func TestInitializedRejectedForGood(t *testing.T) {
 
 // TestInitializedRejectedForGoodOverSSE is the same for the stream that is the session.
 func TestInitializedRejectedForGoodOverSSE(t *testing.T) {
-	for _, status := range []int{422, 401, 403, 408, 500, 503, 0} { // 0: no response
+	for _, status := range []int{413, 422, 401, 403, 408, 425, 429, 500, 502, 503, 0} { // 0: no response
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &sseServer{endpoint: "/messages"}
