@@ -3,6 +3,8 @@ module github.com/handstamp/handstamp/bench
 
 go 1.26.0
 
+ignore node_modules // npm may be writing there while go lists packages
+
 require (
 	github.com/handstamp/handstamp v0.1.0
 	github.com/handstamp/handstamp/store/pgstore v0.1.0

@@ -3,6 +3,8 @@ module github.com/handstamp/handstamp/interop
 
 go 1.26.0
 
+ignore node_modules // npm may be writing there while go lists packages
+
 require (
 	github.com/go-jose/go-jose/v4 v4.1.9
 	github.com/handstamp/handstamp v0.1.0
