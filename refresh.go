@@ -207,17 +207,25 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 		if unlock, locked, d, err = r.lock(wait, need); err != nil {
 			break
 		}
-		token, err := r.refreshUnlock(ctx, wait, unlock, locked, need, d)
+		var token *cachedToken
+		token, err = r.refreshUnlock(ctx, wait, unlock, locked, need, d)
+		if errors.Is(err, ErrStore) {
+			break
+		}
 		if !errors.Is(err, errLockLost) {
 			return token, err
 		}
 	}
 	switch {
-	case err == nil:
+	case errors.Is(err, errLockLost):
 		return nil, lockTimeoutError(r.serverURL, errLockLost)
 	case good && rec.Grant.Usable(need.rejected, time.Now()):
-		r.events.fail(StepLock, err, "the refresh could not be begun; going on with the token at hand")
-		return r.tokens.use(rec), nil
+		r.events.fail(StepRefresh, err, "the access token could not be refreshed ahead of time; going on with it")
+		token := r.tokens.use(rec)
+		if errors.Is(err, ErrStore) {
+			token.serveForNow()
+		}
+		return token, nil
 	case wait.Err() != nil && ctx.Err() == nil:
 		return nil, errClosed
 	}

@@ -82,6 +82,53 @@ func TestTroubleAheadOfTime(t *testing.T) {
 	}
 }
 
+// readOnlyStore is a store that can be made to take no more values.
+type readOnlyStore struct {
+	store.Store
+	full atomic.Bool
+}
+
+func (s *readOnlyStore) Put(
+	ctx context.Context, key store.Key, value []byte, revision store.Revision,
+) (store.Revision, error) {
+	if s.full.Load() {
+		return "", store.ErrUnusable
+	}
+	return s.Store.Put(ctx, key, value, revision)
+}
+
+// A refresh ahead of time that fails, and a store that does not take the reason, leave the token in use.
+func TestTroubleAheadOfTimeAndAFullStore(t *testing.T) {
+	for name, fault := range map[string]lab.Fault{
+		"503":            {Kind: lab.FaultStatus, Status: 503},
+		"invalid_grant":  {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"invalid_grant"}`},
+		"invalid_client": {Kind: lab.FaultStatus, Status: 401, ContentType: "application/json", Body: `{"error":"invalid_client"}`},
+		"unnamed":        {Kind: lab.FaultStatus, Status: 400, ContentType: "application/json", Body: `{"error":"no"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			testenv.InBubble(t, lab.Habits{AccessTokenLifetime: time.Hour}, func(t *testing.T, w *testenv.Env) {
+				w.MustCall(w.Session())
+				w.AboutToExpire()
+				w.Lab.Reset()
+				w.Lab.SetFault("token", fault)
+				c, line := w.Recorded()
+				full := &readOnlyStore{Store: w.Store}
+				c.Store = full
+				line.OnResponse(func(req *http.Request, _ *http.Response) {
+					if strings.HasSuffix(req.URL.Path, "/token") {
+						full.full.Store(true)
+					}
+				})
+				w.MustCall(c)
+				if w.Lab.Counts()["token:refresh"] == 0 || !full.full.Load() {
+					t.Error("no refresh was tried")
+				}
+				w.WantTabs(1)
+			})
+		})
+	}
+}
+
 // A caller that gives up returns at once; the refresh it started is stored.
 func TestCancelledCaller(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())

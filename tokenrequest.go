@@ -69,7 +69,7 @@ type tokenRequest struct {
 	*credential
 
 	sent     int           // requests so far
-	inDoubt  bool          // the server may have acted on a request whose response was lost
+	inDoubt  bool          // the server may have acted on a request whose response was lost or is unusable
 	replayed bool          // the grant was sent again while in doubt
 	wait     time.Duration // how long the server wants to be left alone, after an error
 	clock    time.Duration // by how much the server's clock is ahead
@@ -264,14 +264,14 @@ func (t *tokenRequest) noteFailure(err error, try int) (again bool) {
 	t.wait = cmp.Or(oauth.RetryAfter(err), backoff(try))
 	failed, isFailed := errtype.As[*oauth.TransientError](err)
 	lost, isLost := errtype.As[*oauth.SendError](err)
-	t.inDoubt = t.inDoubt || isLost && lost.Sent || isFailed && outcomeUnknown(failed.Status)
+	_, unusable := errtype.As[*oauth.ProtocolError](err)
+	t.inDoubt = t.inDoubt || unusable || isLost && lost.Sent || isFailed && outcomeUnknown(failed.Status)
 	switch t.repeat {
 	case sendUntilReceived:
 		_, blocked := errtype.As[*oauth.BlockedError](err)
 		return !blocked && (isLost && !lost.Sent || isFailed && oauth.Unprocessed(err))
 	case sendUntilResponse:
-		_, broken := errtype.As[*oauth.ProtocolError](err)
-		return !broken
+		return !unusable
 	}
 	return false
 }

@@ -96,6 +96,7 @@ func (r reply) tokens() (*TokenResponse, error) {
 	}
 	switch strings.ToLower(t.TokenType) {
 	case "", "bearer",
+		"bearertoken", "bearer_token", "bearer token", // Apigee, and its kin
 		"user", "bot": // Slack, whose types name the owner of the token; all are sent as Bearer
 		t.TokenType = "Bearer"
 	}
@@ -117,6 +118,9 @@ func (r reply) tokens() (*TokenResponse, error) {
 			continue
 		}
 		s := textOf(v)
+		if s == "" && v[0] != '"' && m.name == "refresh_token" {
+			continue // false, {} and [] are what some languages write for none
+		}
 		if s != "" && v[0] != '[' && len(s) <= maxTokenBytes && m.valid(s) &&
 			!Secret(s).IsPlaceholder() {
 			*m.field = Secret(s)

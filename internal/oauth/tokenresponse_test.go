@@ -195,6 +195,10 @@ func TestTokenErrors(t *testing.T) {
 		{"placeholder for an access token", 200, "application/json", `{"access_token":"[redacted]","refresh_token":"R"}`, "protocol", " R"},
 		{"placeholder for a refresh token", 200, "application/json", `{"access_token":"A","refresh_token":"[redacted]"}`, "protocol", "A "},
 		{"malformed refresh token", 200, "application/json", "{\"access_token\":\"A\",\"refresh_token\":\"R\xff\"}", "protocol", "A "},
+		{"false in place of a refresh token", 200, "application/json", `{"access_token":"A","refresh_token":false}`, "ok", "A "},
+		{"no list of refresh tokens", 200, "application/json", `{"access_token":"A","refresh_token":[]}`, "ok", "A "},
+		{"a list of refresh tokens", 200, "application/json", `{"access_token":"A","refresh_token":["R"]}`, "protocol", "A "},
+		{"malformed refresh token alone", 200, "application/json", "{\"refresh_token\":\"R\xff\"}", "protocol", ""},
 		{"token of 64 KiB", 200, "application/json", `{"access_token":"` + strings.Repeat("x", 64<<10) + `","refresh_token":"R"}`, "protocol", " R"},
 		{"another type", 200, "application/json", `{"access_token":"A","token_type":"mac","refresh_token":"R"}`, "protocol", "A R"},
 		{"no type at all", 200, "application/json", `{"access_token":"A","token_type":"N_A","refresh_token":"R"}`, "protocol", "A R"},
@@ -342,6 +346,17 @@ func strictRefreshToken(body string) (string, bool) {
 		return "", false
 	}
 	return refresh, refresh != "" && isVisible(refresh) && len(refresh) <= maxTokenBytes
+}
+
+// Apigee's name of the type, and others that can mean nothing else, are Bearer.
+func TestTokenTypesThatMeanBearer(t *testing.T) {
+	for _, name := range []string{"BearerToken", "bearer_token", "Bearer Token", " bearer "} {
+		body := `{"access_token":"A","token_type":"` + name + `","expires_in":"3599","scope":"","status":"approved"}`
+		token, err := ParseTokenResponse(responseOf(200, "application/json", body))
+		if err != nil || token.TokenType != "Bearer" || token.AccessToken.Reveal() != "A" {
+			t.Errorf("%q: %v, %v", name, token, err)
+		}
+	}
 }
 
 // TestSlackTokenResponses: token types that say whose token it is, the user's token in
