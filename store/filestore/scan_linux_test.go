@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,11 +109,14 @@ func TestGetDoesNotReadTheFolder(t *testing.T) {
 			}
 		}
 	}
-	allocations := testing.AllocsPerRun(3, func() {
-		if _, _, err := open(t, filestore.Options{Dir: dir}).Get(t.Context(), key); err != nil {
-			t.Error(err)
-		}
-	})
+	allocations := math.Inf(1)
+	for range 10 { // beside some of them the sampler allocates, too
+		allocations = min(allocations, testing.AllocsPerRun(1, func() {
+			if _, _, err := open(t, filestore.Options{Dir: dir}).Get(t.Context(), key); err != nil {
+				t.Error(err)
+			}
+		}))
+	}
 	if allocations > others/4 {
 		t.Errorf("%.0f allocations beside %d files of others", allocations, others)
 	}
