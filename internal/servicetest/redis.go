@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -156,12 +157,18 @@ func (r *Redis) awaitCount(n int, command, text string) {
 	}
 }
 
+// given has the ports that a server of this process has, or is about to have.
+var given sync.Map
+
 // freePorts returns n ports of loopback that nothing listens on. The system gives them to no
 // connection before a server has them: those that it gives begin above.
 func freePorts(t testing.TB, n int) (ports []string) {
 	t.Helper()
 	for range 1000 {
 		port := strconv.Itoa(10000 + rand.IntN(20000))
+		if _, taken := given.LoadOrStore(port, true); taken {
+			continue
+		}
 		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
 			continue

@@ -81,7 +81,8 @@ func (g *RedisGroup) CatchUp() {
 	}
 }
 
-// Failover kills the primary server, and returns when Sentinel has promoted another.
+// Failover kills the primary server, and returns when Sentinel has promoted another, which the others
+// follow.
 func (g *RedisGroup) Failover() {
 	t := g.Primary.t
 	t.Helper()
@@ -96,6 +97,7 @@ func (g *RedisGroup) Failover() {
 		if promoted >= 0 {
 			g.Primary = g.Replicas[promoted]
 			g.Replicas = slices.Delete(g.Replicas, promoted, promoted+1)
+			g.Primary.awaitCount(len(g.Replicas), "info replication", "state=online")
 			return
 		}
 		if time.Now().After(deadline) {

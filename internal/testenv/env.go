@@ -66,7 +66,7 @@ func (w *Env) Session() *handstamp.Client {
 	c := &handstamp.Client{
 		Store:        w.Store,
 		Prompt:       handstamp.Prompt{OpenURL: w.OpenURL},
-		LoginTimeout: 20 * time.Second,
+		LoginTimeout: Timeout,
 	}
 	if w.memory != nil {
 		c.BaseTransport, c.AuthTransport = w.memory, w.memory

@@ -9,4 +9,4 @@ import (
 func Long() bool { return os.Getenv("HANDSTAMP_TEST_LONG") != "" }
 
 // Timeout is how long a test waits for what takes moments on an idle machine.
-const Timeout = 30 * time.Second
+const Timeout = time.Minute

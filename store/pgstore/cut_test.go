@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -223,6 +224,7 @@ func TestScanThatIsCut(t *testing.T) {
 		t.Fatal(err)
 	}
 	query := "SELECT server, profile, value"
+	cut.between = func() { time.Sleep(1100 * time.Millisecond) } // longer than broken connections are replaced
 	cut.pass.Store(values / 2)
 	cut.next.Store(&query)
 	visited := make(map[store.Key]int)

@@ -20,7 +20,7 @@ const (
 	// context does not end it, and a connection that breaks is replaced.
 	writeTimeout = 5 * time.Second
 
-	// readTimeout bounds how long a read replaces connections that break.
+	// readTimeout bounds how long a read replaces connections that break, from the first one on.
 	readTimeout = time.Second
 
 	firstRetry = 20 * time.Millisecond
@@ -30,7 +30,7 @@ const (
 // read reads in a connection of the pool, and in another one if that was broken, as all of them are
 // after a restart of the server. Without a server it fails at once.
 func (db *Database) read(ctx context.Context, query func(session) error) error {
-	giveUp := time.Now().Add(readTimeout)
+	var giveUp time.Time
 	for wait := firstRetry; ; wait *= 2 {
 		conn, err := db.pool.Acquire(ctx)
 		if err != nil {
@@ -42,8 +42,10 @@ func (db *Database) read(ctx context.Context, query func(session) error) error {
 		switch {
 		case err == nil || errors.Is(err, pgx.ErrNoRows):
 			return err
-		case ctx.Err() != nil || !broken(err) || time.Now().After(giveUp):
+		case ctx.Err() != nil || !broken(err) || wait > firstRetry && time.Now().After(giveUp):
 			return unusable(ctx, err)
+		case wait == firstRetry:
+			giveUp = time.Now().Add(readTimeout)
 		}
 		if err := pause(ctx, wait); err != nil {
 			return unusable(ctx, err)

@@ -56,7 +56,7 @@ func TestSlotMoves(t *testing.T) {
 	}
 	id := func(r *servicetest.Redis) string { return strings.TrimSpace(r.Command("cluster", "myid")) }
 	_, port, _ := strings.Cut(to.Addr(), ":")
-	move := func(key string) { command(from, "migrate", "127.0.0.1", port, key, "0", "5000") }
+	move := func(key string) { command(from, "migrate", "127.0.0.1", port, key, "0", "60000") }
 	command(to, "cluster", "setslot", slot, "importing", id(from))
 	command(from, "cluster", "setslot", slot, "migrating", id(to))
 	move(value)

@@ -205,7 +205,9 @@ func TestBusyServer(t *testing.T) {
 	client := newClient(t, addresses(server))
 	s := storeOf(t, open(t, client, redisstore.Options{}), ada)
 	before := mustPut(t, s, lockedKey, "before", "")
-	other := newClient(t, addresses(server))
+	patient := addresses(server)
+	patient.ReadTimeout = testenv.Timeout
+	other := newClient(t, patient)
 	ended := make(chan error, 1)
 	run := func() {
 		const long = "local function now() local t = redis.call('TIME') return t[1] * 1000 + t[2] / 1000 end " +

@@ -98,7 +98,7 @@ func TestFailover(t *testing.T) {
 	revision := mustPut(t, s, lockedKey, "acknowledged last", "")
 	killed := time.Now()
 	g.Failover()
-	// A write that begins now goes on until there is a primary server.
+	// A write that begins now goes on until its client has found the new primary server.
 	revision = mustPut(t, afterwards, lockedKey, "written after it", revision)
 	t.Logf("a write succeeded %v after the primary server was killed", time.Since(killed).Round(time.Millisecond))
 	for key, revision := range kept {

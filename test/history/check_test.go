@@ -275,8 +275,14 @@ func TestCheck(t *testing.T) {
 			s.lock(1)
 			s.lock(2)
 		}, ""},
+		"a lock that is lost before its holder hears of it": {func(s *script) {
+			s.event(Event{Client: 1, Kind: Lock, Key: "k", Name: "refresh"})
+			s.fault(Loss, 0)
+			s.event(Event{Client: 1, Kind: Lock, Key: "k", Name: "refresh", Result: OK})
+			s.lock(2)
+		}, ""},
 		"a lock that was taken after others were lost": {func(s *script) {
-			s.event(Event{Kind: Loss, Until: s.at + 2})
+			s.fault(Loss, 0)
 			s.lock(1)
 			s.lock(2)
 		}, FlawTwoHolders},

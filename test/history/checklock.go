@@ -52,7 +52,8 @@ func (c *checker) until(s span) int64 {
 		until = min(until, max(at, s.end))
 	}
 	for _, e := range c.losses {
-		if e.of(s.Process, s.Name) && e.Until >= s.end {
+		// A lock that was waited for meanwhile may have been taken before, and be heard of afterwards.
+		if e.of(s.Process, s.Name) && e.Until >= s.At {
 			until = min(until, max(e.At, s.end))
 		}
 	}

@@ -69,7 +69,7 @@ func newClient(j job, id int, s store.Store, write func(Event)) *client {
 func newLogin(s store.Store, profile string, transport http.RoundTripper) *handstamp.Client {
 	return &handstamp.Client{
 		Store: s, Profile: profile, LoginPolicy: handstamp.LoginNever,
-		LoginTimeout: 10 * time.Second, LockTimeout: 5 * time.Second, AuthTransport: transport,
+		LoginTimeout: time.Minute, LockTimeout: 5 * time.Second, AuthTransport: transport,
 		Prompt: handstamp.Prompt{OpenURL: func(ctx context.Context, rawURL string) error {
 			go lab.Browse(context.WithoutCancel(ctx), rawURL)
 			return nil

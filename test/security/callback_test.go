@@ -358,7 +358,6 @@ func TestAddressForTheBrowser(t *testing.T) {
 				t.Errorf("opened %s", rawURL)
 				return errors.New("no")
 			})
-			c.LoginTimeout = 2 * time.Second // no callback comes, if it gets that far
 			c.Prompt.Show = func(_ context.Context, r handstamp.AuthorizationRequest) { t.Errorf("showed %s", r.URL) }
 			line := testenv.NewRecorder(http.DefaultTransport)
 			c.BaseTransport, c.AuthTransport = line, line
