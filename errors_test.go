@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -63,8 +64,6 @@ func TestNetworkErrorOfTheServerIsUnreachable(t *testing.T) {
 		}
 	}))
 	t.Cleanup(cut.Close)
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	boom := errors.New("boom")
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -78,7 +77,7 @@ func TestNetworkErrorOfTheServerIsUnreachable(t *testing.T) {
 		not     []error
 		late    bool // it is a timeout
 	}{
-		"nothing listens": {server: closed.URL, is: []error{handstamp.ErrUnreachable, handstamp.ErrServerUnreachable}, not: []error{context.Canceled}},
+		"nothing listens": {server: "http://" + proctest.UnreachableAddress(t), is: []error{handstamp.ErrUnreachable, handstamp.ErrServerUnreachable}, not: []error{context.Canceled}},
 		"cut off":         {server: cut.URL, is: []error{handstamp.ErrUnreachable, io.EOF}},
 		"another error":   {server: cut.URL, base: failing{boom}, is: []error{handstamp.ErrUnreachable, boom}},
 		"canceled":        {server: stalled.URL, ctx: canceled, is: []error{context.Canceled}, not: []error{handstamp.ErrUnreachable}},
