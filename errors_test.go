@@ -205,35 +205,36 @@ func TestLoginRequiredIsOneSentence(t *testing.T) {
 func TestRejectedClientThatHadAKey(t *testing.T) {
 	for method, requests := range map[string]int{"client_secret_basic": 2, "none": 1} { // Basic with and without client_id
 		t.Run(method, func(t *testing.T) {
-			w := testenv.New(t, lab.Habits{})
-			w.MustLogin(w.Session())
-			rec := w.Record()
-			client := rec.Clients[0]
-			client.Source, client.Method, client.MethodSource = record.SourceConfigured, "private_key_jwt", record.MethodConfigured
-			w.Put(rec)
-			w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized,
-				ContentType: "application/json", Body: `{"error":"invalid_client"}`})
-			session := func() *handstamp.Client {
-				c := w.Session()
-				c.LoginPolicy = handstamp.LoginNever
-				c.Registration = &handstamp.Registration{ClientID: client.ID, TokenEndpointAuthMethod: method}
-				if method != "none" {
-					c.Registration.ClientSecret = "not-the-right-one"
+			testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+				w.MustLogin(w.Session())
+				rec := w.Record()
+				client := rec.Clients[0]
+				client.Source, client.Method, client.MethodSource = record.SourceConfigured, "private_key_jwt", record.MethodConfigured
+				w.Put(rec)
+				w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized,
+					ContentType: "application/json", Body: `{"error":"invalid_client"}`})
+				session := func() *handstamp.Client {
+					c := w.Session()
+					c.LoginPolicy = handstamp.LoginNever
+					c.Registration = &handstamp.Registration{ClientID: client.ID, TokenEndpointAuthMethod: method}
+					if method != "none" {
+						c.Registration.ClientSecret = "not-the-right-one"
+					}
+					return c
 				}
-				return c
-			}
-			w.AboutToExpire()
-			w.MustCall(session()) // with the token, which is good
-			w.WantCounts(map[string]int{"token:refresh": requests})
-			w.Expire()
-			for range 2 {
-				err := w.Call(session())
-				testenv.WantKind(t, err, handstamp.ErrClientRejected)
-				if err == nil || !strings.Contains(err.Error(), "client secret") {
-					t.Errorf("error %v", err)
+				w.AboutToExpire()
+				w.MustCall(session()) // with the token, which is good
+				w.WantCounts(map[string]int{"token:refresh": requests})
+				w.Expire()
+				for range 2 {
+					err := w.Call(session())
+					testenv.WantKind(t, err, handstamp.ErrClientRejected)
+					if err == nil || !strings.Contains(err.Error(), "client secret") {
+						t.Errorf("error %v", err)
+					}
 				}
-			}
-			w.WantCounts(map[string]int{"token:refresh": requests})
+				w.WantCounts(map[string]int{"token:refresh": requests})
+			})
 		})
 	}
 }
