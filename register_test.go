@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -345,7 +346,7 @@ func TestKeptRegistrationKeepsItsPort(t *testing.T) {
 	w := testenv.New(t, h)
 	var r *handstamp.Registration
 	c := w.Session()
-	c.OnRegister = keep(&r)
+	c.OnRegister, c.CallbackPort = keep(&r), proctest.FreePort(t) // which is free once more for the next login
 	w.MustCall(c)
 	w.Store = new(store.Memory)
 	d := w.Session()
