@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/secret"
 )
@@ -76,7 +77,7 @@ func TestTokenAtHandTakesNoMemory(t *testing.T) {
 			AccessToken: secret.String("at " + server), ExpiresAt: time.Now().Add(time.Hour),
 		}})
 	}
-	allocations := testing.AllocsPerRun(100, func() {
+	allocations := proctest.Allocations(100, func() {
 		for _, server := range servers {
 			token, err := c.Token(t.Context(), server, TokenOptions{})
 			if err != nil || !strings.HasSuffix(token.Value.Reveal(), server) {

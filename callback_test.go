@@ -2,16 +2,15 @@ package handstamp_test
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 )
@@ -52,7 +51,7 @@ func TestPostedCallbackFromTheDefaultPort(t *testing.T) {
 			}()
 			return nil
 		}}
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
 		ended := make(chan error, 1)
 		go func() {
 			_, err := c.Login(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
@@ -197,19 +196,8 @@ func TestErrorResponseWithoutState(t *testing.T) {
 // A login listens at the registered redirect URI that leads to this machine, wherever in the list that
 // is, and with the callback port at the one that has it, or none.
 func TestCallbackAtARegisteredURI(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	listener.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
+	number := proctest.FreePort(t)
+	port := strconv.Itoa(number)
 	const elsewhere, before = "https://app.example/cb", "http://127.0.0.1:1/callback"
 	at := "http://127.0.0.1:" + port + "/oauth/callback"
 	for name, c := range map[string]struct {

@@ -389,7 +389,7 @@ func TestConfiguredSecretEnds(t *testing.T) {
 	w.WantTabs(0)
 	d := w.Session()
 	d.Registration = &handstamp.Registration{
-		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(time.Minute),
+		ClientID: "app", ClientSecret: "s", TokenEndpointAuthMethod: "client_secret_post", SecretExpiresAt: time.Now().Add(time.Hour),
 	}
 	w.MustCall(d)
 	w.WantTabs(1)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 )
 
@@ -107,7 +108,7 @@ func TestSessionIsFoundWithoutParsing(t *testing.T) {
 	if err != nil || second == first {
 		t.Fatal("another server has no session of its own", err)
 	}
-	allocations := testing.AllocsPerRun(100, func() {
+	allocations := proctest.Allocations(100, func() {
 		for range 2 {
 			if s, err := c.session(server); s != first || err != nil {
 				t.Error("another session", err)

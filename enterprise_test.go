@@ -435,7 +435,7 @@ func TestEnterpriseClose(t *testing.T) {
 	failed := make(chan error, 1)
 	go func() { failed <- w.servers[0].Call(c) }()
 	<-waiting
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
 	defer cancel()
 	if err := c.Close(ctx); err != nil {
 		t.Error(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -63,8 +64,6 @@ func TestNetworkErrorOfTheServerIsUnreachable(t *testing.T) {
 		}
 	}))
 	t.Cleanup(cut.Close)
-	closed := httptest.NewServer(nil)
-	closed.Close()
 	boom := errors.New("boom")
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -78,7 +77,7 @@ func TestNetworkErrorOfTheServerIsUnreachable(t *testing.T) {
 		not     []error
 		late    bool // it is a timeout
 	}{
-		"nothing listens": {server: closed.URL, is: []error{handstamp.ErrUnreachable, handstamp.ErrServerUnreachable}, not: []error{context.Canceled}},
+		"nothing listens": {server: "http://" + proctest.UnreachableAddress(t), is: []error{handstamp.ErrUnreachable, handstamp.ErrServerUnreachable}, not: []error{context.Canceled}},
 		"cut off":         {server: cut.URL, is: []error{handstamp.ErrUnreachable, io.EOF}},
 		"another error":   {server: cut.URL, base: failing{boom}, is: []error{handstamp.ErrUnreachable, boom}},
 		"canceled":        {server: stalled.URL, ctx: canceled, is: []error{context.Canceled}, not: []error{handstamp.ErrUnreachable}},
@@ -206,35 +205,36 @@ func TestLoginRequiredIsOneSentence(t *testing.T) {
 func TestRejectedClientThatHadAKey(t *testing.T) {
 	for method, requests := range map[string]int{"client_secret_basic": 2, "none": 1} { // Basic with and without client_id
 		t.Run(method, func(t *testing.T) {
-			w := testenv.New(t, lab.Habits{})
-			w.MustLogin(w.Session())
-			rec := w.Record()
-			client := rec.Clients[0]
-			client.Source, client.Method, client.MethodSource = record.SourceConfigured, "private_key_jwt", record.MethodConfigured
-			w.Put(rec)
-			w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized,
-				ContentType: "application/json", Body: `{"error":"invalid_client"}`})
-			session := func() *handstamp.Client {
-				c := w.Session()
-				c.LoginPolicy = handstamp.LoginNever
-				c.Registration = &handstamp.Registration{ClientID: client.ID, TokenEndpointAuthMethod: method}
-				if method != "none" {
-					c.Registration.ClientSecret = "not-the-right-one"
+			testenv.InBubble(t, lab.Habits{}, func(t *testing.T, w *testenv.Env) {
+				w.MustLogin(w.Session())
+				rec := w.Record()
+				client := rec.Clients[0]
+				client.Source, client.Method, client.MethodSource = record.SourceConfigured, "private_key_jwt", record.MethodConfigured
+				w.Put(rec)
+				w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusUnauthorized,
+					ContentType: "application/json", Body: `{"error":"invalid_client"}`})
+				session := func() *handstamp.Client {
+					c := w.Session()
+					c.LoginPolicy = handstamp.LoginNever
+					c.Registration = &handstamp.Registration{ClientID: client.ID, TokenEndpointAuthMethod: method}
+					if method != "none" {
+						c.Registration.ClientSecret = "not-the-right-one"
+					}
+					return c
 				}
-				return c
-			}
-			w.AboutToExpire()
-			w.MustCall(session()) // with the token, which is good
-			w.WantCounts(map[string]int{"token:refresh": requests})
-			w.Expire()
-			for range 2 {
-				err := w.Call(session())
-				testenv.WantKind(t, err, handstamp.ErrClientRejected)
-				if err == nil || !strings.Contains(err.Error(), "client secret") {
-					t.Errorf("error %v", err)
+				w.AboutToExpire()
+				w.MustCall(session()) // with the token, which is good
+				w.WantCounts(map[string]int{"token:refresh": requests})
+				w.Expire()
+				for range 2 {
+					err := w.Call(session())
+					testenv.WantKind(t, err, handstamp.ErrClientRejected)
+					if err == nil || !strings.Contains(err.Error(), "client secret") {
+						t.Errorf("error %v", err)
+					}
 				}
-			}
-			w.WantCounts(map[string]int{"token:refresh": requests})
+				w.WantCounts(map[string]int{"token:refresh": requests})
+			})
 		})
 	}
 }

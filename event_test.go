@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
@@ -411,10 +412,10 @@ func send(tb testing.TB, transport http.RoundTripper, req *http.Request) {
 func TestWarmRequestMakesNoEvent(t *testing.T) {
 	l := new(listener)
 	quiet, request := warm(t, func(*handstamp.Client) {})
-	without := testing.AllocsPerRun(100, func() { send(t, quiet, request) })
+	without := proctest.Allocations(100, func() { send(t, quiet, request) })
 	heard, request := warm(t, func(c *handstamp.Client) { l.on(c) })
 	l.take()
-	with := testing.AllocsPerRun(100, func() { send(t, heard, request) })
+	with := proctest.Allocations(100, func() { send(t, heard, request) })
 	if events := l.take(); len(events) > 0 {
 		t.Errorf("%d events: %v", len(events), events[0])
 	}

@@ -45,7 +45,7 @@ func TestHelperEndsWithNoUserToWaitForIt(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(testenv.Timeout / 2):
+	case <-time.After(testenv.Timeout):
 		t.Fatal("it waits for its turn")
 	}
 	if n := m.Refreshed(); n != 1 {

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -314,15 +313,16 @@ func (readOnly) Delete(context.Context, store.Key, store.Revision) error { retur
 
 // The same where the database does not respond to the write that it carries out.
 func TestLogoutAtASilentStore(t *testing.T) {
-	w := testenv.New(t, lab.NoneFirst())
-	w.MustCall(w.Session())
-	c := w.Session()
-	c.Store, c.LockTimeout = silentWrites{w.Store}, 100*time.Millisecond
-	_, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
-	testenv.WantKind(t, err, handstamp.ErrStore)
-	if a := w.Lab.Audit(); !a.Families[0].Revoked {
-		t.Error("a token that no process holds any more is still good")
-	}
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
+		w.MustCall(w.Session())
+		c := w.Session()
+		c.Store = silentWrites{w.Store}
+		_, err := c.Logout(t.Context(), w.Lab.MCPURL(), handstamp.LogoutOptions{})
+		testenv.WantKind(t, err, handstamp.ErrStore)
+		if a := w.Lab.Audit(); !a.Families[0].Revoked {
+			t.Error("a token that no process holds any more is still good")
+		}
+	})
 }
 
 // silentWrites is a store that carries a write out and does not respond.

@@ -8,10 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -37,6 +37,13 @@ func newHost(t *testing.T) *host {
 		h.mux.ServeHTTP(w, r)
 	}))
 	return h
+}
+
+// heard returns the requests so far. One that the client did not wait for may come later.
+func (h *host) heard() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.requests)
 }
 
 // respond has a path respond in one way.
@@ -67,13 +74,13 @@ func TestRequestToAStranger(t *testing.T) {
 	} {
 		h := newHost(t)
 		set(h)
-		c := &handstamp.Client{LoginTimeout: 5 * time.Second, Prompt: handstamp.Prompt{Authorize: testenv.Consented}}
+		c := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: testenv.Consented}}
 		resp, err := c.HTTPClient(h.URL+"/mcp").Post(h.URL+"/mcp", "application/json", strings.NewReader("{}"))
 		if err == nil {
 			resp.Body.Close()
 			t.Errorf("%s: no error", name)
 		}
-		for _, r := range h.requests {
+		for _, r := range h.heard() {
 			if strings.HasSuffix(r, "/register") || strings.HasSuffix(r, "/authorize") || strings.HasSuffix(r, "/token") {
 				t.Errorf("%s: a stranger was sent %s", name, r)
 			}
@@ -150,7 +157,7 @@ func TestLoginAtAWrongURL(t *testing.T) {
 			t.Parallel()
 			h := newHost(t)
 			c.set(h)
-			client := &handstamp.Client{LoginTimeout: 5 * time.Second, Prompt: handstamp.Prompt{
+			client := &handstamp.Client{Prompt: handstamp.Prompt{
 				Authorize: func(context.Context, handstamp.AuthorizationRequest) (url.Values, error) {
 					t.Error("a user was sent to sign in")
 					return nil, errors.New("nothing to sign in to")
@@ -166,7 +173,7 @@ func TestLoginAtAWrongURL(t *testing.T) {
 			if strings.Contains(err.Error(), "did you mean") != strings.Contains(c.want, "did you mean") && c.want != "" {
 				t.Errorf("the error is %q", err)
 			}
-			for _, r := range h.requests {
+			for _, r := range h.heard() {
 				if strings.HasSuffix(r, "/register") || strings.HasSuffix(r, "/authorize") || strings.HasSuffix(r, "/token") {
 					t.Errorf("a stranger was sent %s", r)
 				}

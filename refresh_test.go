@@ -193,27 +193,28 @@ func TestRejectedRefreshIsFinalWhereTheTokenDoesNotWork(t *testing.T) {
 // A refresh that we began ahead of the expiry is another matter: the server may mind
 // only that it came so early, and the token goes on being used.
 func TestRejectedRefreshAheadOfTheExpiryIsNotFinal(t *testing.T) {
-	w := testenv.New(t, lab.NoneFirst())
-	w.MustCall(w.Session())
-	w.AboutToExpire()
-	w.Lab.Reset()
-	w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest,
-		ContentType: "application/json", Body: `{"error":"invalid_grant"}`})
-	for range 3 {
+	testenv.InBubble(t, lab.NoneFirst(), func(t *testing.T, w *testenv.Env) {
 		w.MustCall(w.Session())
-	}
-	w.WantCounts(map[string]int{"token:refresh": 1})
-	st, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
-	if err != nil || st.State != handstamp.StateValid || st.RefreshRejected != "invalid_grant" {
-		t.Errorf("status %+v, %v", st, err)
-	}
+		w.AboutToExpire()
+		w.Lab.Reset()
+		w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest,
+			ContentType: "application/json", Body: `{"error":"invalid_grant"}`})
+		for range 3 {
+			w.MustCall(w.Session())
+		}
+		w.WantCounts(map[string]int{"token:refresh": 1})
+		st, err := w.Session().Status(t.Context(), w.Lab.MCPURL())
+		if err != nil || st.State != handstamp.StateValid || st.RefreshRejected != "invalid_grant" {
+			t.Errorf("status %+v, %v", st, err)
+		}
 
-	// A user who runs login does not hear that all is well.
-	result, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
-	if err != nil || result.Already {
-		t.Errorf("login: %+v, %v", result, err)
-	}
-	w.WantTabs(2)
+		// A user who runs login does not hear that all is well.
+		result, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+		if err != nil || result.Already {
+			t.Errorf("login: %+v, %v", result, err)
+		}
+		w.WantTabs(2)
+	})
 }
 
 // countingStore counts how often records are read.

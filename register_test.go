@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
@@ -24,14 +25,21 @@ import (
 // user, on a page that never redirects and that no preflight is shown.
 var onlyOnAPage = lab.Habits{UnknownClientStatus: 500, UnknownClientCode: "invalid_grant", RedirectExact: true}
 
-// abandon begins a login whose tab is closed at once.
-func abandon(w *testenv.Env) {
+// abandon begins a login whose tab brings no callback: the user closes it, and ends the login.
+func abandon(w *testenv.Env, configure func(*handstamp.Client)) {
 	w.T.Helper()
-	err := w.SignIn(func(c *handstamp.Client) {
-		c.LoginTimeout = 200 * time.Millisecond
-		c.Prompt.OpenURL = func(context.Context, string) error { return nil }
-	})
-	testenv.WantKind(w.T, err, handstamp.ErrTimeout)
+	ctx, cancel := context.WithCancel(w.T.Context())
+	defer cancel()
+	c := w.Session()
+	if configure != nil {
+		configure(c)
+	}
+	c.Prompt.OpenURL = func(context.Context, string) error {
+		cancel()
+		return nil
+	}
+	_, err := c.Login(ctx, w.Lab.MCPURL(), handstamp.LoginOptions{Force: true})
+	testenv.WantKind(w.T, err, context.Canceled)
 }
 
 // withoutCallback signs in until a tab was opened that brings no callback: on a busy machine, a login's time may
@@ -117,7 +125,7 @@ func deny(w *testenv.Env, rawURL string) error {
 // nothing of that client.
 func TestNewClientIsNotGone(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
-	abandon(w)
+	abandon(w, nil)
 	if err := w.SignIn(nil); err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +137,8 @@ func TestNewClientIsNotGone(t *testing.T) {
 func TestOldClientStaysForItsRefreshToken(t *testing.T) {
 	w := testenv.New(t, lab.Habits{RegisterMethod: lab.MethodPost})
 	w.MustCall(w.Session())
-	abandon(w)
-	abandon(w)
+	abandon(w, nil)
+	abandon(w, nil)
 	w.WantCounts(map[string]int{"register": 2})
 	w.Expire()
 	w.Lab.Reset()
@@ -144,7 +152,7 @@ func TestClientInDoubtIsKeptWhereNoOtherCanBeHad(t *testing.T) {
 	w := testenv.New(t, lab.Habits{})
 	w.MustCall(w.Session())
 	w.Lab.RevokeFamilies()
-	abandon(w)
+	abandon(w, nil)
 	w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusForbidden})
 	w.MustCall(w.Session())
 }
@@ -321,12 +329,7 @@ func TestMetadataDocumentIsUsed(t *testing.T) {
 	}
 	w, _ = documentWorld(t, lab.Habits{}, 1<<20)
 	w.Lab.SetFault("register", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusForbidden})
-	err := w.SignIn(func(c *handstamp.Client) {
-		withDocument(c)
-		c.LoginTimeout = 200 * time.Millisecond
-		c.Prompt.OpenURL = func(context.Context, string) error { return nil }
-	})
-	testenv.WantKind(t, err, handstamp.ErrTimeout)
+	abandon(w, withDocument)
 	if err := w.SignIn(withDocument); err != nil {
 		t.Fatal(err)
 	}
@@ -343,12 +346,11 @@ func TestKeptRegistrationKeepsItsPort(t *testing.T) {
 	w := testenv.New(t, h)
 	var r *handstamp.Registration
 	c := w.Session()
-	c.OnRegister = keep(&r)
+	c.OnRegister, c.CallbackPort = keep(&r), proctest.FreePort(t) // which is free once more for the next login
 	w.MustCall(c)
 	w.Store = new(store.Memory)
 	d := w.Session()
 	d.Registration = r
-	d.LoginTimeout = 5 * time.Second
 	if err := w.Call(d); err != nil {
 		t.Errorf("%v\n%s", err, w.Diary())
 	}

@@ -286,34 +286,30 @@ func (s *hangingWrites) Put(
 
 // A caller does not wait longer for a token that is at hand than the store is given twice.
 func TestStoreHangsWhenATokenArrives(t *testing.T) {
-	if !testenv.Long() {
-		t.Skip("takes half a minute")
-	}
-	w := testenv.New(t, testenv.Personality(t, "rotates-strictly"))
-	hanging := &hangingWrites{Store: w.Store}
-	c := w.Session()
-	c.Store = hanging
-	w.MustLogin(w.Session())
-	w.Expire()
-	gate := w.Lab.Hold("token:refresh:committed")
-	defer gate.Release()
-	got := make(chan error)
-	go func() {
-		_, err := c.Token(context.Background(), w.Lab.MCPURL(), handstamp.TokenOptions{})
-		got <- err
-	}()
-	ctx, cancel := context.WithTimeout(t.Context(), testenv.Timeout)
-	defer cancel()
-	if _, err := gate.Wait(ctx); err != nil {
-		t.Fatal(err)
-	}
-	hanging.hangs.Store(true)
-	began := time.Now()
-	gate.Release()
-	if err := <-got; err != nil || time.Since(began) > 40*time.Second {
-		t.Errorf("the token came after %v: %v", time.Since(began), err)
-	}
-	hanging.hangs.Store(false)
+	testenv.InBubble(t, testenv.Personality(t, "rotates-strictly"), func(t *testing.T, w *testenv.Env) {
+		hanging := &hangingWrites{Store: w.Store}
+		c := w.Session()
+		c.Store = hanging
+		w.MustLogin(w.Session())
+		w.Expire()
+		gate := w.Lab.Hold("token:refresh:committed")
+		defer gate.Release()
+		got := make(chan error)
+		go func() {
+			_, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+			got <- err
+		}()
+		if _, err := gate.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		hanging.hangs.Store(true)
+		began := time.Now()
+		gate.Release()
+		if err := <-got; err != nil || time.Since(began) > 40*time.Second {
+			t.Errorf("the token came after %v: %v", time.Since(began), err)
+		}
+		hanging.hangs.Store(false)
+	})
 }
 
 // A store that has lost its last writes, as after a failover, gets the refreshed login back from the

@@ -13,9 +13,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/testenv"
 )
 
 // What a command has started is ended with it.
@@ -49,16 +50,12 @@ func TestAssertionFromCommandEndsWhatItStarted(t *testing.T) {
 	if err := <-failed; err == nil {
 		t.Error("no error")
 	}
-	deadline := time.After(20 * time.Second)
-	for gone := false; !gone; {
+	if !proctest.Holds(testenv.Timeout, func() bool {
 		stat, _ := os.ReadFile("/proc/" + strconv.Itoa(child) + "/stat") // a zombie is gone, too
-		gone = errors.Is(syscall.Kill(child, 0), syscall.ESRCH) || strings.Contains(string(stat), ") Z ")
-		select {
-		case <-deadline:
-			_ = syscall.Kill(child, syscall.SIGKILL)
-			t.Fatal("what the command has started is still there")
-		case <-time.After(10 * time.Millisecond):
-		}
+		return errors.Is(syscall.Kill(child, 0), syscall.ESRCH) || strings.Contains(string(stat), ") Z ")
+	}) {
+		_ = syscall.Kill(child, syscall.SIGKILL)
+		t.Fatal("what the command has started is still there")
 	}
 }
 

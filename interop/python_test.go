@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/installed"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/secret"
 	"github.com/modelcontextprotocol/go-sdk/auth"
 )
@@ -138,17 +138,6 @@ func accepted(url string) auth.TokenVerifier {
 	}
 }
 
-// freePort returns a port of this machine that no program has.
-func freePort(t *testing.T) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 // keptClient registers a client as a server's console would, for a redirect URI
 // at this port, and returns what a user writes down of it: not the method.
 func (sc *scene) keptClient(method string, port int) *handstamp.Registration {
@@ -214,7 +203,7 @@ func (l *library) restarted() {
 func (l *library) keptClients() {
 	for _, method := range l.as.kept {
 		k := newLibrary(l.scene)
-		k.client = l.keptClient(method, freePort(l.t))
+		k.client = l.keptClient(method, proctest.FreePort(l.t))
 		what := "configured client, " + method
 		k.as.reset()
 		k.mustCall(what, handstamp.LoginAuto)
@@ -270,7 +259,7 @@ func (c *command) restarted() {
 // keptClients is likewise, with the command.
 func (c *command) keptClients() {
 	for _, method := range c.as.kept {
-		port := freePort(c.t)
+		port := proctest.FreePort(c.t)
 		client := c.keptClient(method, port)
 		k := &command{scene: c.scene, program: c.program, home: filepath.Join(c.t.TempDir(), "home")}
 		args := []string{"login", k.mcp, "--client-id", client.ClientID, "--callback-port", strconv.Itoa(port)}

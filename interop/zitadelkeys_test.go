@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/clientkey"
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -147,7 +148,7 @@ func zitadelKeyed(t *testing.T, alg string) *authServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	redirect := fmt.Sprintf("http://127.0.0.1:%d/callback", freePort(t)) // of a confidential client: as it is
+	redirect := fmt.Sprintf("http://127.0.0.1:%d/callback", proctest.FreePort(t)) // of a confidential client: as it is
 	handler, z := zitadelWithKeys(s.issuer, by, redirect)
 	behind := httptest.NewServer(handler)
 	t.Cleanup(behind.Close)

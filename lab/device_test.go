@@ -10,9 +10,13 @@ import (
 	"github.com/handstamp/handstamp/lab"
 )
 
+// deviceServer has a clock that stands still: which polls are early is no matter of this machine.
 func deviceServer(t *testing.T, d lab.Device) *hand {
 	t.Helper()
-	return start(t, lab.Habits{Grants: []string{lab.GrantDeviceCode}, Device: d, ScopesSupported: []string{"read"}})
+	c := start(t, lab.Habits{Grants: []string{lab.GrantDeviceCode}, Device: d, ScopesSupported: []string{"read"}})
+	noon := time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+	c.server.SetClock(func() time.Time { return noon })
+	return c
 }
 
 // device begins a device authorization.

@@ -22,8 +22,8 @@ const (
 	schemaTool = "json_schema_2020_12_tool"
 	schemaEcho = "json_schema_echo"
 
-	// signInTimeout is how long the server's own tools are waited for.
-	signInTimeout = 10 * time.Second
+	// signInTimeout is how long the server's own tools are waited for: most of the host's time.
+	signInTimeout = 20 * time.Second
 	pollInterval  = 500 * time.Millisecond
 )
 

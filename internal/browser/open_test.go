@@ -80,7 +80,7 @@ func TestWhatABrowserInherits(t *testing.T) {
 
 func TestOpenTellsAFailure(t *testing.T) {
 	d := newDesk(t, "fail")
-	err := Opener{Command: []string{d.command()}}.Open(context.Background(), someURL)
+	err := Opener{}.start(t.Context(), []string{d.command(), someURL}, time.Minute)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 {
 		t.Fatalf("%v, want exit status 3", err)
@@ -181,7 +181,7 @@ func TestOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	if err := (Opener{Command: []string{d.command()}, Stderr: file}).Open(context.Background(), someURL); err != nil {
+	if err := (Opener{Stderr: file}).start(t.Context(), []string{d.command(), someURL}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(file.Name()); err != nil || !strings.Contains(string(text), "said on output") || !strings.Contains(string(text), "said on error") {

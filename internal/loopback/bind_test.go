@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 func TestRedirectURI(t *testing.T) {
@@ -121,7 +123,7 @@ func TestTwinTaken(t *testing.T) {
 	if !hasIPv6() {
 		t.Skip("this machine has no ::1, so there is no second address")
 	}
-	port := occupy(t, "[::1]:0")
+	port := occupy(t, fmt.Sprintf("[::1]:%d", proctest.FreePort(t))) // which is free at 127.0.0.1
 	_, err := Listen(t.Context(), Options{RedirectURI: fmt.Sprintf("http://localhost:%d/", port), Accept: new(stateChecker).accept})
 	var taken *PortTakenError
 	if !errors.As(err, &taken) || taken.Address != fmt.Sprintf("[::1]:%d", port) {

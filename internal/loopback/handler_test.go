@@ -201,7 +201,7 @@ func TestBodyIsNotAwaited(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		c := dial(t, l)
 		defer c.Close()
-		if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := io.WriteString(c, request{method: method, headers: []string{"Content-Length: 1000"}}.text(l)); err != nil {

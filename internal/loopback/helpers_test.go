@@ -102,12 +102,12 @@ type responseOf struct {
 
 // exchange sends raw bytes and reads the response.
 func exchange(address, raw, method string) (responseOf, error) {
-	c, err := net.DialTimeout("tcp", address, 10*time.Second)
+	c, err := net.DialTimeout("tcp", address, time.Minute)
 	if err != nil {
 		return responseOf{}, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		return responseOf{}, err
 	}
 	if _, err := io.WriteString(c, raw); err != nil {
@@ -173,7 +173,7 @@ func succeed(t *testing.T, l *Listener) {
 // wait is Wait with a bound.
 func wait(t *testing.T, l *Listener) (url.Values, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Second, errors.New("the test waits without success"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Minute, errors.New("the test waits without success"))
 	defer cancel()
 	return l.Wait(ctx)
 }

@@ -3,6 +3,7 @@ package loopback
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 func TestSignIn(t *testing.T) {
@@ -244,13 +247,12 @@ func TestCloseWithoutFinish(t *testing.T) {
 // TestFinishThenClose is how every program ends: the page has to get out. The
 // same port serves the next sign-in at once.
 func TestFinishThenClose(t *testing.T) {
-	uri := ""
+	uri := fmt.Sprintf("http://127.0.0.1:%d/callback", proctest.FreePort(t))
 	for range 25 {
 		l, _ := listen(t, Options{RedirectURI: uri})
-		if uri != "" && l.RedirectURI() != uri {
+		if l.RedirectURI() != uri {
 			t.Fatalf("%q became %q", uri, l.RedirectURI())
 		}
-		uri = l.RedirectURI()
 		responses := later(t, l, request{target: l.path + "?code=c&state=good"})
 		if _, err := wait(t, l); err != nil {
 			t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // place is what a test server has at a path: a status, or a document in which
@@ -137,12 +138,11 @@ func outcome[T any](doc *T, err error, value func() string) string {
 }
 
 func TestDiscoveryOffline(t *testing.T) {
-	s := httptest.NewServer(http.NotFoundHandler())
-	s.Close()
-	if _, err := fetcher(t).ResourceMetadata(t.Context(), s.URL+"/mcp", ""); outcome[ResourceMetadata](nil, err, nil) != "transient" {
+	server := "http://" + proctest.UnreachableAddress(t) + "/mcp"
+	if _, err := fetcher(t).ResourceMetadata(t.Context(), server, ""); outcome[ResourceMetadata](nil, err, nil) != "transient" {
 		t.Errorf("error %v, want a *TransientError", err)
 	}
-	if _, err := fetcher(t).LegacyServerMetadata(t.Context(), s.URL+"/mcp"); outcome[ServerMetadata](nil, err, nil) != "transient" {
+	if _, err := fetcher(t).LegacyServerMetadata(t.Context(), server); outcome[ServerMetadata](nil, err, nil) != "transient" {
 		t.Errorf("error %v, want a *TransientError", err)
 	}
 }

@@ -3,12 +3,12 @@ package oauth
 import (
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"reflect"
 	"testing"
 
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // errorKind names what an endpoint returned: the code and class of an *Error, the kind
@@ -68,19 +68,18 @@ func TestRevoke(t *testing.T) {
 			}
 		})
 	}
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
+	gone := "http://" + proctest.UnreachableAddress(t)
 	for name, tc := range map[string]struct {
 		endpoint string
 		client   Authenticator
 		token    Secret
 		want     string
 	}{
-		"not listening":  {gone.URL, client, "R", "not sent"},
+		"not listening":  {gone, client, "R", "not sent"},
 		"http":           {"http://as.example/revoke", client, "R", "protocol"},
-		"no token":       {gone.URL, client, "", "another error"},
-		"no client":      {gone.URL, nil, "R", "another error"},
-		"useless client": {gone.URL, ClientCredentials{ID: "c", Method: MethodPost}, "R", "another error"},
+		"no token":       {gone, client, "", "another error"},
+		"no client":      {gone, nil, "R", "another error"},
+		"useless client": {gone, ClientCredentials{ID: "c", Method: MethodPost}, "R", "another error"},
 	} {
 		if got := errorKind(false, fetcher(t).Revoke(t.Context(), tc.endpoint, tc.client, nil, tc.token, "")); got != tc.want {
 			t.Errorf("%s: got %q, want %q", name, got, tc.want)

@@ -36,14 +36,14 @@ func TestWithout(t *testing.T) {
 	}
 }
 
-// Two long lists of a hostile server take no time to speak of.
+// Two long lists of a hostile server take no time to speak of: to compare each with each would take minutes.
 func TestWithoutIsFast(t *testing.T) {
-	as, bs := numbered("a", 20_000), numbered("b", 20_000)
+	as, bs := numbered("a", 200_000), numbered("b", 200_000)
 	begun := time.Now()
 	if got := Without(as, bs); len(got) != len(as) {
 		t.Errorf("%d are left", len(got))
 	}
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := time.Since(begun); took > time.Minute {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -89,7 +89,7 @@ func (c *carrier) looks(n int) {
 		return c.s.count.looks
 	}
 	end := looks() + n
-	Wait(c.t, 10*time.Second, "the sampler looks", func() bool { return looks() >= end })
+	Wait(c.t, time.Minute, "the sampler looks", func() bool { return looks() >= end })
 }
 
 // want checks what is found.

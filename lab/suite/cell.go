@@ -120,8 +120,8 @@ func (s *scene) failf(format string, args ...any) {
 // cannot be moved.
 const shortLife = time.Second
 
-// shortSecret is likewise how long a client secret lives; the login needs it.
-const shortSecret = 3 * time.Second
+// shortSecret is likewise how long a client secret lives; the login needs it, on a busy machine too.
+const shortSecret = 10 * time.Second
 
 // first is the first session, which logs in.
 func (s *scene) first(ctx context.Context) error {

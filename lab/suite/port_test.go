@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/lab/suite"
@@ -43,7 +42,7 @@ func TestPortLost(t *testing.T) {
 	}}
 	report, err := suite.Run(t.Context(), suite.Options{
 		Client: thieving, Personalities: []lab.Personality{p}, Conditions: []suite.Condition{suite.GrantRevoked},
-		Processes: []int{1}, Timeout: 20 * time.Second, Dir: t.TempDir(),
+		Processes: []int{1}, Dir: t.TempDir(),
 	})
 	if l := thief.Load(); l != nil {
 		(*l).Close()

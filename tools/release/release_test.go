@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -193,10 +194,14 @@ func TestTwoBuildsHaveTheSameBytes(t *testing.T) {
 	}
 }
 
-// copyTree copies the files of a tree without what is built and installed.
+// copyTree copies the files of a tree without what is built and installed. Other suites may run in the
+// tree: what they had there for a moment is not copied.
 func copyTree(t *testing.T, from, to string) {
 	t.Helper()
 	err := filepath.WalkDir(from, func(name string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -219,6 +224,9 @@ func copyTree(t *testing.T, from, to string) {
 			return nil
 		}
 		data, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
 		}
