@@ -356,7 +356,8 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	address := listener.Addr().String()
 	first := &http.Server{Handler: hanging}
 	go first.Serve(listener)
-	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", Logger: logger(t)})
+	var made connections
+	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", HTTP: made.client(), Logger: logger(t)})
 	h.hello()
 	h.send(toolCall(1))
 	h.response("1")
@@ -364,6 +365,7 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	<-arrived
 	s.forget()
 	first.Close()
+	made.wantNone(t)
 	if listener, err = net.Listen("tcp", address); err != nil {
 		return false
 	}

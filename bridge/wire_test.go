@@ -1,11 +1,13 @@
 package bridge_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -144,6 +146,39 @@ func TestServerRestart(t *testing.T) {
 	t.Fatal("another process else takes every port")
 }
 
+// connections are those of a bridge, as it knows of them.
+type connections struct{ open atomic.Int32 }
+
+func (c *connections) client() *http.Client {
+	template := http.DefaultTransport.(*http.Transport).Clone()
+	template.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		made, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c.open.Add(1)
+		return &connection{made, sync.OnceFunc(func() { c.open.Add(-1) })}, nil
+	}
+	return &http.Client{Transport: bridge.NewTransport(template)}
+}
+
+// wantNone waits until the bridge has noticed that all have ended. What it sends before that on one
+// that was idle may have reached the server, for all it knows.
+func (c *connections) wantNone(t *testing.T) {
+	t.Helper()
+	waitFor(t, "the bridge notices that its connections have ended", func() bool { return c.open.Load() == 0 })
+}
+
+type connection struct {
+	net.Conn
+	ended func()
+}
+
+func (c *connection) Close() error {
+	c.ended()
+	return c.Conn.Close()
+}
+
 // restart reports whether the port was still free for the server to come back to.
 func restart(t *testing.T) bool {
 	t.Helper()
@@ -155,9 +190,11 @@ func restart(t *testing.T) bool {
 	address := listener.Addr().String()
 	first := &http.Server{Handler: s}
 	go first.Serve(listener)
-	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", Logger: logger(t)})
+	var made connections
+	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", HTTP: made.client(), Logger: logger(t)})
 	h.hello()
 	first.Close()
+	made.wantNone(t)
 	h.send(toolCall(1))
 	s.forget()
 	if listener, err = net.Listen("tcp", address); err != nil {
