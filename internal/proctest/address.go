@@ -1,7 +1,9 @@
 package proctest
 
 import (
+	"math/rand/v2"
 	"net"
+	"strconv"
 	"testing"
 )
 
@@ -28,4 +30,21 @@ func UnreachableAddress(t testing.TB) string {
 		accepted.Close()
 	})
 	return connection.LocalAddr().String()
+}
+
+// FreePort returns a port of loopback that no program has, below those that systems give to
+// connections by themselves: no other process gets it by chance before it is used, or while it is
+// not in use for a time.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			listener.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }
