@@ -132,7 +132,7 @@ func (w wrapped) Run() int {
 }
 
 // controlTimeout bounds the wait for the control to be seen.
-const controlTimeout = 10 * time.Second
+const controlTimeout = time.Minute
 
 // control starts a process that carries a secret in its arguments and another
 // one in its environment, and waits until both are found: without that the
