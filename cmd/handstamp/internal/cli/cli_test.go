@@ -131,6 +131,7 @@ func playHost() int {
 			stdin.Close()
 		}
 	}
+	stdin.Close()
 	_ = cmd.Wait()
 	return cmd.ProcessState.ExitCode()
 }
