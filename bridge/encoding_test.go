@@ -206,27 +206,29 @@ func TestUserAgent(t *testing.T) {
 		{bridge.Options{Name: "handstamp", Version: "1", Header: http.Header{"User-Agent": {"mine"}}}, []string{"mine"}},
 		{bridge.Options{Name: "handstamp", Version: "1", Header: http.Header{"User-Agent": {""}}}, nil},
 	} {
-		s := &sessions{stream: make(chan string)}
-		methods := make(chan http.Header, 16)
-		o := tt.o
-		o.URL = serve(t, func(w http.ResponseWriter, r *http.Request) {
-			methods <- r.Header
-			s.ServeHTTP(w, r)
-		})
-		h := start(t, o)
-		h.hello()
-		h.calls()
-		_ = h.end()
-		close(methods)
-		n := 0
-		for got := range methods { // initialize, initialized, GET, tools/call, DELETE
-			n++
-			if len(got["User-Agent"]) != len(tt.want) || len(tt.want) == 1 && got.Get("User-Agent") != tt.want[0] {
-				t.Errorf("User-Agent is %q, want %q", got["User-Agent"], tt.want)
+		inMemory(t, func(t *testing.T) {
+			s := &sessions{stream: make(chan string)}
+			methods := make(chan http.Header, 16)
+			o := bubbleServer(t, func(w http.ResponseWriter, r *http.Request) {
+				methods <- r.Header
+				s.ServeHTTP(w, r)
+			})
+			o.Name, o.Version, o.Header = tt.o.Name, tt.o.Version, tt.o.Header
+			h := start(t, o)
+			h.hello()
+			h.calls()
+			_ = h.end()
+			close(methods)
+			n := 0
+			for got := range methods { // initialize, initialized, GET, tools/call, DELETE
+				n++
+				if len(got["User-Agent"]) != len(tt.want) || len(tt.want) == 1 && got.Get("User-Agent") != tt.want[0] {
+					t.Errorf("User-Agent is %q, want %q", got["User-Agent"], tt.want)
+				}
 			}
-		}
-		if n != 5 {
-			t.Errorf("%d requests", n)
-		}
+			if n != 5 {
+				t.Errorf("%d requests", n)
+			}
+		})
 	}
 }

@@ -105,12 +105,14 @@ func rejects(status int, kind, body string) func(w http.ResponseWriter, got requ
 	}
 }
 
-// otherWords are the responses of servers that have forgotten a session.
-var otherWords = []struct {
+// otherWord is the response of a server that has forgotten a session.
+type otherWord struct {
 	name  string
 	words func(w http.ResponseWriter, got request)
 	pings int
-}{
+}
+
+var otherWords = []otherWord{
 	{"the official server-everything", rejects(400, "application/json; charset=utf-8", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"}}`), 1},
 	{"supergateway", rejects(400, "application/json; charset=utf-8", `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}`), 1},
 	{"the Python SDK", rejects(404, "application/json", `{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"Session not found"}}`), 0},

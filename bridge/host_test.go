@@ -19,7 +19,7 @@ import (
 )
 
 // timeout bounds every wait of these tests.
-const timeout = 20 * time.Second
+const timeout = time.Minute
 
 // host is the MCP host's end of a bridge, raw.
 type host struct {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // door is an http.RoundTripper that lets no request in before it is opened, as one
@@ -156,14 +157,17 @@ func TestPlaceholderAfterAFailedLogin(t *testing.T) {
 	}
 }
 
-// signsIn calls the tool until it says what is wanted, a hundred times at most, and returns what it
-// said last: the first calls may still see the last try end.
+// signsIn calls the tool until it says what is wanted, and returns what it said last: the first
+// calls may still see the last try end.
 func (h *host) signsIn(want string) (said string) {
 	h.t.Helper()
-	for id := 2; !strings.Contains(said, want) && id < 100; id++ {
+	id := 1
+	proctest.Holds(timeout, func() bool {
+		id++
 		h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"sign_in"}}`, id))
 		said = h.response(strconv.Itoa(id))
-	}
+		return strings.Contains(said, want)
+	})
 	return said
 }
 
@@ -184,8 +188,8 @@ func TestSignInAfterNo(t *testing.T) {
 		t.Errorf("sign_in returns %s", said)
 	}
 	d.reject.Store(false)
-	h.send(`{"jsonrpc":"2.0","id":200,"method":"tools/call","params":{"name":"sign_in"}}`)
-	if got := h.response("200"); !strings.Contains(got, `A new one has begun.\nOpen https://as.example/authorize.`) {
+	h.send(`{"jsonrpc":"2.0","id":"again","method":"tools/call","params":{"name":"sign_in"}}`)
+	if got := h.response(`"again"`); !strings.Contains(got, `A new one has begun.\nOpen https://as.example/authorize.`) {
 		t.Errorf("sign_in returns %s", got)
 	}
 	close(d.opened)

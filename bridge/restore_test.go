@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/handstamp/handstamp/bridge"
 )
@@ -229,37 +230,40 @@ func TestReplacedSessionKnowsWhatTheHostSent(t *testing.T) {
 		"HTTP+SSE, 400": func(s *stateful) http.HandlerFunc { return s.overSSE(rejects(400, "", "")) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &stateful{offers: offers}
-			h := start(t, bridge.Options{URL: serve(t, handler(s)), Logger: logger(t)})
-			setUp(t, h, s)
-			for round := 1; round <= 2; round++ {
-				s.forget()
-				for i := range 8 {
-					h.send(toolCall(100*round + i))
-				}
-				for i := range 8 {
-					if got := h.response(fmt.Sprint(100*round + i)); get(t, got, "result") != "{}" {
-						t.Errorf("got %s", got)
+			inMemory(t, func(t *testing.T) {
+				s := &stateful{offers: offers}
+				h := start(t, bubbleServer(t, handler(s)))
+				setUp(t, h, s)
+				for round := 1; round <= 2; round++ {
+					synctest.Wait() // until the bridge knows, too, that the session works
+					s.forget()
+					for i := range 8 {
+						h.send(toolCall(100*round + i))
+					}
+					for i := range 8 {
+						if got := h.response(fmt.Sprint(100*round + i)); get(t, got, "result") != "{}" {
+							t.Errorf("got %s", got)
+						}
+					}
+					got := s.only(t)
+					if got.level != "error" || strings.Join(got.resources, " ") != "file:///a file:///c" {
+						t.Errorf("the new session knows %+v", got)
+					}
+					if got.initialized != 1 || got.roots != 1 || got.early != "" {
+						t.Errorf("the new session began with %+v", got)
+					}
+					h.note("notifications/tools/list_changed")
+					h.note("notifications/resources/list_changed")
+					if s.begun != round+1 {
+						t.Errorf("%d sessions were begun", s.begun)
 					}
 				}
-				got := s.only(t)
-				if got.level != "error" || strings.Join(got.resources, " ") != "file:///a file:///c" {
-					t.Errorf("the new session knows %+v", got)
+				for _, line := range h.all() {
+					if strings.Contains(line, "prompts") || strings.Contains(line, "handstamp-") {
+						t.Errorf("the host got %s", line)
+					}
 				}
-				if got.initialized != 1 || got.roots != 1 || got.early != "" {
-					t.Errorf("the new session began with %+v", got)
-				}
-				h.note("notifications/tools/list_changed")
-				h.note("notifications/resources/list_changed")
-				if s.begun != round+1 {
-					t.Errorf("%d sessions were begun", s.begun)
-				}
-			}
-			for _, line := range h.all() {
-				if strings.Contains(line, "prompts") || strings.Contains(line, "handstamp-") {
-					t.Errorf("the host got %s", line)
-				}
-			}
+			})
 		})
 	}
 }
@@ -352,7 +356,8 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	address := listener.Addr().String()
 	first := &http.Server{Handler: hanging}
 	go first.Serve(listener)
-	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", Logger: logger(t)})
+	var made connections
+	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", HTTP: made.client(), Logger: logger(t)})
 	h.hello()
 	h.send(toolCall(1))
 	h.response("1")
@@ -360,6 +365,7 @@ func goesAway(t *testing.T, message string, streamed bool) bool {
 	<-arrived
 	s.forget()
 	first.Close()
+	made.wantNone(t)
 	if listener, err = net.Listen("tcp", address); err != nil {
 		return false
 	}

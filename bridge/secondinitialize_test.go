@@ -45,72 +45,74 @@ func (s *sessions) counts() (begun int, ended []string) {
 // ends at the server with all its streams, what was open has one response, and the new
 // one works.
 func TestSecondInitialize(t *testing.T) {
-	var mu sync.Mutex
-	var order []string
-	note := func(what string) {
+	inMemory(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		note := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, what)
+		}
+		began, streams := make(chan struct{}, 10), make(chan struct{}, 10)
+		s := &sessions{stream: make(chan string)}
+		s.serve = func(w http.ResponseWriter, r *http.Request, got request) {
+			if strings.Contains(got.body, `"hang"`) {
+				openStream(w)
+				began <- struct{}{}
+				<-r.Context().Done()
+				return
+			}
+			result(w, got.id, `{}`)
+		}
+		h := start(t, bubbleServer(t, func(w http.ResponseWriter, r *http.Request) {
+			got := readRequest(r)
+			note(r.Method + got.method + r.Header.Get("Mcp-Session-Id"))
+			s.respond(w, r, got)
+			if r.Method == http.MethodGet {
+				streams <- struct{}{}
+			}
+		}))
+		h.hello()
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"hang"}}`, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"hang"}}`)
+		receive(t, began)
+		receive(t, began)
+		if got := h.helloAgain("3"); get(t, got, "result") != initialized {
+			t.Errorf("initialize has the response %s", got)
+		}
+		receive(t, streams) // of the first session has ended
+		for _, id := range []string{"1", "2"} {
+			if got := h.response(id); get(t, got, "error", "data", "source") != `"bridge"` {
+				t.Errorf("an open request has the response %s", got)
+			}
+		}
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`) // the id is free again
+		if got := h.response("1"); get(t, got, "result") != "{}" {
+			t.Errorf("got %s", got)
+		}
+		s.stream <- "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
+		h.note("notifications/tools/list_changed")
+		if list := s.last("tools/list"); list.header.Get("Mcp-Session-Id") != "session-2" {
+			t.Errorf("the list is requested in %s", list.header.Get("Mcp-Session-Id"))
+		}
+		if hello := s.last("initialize"); get(t, hello.body, "params", "clientInfo", "version") != `"2"` || hello.header.Get("Mcp-Session-Id") != "" {
+			t.Errorf("the second session began with %s", hello.body)
+		}
+		if h.responses("1") != 2 || h.responses("2") != 1 || h.responses("3") != 1 {
+			t.Errorf("the host got %q", h.all())
+		}
 		mu.Lock()
-		defer mu.Unlock()
-		order = append(order, what)
-	}
-	began, streams := make(chan struct{}, 10), make(chan struct{}, 10)
-	s := &sessions{stream: make(chan string)}
-	s.serve = func(w http.ResponseWriter, r *http.Request, got request) {
-		if strings.Contains(got.body, `"hang"`) {
-			openStream(w)
-			began <- struct{}{}
-			<-r.Context().Done()
-			return
+		ended, begun := slices.Index(order, "DELETEsession-1"), slices.Index(order[1:], "POSTinitialize")+1
+		mu.Unlock()
+		if ended < 0 || ended > begun {
+			t.Errorf("the server got %q", order)
 		}
-		result(w, got.id, `{}`)
-	}
-	h := start(t, bridge.Options{Logger: logger(t), URL: serve(t, func(w http.ResponseWriter, r *http.Request) {
-		got := readRequest(r)
-		note(r.Method + got.method + r.Header.Get("Mcp-Session-Id"))
-		s.respond(w, r, got)
-		if r.Method == http.MethodGet {
-			streams <- struct{}{}
+		if err := h.end(); err != nil {
+			t.Error(err)
 		}
-	})})
-	h.hello()
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"hang"}}`, `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"hang"}}`)
-	receive(t, began)
-	receive(t, began)
-	if got := h.helloAgain("3"); get(t, got, "result") != initialized {
-		t.Errorf("initialize has the response %s", got)
-	}
-	receive(t, streams) // of the first session has ended
-	for _, id := range []string{"1", "2"} {
-		if got := h.response(id); get(t, got, "error", "data", "source") != `"bridge"` {
-			t.Errorf("an open request has the response %s", got)
+		if _, ended := s.counts(); strings.Join(ended, " ") != "session-1 session-2" {
+			t.Errorf("sessions ended: %q", ended)
 		}
-	}
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`) // the id is free again
-	if got := h.response("1"); get(t, got, "result") != "{}" {
-		t.Errorf("got %s", got)
-	}
-	s.stream <- "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n"
-	h.note("notifications/tools/list_changed")
-	if list := s.last("tools/list"); list.header.Get("Mcp-Session-Id") != "session-2" {
-		t.Errorf("the list is requested in %s", list.header.Get("Mcp-Session-Id"))
-	}
-	if hello := s.last("initialize"); get(t, hello.body, "params", "clientInfo", "version") != `"2"` || hello.header.Get("Mcp-Session-Id") != "" {
-		t.Errorf("the second session began with %s", hello.body)
-	}
-	if h.responses("1") != 2 || h.responses("2") != 1 || h.responses("3") != 1 {
-		t.Errorf("the host got %q", h.all())
-	}
-	mu.Lock()
-	ended, begun := slices.Index(order, "DELETEsession-1"), slices.Index(order[1:], "POSTinitialize")+1
-	mu.Unlock()
-	if ended < 0 || ended > begun {
-		t.Errorf("the server got %q", order)
-	}
-	if err := h.end(); err != nil {
-		t.Error(err)
-	}
-	if _, ended := s.counts(); strings.Join(ended, " ") != "session-1 session-2" {
-		t.Errorf("sessions ended: %q", ended)
-	}
+	})
 }
 
 // TestManyInitializes has a host begin one session after another with requests open.
@@ -138,13 +140,16 @@ func TestManyInitializes(t *testing.T) {
 			t.Errorf("%s has %d responses", id, h.responses(id))
 		}
 	}
-	begun, ended := s.counts()
-	slices.Sort(ended)
-	// net/http sends a DELETE again whose connection ended, and may have a request lose its
-	// connection with the one that had it before, if that is cancelled while its response arrives.
-	ended = slices.Compact(ended)
-	if left := begun - len(ended); left < 1 || left > 1+int(lost.Load()) {
-		t.Errorf("%d sessions begun, %d without a response, ended: %q", begun, lost.Load(), ended)
+	left := func() int {
+		begun, ended := s.counts()
+		slices.Sort(ended)
+		// net/http sends a DELETE again whose connection ended, and may have a request lose its
+		// connection with the one that had it before, if that is cancelled while its response arrives.
+		return begun - len(slices.Compact(ended))
+	}
+	waitFor(t, "each session but the last has ended", func() bool { return left() <= 1+int(lost.Load()) })
+	if left() < 1 {
+		t.Error("the last session has ended, too")
 	}
 }
 

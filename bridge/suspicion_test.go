@@ -3,10 +3,10 @@ package bridge_test
 import (
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp/bridge"
@@ -23,40 +23,45 @@ func TestForgottenSessionInOtherWords(t *testing.T) {
 				name += ", without Mcp-Session-Id"
 			}
 			t.Run(name, func(t *testing.T) {
-				s := &forgetful{unknown: tt.words, bare: bare}
-				h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-				h.hello()
-				for round := 1; round <= 2; round++ {
-					h.send(toolCall(1000 * round))
-					h.response(strconv.Itoa(1000 * round))
-					s.forget()
-					for i := range 16 {
-						h.send(toolCall(100*round + i))
-					}
-					for i := range 16 {
-						if got := h.response(strconv.Itoa(100*round + i)); get(t, got, "result") == "" {
-							t.Errorf("got %s", got)
-						}
-					}
-					want := tt.pings
-					if bare {
-						want = 1 // a status alone means nothing for a session without an id
-					}
-					if n := s.count("ping"); n != want*round {
-						t.Errorf("%d pings, not %d", n, want*round)
-					}
-					if n := s.count("initialize"); n != round+1 {
-						t.Errorf("%d sessions were begun", n)
-					}
-				}
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				for id, n := range s.carried {
-					if n != 1 {
-						t.Errorf("request %s was carried out %d times", id, n)
-					}
-				}
+				inMemory(t, func(t *testing.T) { forgetsInOtherWords(t, tt, bare) })
 			})
+		}
+	}
+}
+
+func forgetsInOtherWords(t *testing.T, tt otherWord, bare bool) {
+	s := &forgetful{unknown: tt.words, bare: bare}
+	h := start(t, bubbleServer(t, s.ServeHTTP))
+	h.hello()
+	for round := 1; round <= 2; round++ {
+		h.send(toolCall(1000 * round))
+		h.response(strconv.Itoa(1000 * round))
+		synctest.Wait() // until the bridge knows, too, that the session works
+		s.forget()
+		for i := range 16 {
+			h.send(toolCall(100*round + i))
+		}
+		for i := range 16 {
+			if got := h.response(strconv.Itoa(100*round + i)); get(t, got, "result") == "" {
+				t.Errorf("got %s", got)
+			}
+		}
+		want := tt.pings
+		if bare {
+			want = 1 // a status alone means nothing for a session without an id
+		}
+		if n := s.count("ping"); n != want*round {
+			t.Errorf("%d pings, not %d", n, want*round)
+		}
+		if n := s.count("initialize"); n != round+1 {
+			t.Errorf("%d sessions were begun", n)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, n := range s.carried {
+		if n != 1 {
+			t.Errorf("request %s was carried out %d times", id, n)
 		}
 	}
 }
@@ -123,25 +128,27 @@ func TestRejectionsThatEndNoSession(t *testing.T) {
 // TestSuspicionBesideAnOpenStream rejects a request while the session's stream is open, on
 // which a response may still come: the response to the ping decides it all the same, at once.
 func TestSuspicionBesideAnOpenStream(t *testing.T) {
-	s := &sessions{stream: make(chan string), serve: func(w http.ResponseWriter, _ *http.Request, got request) {
-		if got.method == "tools/call" {
-			w.WriteHeader(400)
-			return
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{stream: make(chan string), serve: func(w http.ResponseWriter, _ *http.Request, got request) {
+			if got.method == "tools/call" {
+				w.WriteHeader(400)
+				return
+			}
+			result(w, got.id, `{}`)
+		}}
+		h := start(t, bubbleServer(t, s.ServeHTTP))
+		h.hello()
+		s.stream <- "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n"
+		h.note("notifications/x")
+		began := time.Now()
+		h.send(toolCall(1))
+		if got := h.response("1"); !strings.Contains(got, "status 400") {
+			t.Errorf("got %s", got)
 		}
-		result(w, got.id, `{}`)
-	}}
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-	h.hello()
-	s.stream <- "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n"
-	h.note("notifications/x")
-	began := time.Now()
-	h.send(toolCall(1))
-	if got := h.response("1"); !strings.Contains(got, "status 400") {
-		t.Errorf("got %s", got)
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the response to the ping decided nothing for %v", took)
-	}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("the response to the ping decided nothing for %v", took)
+		}
+	})
 }
 
 // TestSuspicionThatStaysOpen rejects a request, and responds to the ping in no way that decides
@@ -185,40 +192,44 @@ func TestSuspicionThatStaysOpen(t *testing.T) {
 func TestSessionIsReplacedOnceWhereThatDoesNotHelp(t *testing.T) {
 	for _, tt := range otherWords {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &forgetful{unknown: tt.words}
-			s.odd = func(w http.ResponseWriter, got request) bool {
-				if got.id == "" || got.method == "tools/list" {
-					return false
-				}
-				tt.words(w, got)
-				return true
-			}
-			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-			h.hello()
-			for i := 1; i <= 24; i++ {
-				h.send(toolCall(i))
-				if i == 8 {
-					for i := 1; i <= 8; i++ {
-						h.response(strconv.Itoa(i))
-					}
-				}
-				if i > 16 {
-					h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"list %d","method":"tools/list"}`, i))
-					h.response(fmt.Sprintf(`"list %d"`, i))
-				}
-			}
-			for i := 9; i <= 24; i++ {
-				if got := h.response(strconv.Itoa(i)); get(t, got, "error") == "" {
-					t.Errorf("got %s", got)
-				}
-			}
-			if begun, pings := s.count("initialize"), s.count("ping"); begun > 3-tt.pings || pings > 1 {
-				t.Errorf("%d sessions were begun, after %d pings", begun, pings)
-			}
-			if calls := s.count("tools/call"); calls > 2*24 {
-				t.Errorf("%d requests were sent for 24", calls)
-			}
+			inMemory(t, func(t *testing.T) { replacedWithoutHelp(t, tt) })
 		})
+	}
+}
+
+func replacedWithoutHelp(t *testing.T, tt otherWord) {
+	s := &forgetful{unknown: tt.words}
+	s.odd = func(w http.ResponseWriter, got request) bool {
+		if got.id == "" || got.method == "tools/list" {
+			return false
+		}
+		tt.words(w, got)
+		return true
+	}
+	h := start(t, bubbleServer(t, s.ServeHTTP))
+	h.hello()
+	for i := 1; i <= 24; i++ {
+		h.send(toolCall(i))
+		if i == 8 {
+			for i := 1; i <= 8; i++ {
+				h.response(strconv.Itoa(i))
+			}
+		}
+		if i > 16 {
+			h.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":"list %d","method":"tools/list"}`, i))
+			h.response(fmt.Sprintf(`"list %d"`, i))
+		}
+	}
+	for i := 9; i <= 24; i++ {
+		if got := h.response(strconv.Itoa(i)); get(t, got, "error") == "" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if begun, pings := s.count("initialize"), s.count("ping"); begun > 3-tt.pings || pings > 1 {
+		t.Errorf("%d sessions were begun, after %d pings", begun, pings)
+	}
+	if calls := s.count("tools/call"); calls > 2*24 {
+		t.Errorf("%d requests were sent for 24", calls)
 	}
 }
 
@@ -251,26 +262,23 @@ func TestModernRequestsHaveNoSession(t *testing.T) {
 func TestForgottenSessionIsDeleted(t *testing.T) {
 	for _, tt := range otherWords {
 		t.Run(tt.name, func(t *testing.T) {
-			s := &forgetful{unknown: tt.words}
-			h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Logger: logger(t)})
-			h.hello()
-			s.forget()
-			h.send(toolCall(1))
-			h.response("1")
-			waitFor(t, "the old session is deleted", func() bool {
+			inMemory(t, func(t *testing.T) {
+				s := &forgetful{unknown: tt.words}
+				h := start(t, bubbleServer(t, s.ServeHTTP))
+				h.hello()
+				s.forget()
+				h.send(toolCall(1))
+				h.response("1")
+				synctest.Wait()
+				if err := h.end(); err != nil {
+					t.Error(err)
+				}
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				return len(s.deleted) == 1
+				if got := strings.Join(s.deleted, " "); got != "session-1 session-2" {
+					t.Errorf("%s were deleted", got)
+				}
 			})
-			if err := h.end(); err != nil {
-				t.Error(err)
-			}
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			slices.Sort(s.deleted)
-			if got := strings.Join(s.deleted, " "); got != "session-1 session-2" {
-				t.Errorf("%s were deleted", got)
-			}
 		})
 	}
 }

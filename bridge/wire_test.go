@@ -1,11 +1,13 @@
 package bridge_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,43 +17,47 @@ import (
 )
 
 func TestSession(t *testing.T) {
-	s := &sessions{stream: make(chan string)}
-	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP), Header: http.Header{"X-Mine": {"1"}}})
-	if got := h.hello(); get(t, got, "result") != initialized {
-		t.Errorf("initialize has the response %s", got)
-	}
-	h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
-	h.response("1")
-	call := s.last("tools/list")
-	for name, want := range map[string]string{
-		"Mcp-Session-Id": "session-1", "Mcp-Protocol-Version": "2025-11-25", "X-Mine": "1",
-		"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Method": "",
-	} {
-		if got := call.header.Get(name); got != want {
-			t.Errorf("%s is %q, not %q", name, got, want)
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{stream: make(chan string)}
+		o := bubbleServer(t, s.ServeHTTP)
+		o.Header = http.Header{"X-Mine": {"1"}}
+		h := start(t, o)
+		if got := h.hello(); get(t, got, "result") != initialized {
+			t.Errorf("initialize has the response %s", got)
 		}
-	}
-	if first := s.last("initialize"); first.header.Get("Mcp-Session-Id") != "" || first.header.Get("Mcp-Protocol-Version") != "" {
-		t.Error("initialize has the headers of a session")
-	}
-	s.stream <- "id: 1\ndata: {\"jsonrpc\":\"2.0\",\ndata: \"method\":\"notifications/tools/list_changed\"}\n\n"
-	if got := h.note("notifications/tools/list_changed"); got != `{"jsonrpc":"2.0", "method":"notifications/tools/list_changed"}` {
-		t.Errorf("the notification came as %s", got)
-	}
-	s.stream <- "data: {\"jsonrpc\":\"2.0\",\"id\":\"ask\",\"method\":\"roots/list\"}\n\n"
-	h.note("roots/list")
-	h.send(`{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}`)
-	if err := h.end(); err != nil {
-		t.Error(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.ended) != 1 || s.ended[0] != "session-1" {
-		t.Errorf("sessions ended: %v", s.ended)
-	}
-	if reply := s.seen[len(s.seen)-2]; reply.body != `{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}` {
-		t.Errorf("the host's reply came as %s", reply.body)
-	}
+		h.send(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		h.response("1")
+		call := s.last("tools/list")
+		for name, want := range map[string]string{
+			"Mcp-Session-Id": "session-1", "Mcp-Protocol-Version": "2025-11-25", "X-Mine": "1",
+			"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Method": "",
+		} {
+			if got := call.header.Get(name); got != want {
+				t.Errorf("%s is %q, not %q", name, got, want)
+			}
+		}
+		if first := s.last("initialize"); first.header.Get("Mcp-Session-Id") != "" || first.header.Get("Mcp-Protocol-Version") != "" {
+			t.Error("initialize has the headers of a session")
+		}
+		s.stream <- "id: 1\ndata: {\"jsonrpc\":\"2.0\",\ndata: \"method\":\"notifications/tools/list_changed\"}\n\n"
+		if got := h.note("notifications/tools/list_changed"); got != `{"jsonrpc":"2.0", "method":"notifications/tools/list_changed"}` {
+			t.Errorf("the notification came as %s", got)
+		}
+		s.stream <- "data: {\"jsonrpc\":\"2.0\",\"id\":\"ask\",\"method\":\"roots/list\"}\n\n"
+		h.note("roots/list")
+		h.send(`{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}`)
+		if err := h.end(); err != nil {
+			t.Error(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.ended) != 1 || s.ended[0] != "session-1" {
+			t.Errorf("sessions ended: %v", s.ended)
+		}
+		if reply := s.seen[len(s.seen)-2]; reply.body != `{"jsonrpc":"2.0","id":"ask","result":{"roots":[]}}` {
+			t.Errorf("the host's reply came as %s", reply.body)
+		}
+	})
 }
 
 // TestForgottenSession lets the server forget the session while many requests
@@ -140,6 +146,39 @@ func TestServerRestart(t *testing.T) {
 	t.Fatal("another process else takes every port")
 }
 
+// connections are those of a bridge, as it knows of them.
+type connections struct{ open atomic.Int32 }
+
+func (c *connections) client() *http.Client {
+	template := http.DefaultTransport.(*http.Transport).Clone()
+	template.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		made, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		c.open.Add(1)
+		return &connection{made, sync.OnceFunc(func() { c.open.Add(-1) })}, nil
+	}
+	return &http.Client{Transport: bridge.NewTransport(template)}
+}
+
+// wantNone waits until the bridge has noticed that all have ended. What it sends before that on one
+// that was idle may have reached the server, for all it knows.
+func (c *connections) wantNone(t *testing.T) {
+	t.Helper()
+	waitFor(t, "the bridge notices that its connections have ended", func() bool { return c.open.Load() == 0 })
+}
+
+type connection struct {
+	net.Conn
+	ended func()
+}
+
+func (c *connection) Close() error {
+	c.ended()
+	return c.Conn.Close()
+}
+
 // restart reports whether the port was still free for the server to come back to.
 func restart(t *testing.T) bool {
 	t.Helper()
@@ -151,9 +190,11 @@ func restart(t *testing.T) bool {
 	address := listener.Addr().String()
 	first := &http.Server{Handler: s}
 	go first.Serve(listener)
-	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", Logger: logger(t)})
+	var made connections
+	h := start(t, bridge.Options{URL: "http://" + address + "/mcp", HTTP: made.client(), Logger: logger(t)})
 	h.hello()
 	first.Close()
+	made.wantNone(t)
 	h.send(toolCall(1))
 	s.forget()
 	if listener, err = net.Listen("tcp", address); err != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/handstamp/handstamp/internal/installed"
 )
 
-// timeout bounds what one pair may take.
+// timeout bounds what a host may take for its session.
 const timeout = 60 * time.Second
 
 // table is the page that shows what the pairs make of each other. The test fails
@@ -66,14 +66,14 @@ func TestPairs(t *testing.T) {
 // pair lets a host use a server through the bridge.
 func pair(t *testing.T, handstamp string, h host, s server) report {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), timeout)
-	defer cancel()
 	var modern atomic.Bool
 	url := s.start(t, func(r *http.Request) {
 		if r.Header.Get("Mcp-Method") == "tools/call" {
 			modern.Store(true)
 		}
 	})
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
 	got, err := h.use(ctx, t, handstamp, url)
 	if err != nil {
 		t.Fatal(err)

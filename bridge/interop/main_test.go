@@ -77,7 +77,7 @@ func playBridge(handstamp, dir, home, url string) int {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	// An MCP host whose bridge is busy would get the sign-in placeholder, and list its tools.
-	cmd := exec.Command(handstamp, "bridge", url, "--initialize-wait=20s")
+	cmd := exec.Command(handstamp, "bridge", url, "--initialize-wait=50s")
 	cmd.Env = append(os.Environ(), bridgeEnvironment(home)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, log
 	if err := cmd.Start(); err != nil {

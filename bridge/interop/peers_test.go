@@ -22,7 +22,7 @@ import (
 const stepTimeout = time.Minute
 
 // endTimeout bounds how long the bridges of an application outlive its sessions.
-const endTimeout = 30 * time.Second
+const endTimeout = time.Minute
 
 // size is how much a large call carries, each way.
 const size = 64 << 10

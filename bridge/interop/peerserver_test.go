@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -224,7 +223,7 @@ type running struct {
 
 func (p peer) run(t *testing.T) *running {
 	t.Helper()
-	r := &running{peer: p, t: t, dir: t.TempDir(), port: freePort(t)}
+	r := &running{peer: p, t: t, dir: t.TempDir(), port: proctest.FreePort(t)}
 	r.url = "http://" + address(r.port) + p.path
 	r.start()
 	t.Cleanup(func() {
@@ -279,21 +278,6 @@ func (r *running) end() {
 	killGroup(r.cmd)
 	<-r.gone
 	r.stdin.Close()
-}
-
-// freePort returns a port of loopback below those that systems give to connections
-// by themselves: while the server is away nothing else shall get it.
-func freePort(t *testing.T) int {
-	t.Helper()
-	for range 100 {
-		port := 20000 + rand.IntN(12000)
-		if listener, err := net.Listen("tcp", address(port)); err == nil {
-			listener.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
 }
 
 // lockedBuffer is a buffer that several goroutines write to.

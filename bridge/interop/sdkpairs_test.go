@@ -95,9 +95,11 @@ func TestSDKPairs(t *testing.T) {
 					ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) { progress <- r.Params.Progress },
 				})
 				session := connect(t, bridge.Options{
-					URL:    s.URL,
-					Wire:   server.wire,
-					Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
+					URL:  s.URL,
+					Wire: server.wire,
+					// On a busy machine the placeholder would respond.
+					InitializeWait: -1,
+					Logger:         slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})),
 				}, client, version)
 				ctx := t.Context()
 				tools, err := session.ListTools(ctx, nil)

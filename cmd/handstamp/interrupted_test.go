@@ -15,7 +15,7 @@ import (
 
 // maxEnd bounds the end of a bridge on a busy machine: it ends by itself, in seconds also where the
 // server stalls. How many these are is tested in package bridge, by a clock of its own.
-const maxEnd = 15 * time.Second
+const maxEnd = time.Minute
 
 // refreshing starts a bridge and returns when the server has rotated its refresh
 // token and not yet sent it.

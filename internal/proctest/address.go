@@ -7,21 +7,6 @@ import (
 	"testing"
 )
 
-// FreePort returns a port of 127.0.0.1 that nothing listens on, below those that systems choose for
-// listeners and connections by themselves, so that no other process gets it before the test uses it.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		port := 10_000 + rand.IntN(6000)
-		if listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			listener.Close()
-			return port
-		}
-	}
-	t.Fatal("no port is free")
-	return 0
-}
-
 // UnreachableAddress returns an address, host and port on loopback, at which connections are
 // rejected until the test ends. The port belongs to a connection of its own, so that no listener
 // of another test or process gets it meanwhile, as one does that was closed.
@@ -45,4 +30,21 @@ func UnreachableAddress(t testing.TB) string {
 		accepted.Close()
 	})
 	return connection.LocalAddr().String()
+}
+
+// FreePort returns a port of loopback that no program has, below those that systems give to
+// connections by themselves: no other process gets it by chance before it is used, or while it is
+// not in use for a time.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		port := 20000 + rand.IntN(12000)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			listener.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }

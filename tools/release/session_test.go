@@ -62,7 +62,8 @@ func bridgeCallsATool(t *testing.T, dir string, env []string, args ...string) {
 	}
 }
 
-// session is what an MCP host sends. The tool is called until the user has signed in.
+// session is what an MCP host sends. The tool is called until the user has signed in; a server that
+// comes to nothing ends at the session's limit.
 func session(stdin io.Writer, stdout *bufio.Reader) error {
 	send := func(format string, args ...any) {
 		fmt.Fprintf(stdin, `{"jsonrpc":"2.0",`+format+"}\n", args...) // a closed pipe ends the reads

@@ -201,7 +201,7 @@ func (c *command) endsBelow(cmd *exec.Cmd, stdin io.Closer, bound int) {
 		c.t.Errorf("the bridge took %d MiB", peak)
 	}
 	stdin.Close()
-	c.ends(cmd, 0, promptly)
+	c.ends(cmd, 0)
 }
 
 // TestBridgeMemoryIsNotPromised: a length that a server announces takes no memory, and
@@ -317,7 +317,7 @@ func TestBridgeEndsWhateverItsPeersDo(t *testing.T) {
 				if err != nil || state.ExitCode() != 0 {
 					t.Errorf("it ended with %v, %v", state, err)
 				}
-				if took := time.Since(start); took > promptly {
+				if took := time.Since(start); took > waitLimit {
 					t.Errorf("it took %v to end", took)
 				}
 			})

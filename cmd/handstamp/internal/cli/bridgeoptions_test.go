@@ -25,7 +25,8 @@ func TestUserIsNotAwaitedOnceAnotherProcessHasSignedIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	go io.Copy(io.Discard, firstOut)
-	cmd, stdin, stdout, stderr := c.start("bridge", c.server.MCPURL())
+	// With the usual wait, a busy machine alone could have the placeholder's session begin.
+	cmd, stdin, stdout, stderr := c.start("bridge", c.server.MCPURL(), "--initialize-wait", waitLimit.String())
 	fmt.Fprintf(stdin, bridgeHello, 1)
 	if hello := lineWith(t, stdout, `"id":1`); !strings.Contains(hello, `"name":"handstamp"`) {
 		t.Errorf("initialize got the response %s", hello)

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,8 +33,8 @@ var processes = proctest.Sampler{
 	Shape:   regexp.MustCompile(`\b(code|secret|refresh|access|management)-[A-Z2-7]{26}`),
 }
 
-// TestMain makes two programs of the test binary: the command itself, and a
-// browser with a user in front of it.
+// TestMain makes programs of the test binary: the command itself, a browser with a user in front of it,
+// an MCP host, and others.
 func TestMain(m *testing.M) {
 	if strings.Contains(filepath.Base(os.Args[0]), ".test") { // not in what the tests start
 		os.Setenv("DBUS_SESSION_BUS_ADDRESS", "disabled:") // the keyring of whoever runs the tests
@@ -42,6 +45,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(processes.Wrap(m), map[string]func(){
 		"handstamp":  func() { os.Exit(runProcess()) },
 		"labbrowser": func() { os.Exit(browse(os.Args[len(os.Args)-1])) },
+		"labhost":    func() { os.Exit(playHost()) },
 		"lockholder": func() { os.Exit(holdLock()) },
 		"goprogram":  func() { os.Exit(goProgram()) },
 	})
@@ -97,6 +101,39 @@ func browse(url string) int {
 		return 1
 	}
 	return 0
+}
+
+// playHost runs the command line that its arguments are as an MCP host runs a bridge: the command gets
+// the host's standard input, which ends once each request has a response.
+func playHost() int {
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stderr = os.Stderr
+	messages, err := io.ReadAll(os.Stdin)
+	stdin, inErr := cmd.StdinPipe()
+	stdout, outErr := cmd.StdoutPipe()
+	if err = errors.Join(err, inErr, outErr); err == nil {
+		err = cmd.Start()
+	}
+	if err == nil {
+		_, err = stdin.Write(messages)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	due := bytes.Count(messages, []byte(`"id":`))
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		fmt.Println(lines.Text())
+		if strings.Contains(lines.Text(), `"id":`) {
+			due--
+		}
+		if due == 0 {
+			stdin.Close()
+		}
+	}
+	stdin.Close()
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode()
 }
 
 func TestScripts(t *testing.T) {

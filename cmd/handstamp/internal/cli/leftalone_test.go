@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/lab"
 )
 
@@ -66,6 +67,9 @@ func TestRejectedForGoodIsLeftAlone(t *testing.T) {
 				<-tick.C
 				fmt.Fprintf(stdin, `{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"x"}}`+"\n", i)
 			}
+			proctest.Wait(t, waitLimit, "a request to "+test.endpoint, func() bool {
+				return c.server.Counts()[test.endpoint] > 0
+			})
 			stdin.Close()
 			c.wait(cmd)
 			counts := c.server.Counts()

@@ -3,12 +3,13 @@
 package cli
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/handstamp/handstamp/lab"
@@ -17,9 +18,9 @@ import (
 // pythonSSE is an HTTP+SSE server with the layout of the Python SDK: a stream at /sse, which
 // takes no POST, and messages beside it, both with a token of the lab's.
 type pythonSSE struct {
-	lab      *lab.Server
-	outgoing chan []byte
-	denied   chan string
+	lab     *lab.Server
+	denied  chan string
+	streams sync.Map // by session, the chan []byte of its messages
 }
 
 func (p *pythonSSE) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -43,12 +44,14 @@ func (p *pythonSSE) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="/about.json"`)
 		w.WriteHeader(http.StatusUnauthorized)
 	case r.URL.Path == "/sse":
+		session, outgoing := rand.Text(), make(chan []byte, 8)
+		p.streams.Store(session, outgoing)
 		w.Header().Set("Content-Type", "text/event-stream")
-		io.WriteString(w, "event: endpoint\r\ndata: /messages/?session_id=1\r\n\r\n")
+		fmt.Fprintf(w, "event: endpoint\r\ndata: /messages/?session_id=%s\r\n\r\n", session)
 		http.NewResponseController(w).Flush()
 		for {
 			select {
-			case message := <-p.outgoing:
+			case message := <-outgoing:
 				fmt.Fprintf(w, "event: message\r\ndata: %s\r\n\r\n", message)
 				http.NewResponseController(w).Flush()
 			case <-r.Context().Done():
@@ -56,6 +59,11 @@ func (p *pythonSSE) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	case r.URL.Path == "/messages/":
+		outgoing, known := p.streams.Load(r.URL.Query().Get("session_id"))
+		if !known {
+			http.NotFound(w, r)
+			return
+		}
 		var m struct {
 			ID     json.RawMessage
 			Method string
@@ -67,7 +75,7 @@ func (p *pythonSSE) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"tools/list": `{"tools":[{"name":"echo","description":"says it again","inputSchema":{"type":"object"}}]}`,
 		}[m.Method]
 		if m.ID != nil && result != "" {
-			p.outgoing <- fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result)
+			outgoing.(chan []byte) <- fmt.Appendf(nil, `{"jsonrpc":"2.0","id":%s,"result":%s}`, m.ID, result)
 		}
 	default:
 		http.NotFound(w, r)
@@ -77,7 +85,7 @@ func (p *pythonSSE) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // A server of the Python SDK's that speaks HTTP+SSE is signed in to and used like any other.
 func TestLegacySSEWithMessagesBeside(t *testing.T) {
 	c := newCommand(t)
-	server := &pythonSSE{lab: c.server, outgoing: make(chan []byte, 8), denied: make(chan string, 8)}
+	server := &pythonSSE{lab: c.server, denied: make(chan string, 8)}
 	sse := httptest.NewServer(server)
 	t.Cleanup(sse.Close)
 	for _, args := range [][]string{

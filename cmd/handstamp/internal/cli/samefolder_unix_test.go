@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/store/filestore"
@@ -30,13 +31,13 @@ func goProgram() int {
 		return 1
 	}
 	c := &handstamp.Client{Store: s, LoginPolicy: handstamp.LoginNever}
-	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
-	defer cancel()
 	fmt.Println("ready")
 	if _, err := fmt.Scanln(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
+	defer cancel()
 	_, err = c.Token(ctx, os.Args[2], handstamp.TokenOptions{Refresh: true})
 	if closeErr := c.Close(ctx); err == nil {
 		err = closeErr
@@ -76,7 +77,7 @@ func TestGoProgramBesideTheCommand(t *testing.T) {
 				var programs []program
 				var inputs []io.Writer
 				for _, opened := range []string{"user", folders.Credentials, link, "user"} {
-					cmd, stdin, stdout, stderr := c.startProgram("goprogram", opened, c.server.MCPURL())
+					cmd, stdin, stdout, stderr := c.startWithin(5*time.Minute, "goprogram", opened, c.server.MCPURL())
 					lineWith(t, stdout, "ready")
 					programs, inputs = append(programs, program{cmd, stderr}), append(inputs, stdin)
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,7 +25,7 @@ func TestBrowserDoesNotGetSecretVariables(t *testing.T) {
 		"tools with a header":      {args: []string{"tools", "--header", "X-Key: ${CANARY_ONE}, ${HOME}", "--header-file", "FILE"}, hidden: []string{"one", "two"}},
 		"bridge with a header":     {args: []string{"bridge", "--header", "X-Key=${CANARY_ONE}", "--header-file", "FILE"}, hidden: []string{"one", "two"}, bridge: true},
 		"login with a secret":      {args: []string{"login", "--client-id", "app", "--client-secret-env", "CANARY_ONE", "--token-endpoint-auth-method", "client_secret_post"}, hidden: []string{"one"}},
-		"mcp-remote's client":      {args: []string{"bridge", "--static-oauth-client-info", `{"client_id":"app","client_secret":"${CANARY_ONE}"}`}, hidden: []string{"one"}, bridge: true},
+		"mcp-remote's client":      {args: []string{"bridge", "PORT", "--static-oauth-client-info", `{"client_id":"app","client_secret":"${CANARY_ONE}"}`}, hidden: []string{"one"}, bridge: true},
 		"configured, not used now": {args: []string{"login", "--client-id", "app", "--client-secret-file", "SECRET"}, hidden: []string{"three"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +59,8 @@ func TestBrowserDoesNotGetSecretVariables(t *testing.T) {
 			var args []string
 			for _, arg := range c.args {
 				switch arg {
+				case "PORT": // that of mcp-remote for this URL may be taken
+					arg = strconv.Itoa(proctest.FreePort(t))
 				case "FILE":
 					arg = filepath.Join(dir, "headers")
 				case "SECRET":

@@ -13,10 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/proctest"
 )
 
 // servedPage is handstamp serve in a process of its own, and a browser with its page.
@@ -74,6 +77,12 @@ func (c *command) serve(args ...string) *servedPage {
 		c.t.Fatalf("this is no page: %s", text)
 	}
 	return s
+}
+
+// serveToStay is serve at a port that no other process gets while the page is not served.
+func (c *command) serveToStay() *servedPage {
+	c.t.Helper()
+	return c.serve("--port", strconv.Itoa(proctest.FreePort(c.t)))
 }
 
 func (s *servedPage) get(path string) string {
@@ -255,7 +264,7 @@ func TestServeStartsNoLogin(t *testing.T) {
 func TestServeIsWhereItWas(t *testing.T) {
 	c := newCommand(t)
 	c.login()
-	first := c.serve()
+	first := c.serveToStay()
 	second := c.serve() // beside it
 	if !second.Already || second.base != first.base || second.Servers[0] != first.Servers[0] || second.URL == first.URL {
 		t.Errorf("beside the first: %+v, %+v", second.serveOutput, first.serveOutput)
@@ -301,7 +310,7 @@ func (c *command) serveStateFile() string {
 func TestServeAndAStateThatOthersCouldRead(t *testing.T) {
 	c := newCommand(t)
 	c.login()
-	first := c.serve()
+	first := c.serveToStay()
 	first.stop()
 	file := c.serveStateFile()
 	if err := os.Chmod(file, 0o644); err != nil {
@@ -322,7 +331,7 @@ func TestServeAndAStateThatOthersCouldRead(t *testing.T) {
 func TestServeAndTheWrongProgram(t *testing.T) {
 	c := newCommand(t)
 	c.login()
-	first := c.serve()
+	first := c.serveToStay()
 	first.stop()
 	address, err := url.Parse(first.base)
 	if err != nil {

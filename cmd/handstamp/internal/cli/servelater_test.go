@@ -52,7 +52,7 @@ func (s *servedPage) only(server string) *servedPage {
 func TestServeAndALoginThatCameLater(t *testing.T) {
 	c := newCommand(t)
 	c.login()
-	first := c.serve()
+	first := c.serveToStay()
 	url := c.loginElsewhere()
 	stdout, stderr, code := c.run("serve", "--json")
 	second := &servedPage{command: c}
@@ -131,13 +131,7 @@ func TestTwoServesAtOnce(t *testing.T) {
 	c := newCommand(t)
 	c.login()
 	first := c.serve()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	second := c.serve("--port", port)
+	second := c.serveToStay()
 	url := c.loginElsewhere()
 	first.get("/")
 	third := c.serve() // finds one of them
