@@ -55,7 +55,7 @@ func modernVersion(m *message) string {
 
 // mirror puts into headers what they repeat of a message.
 func (u *upstream) mirror(h http.Header, m *message, version string) {
-	h[headerVersion] = []string{version}
+	h[headerVersion] = []string{headerValue(version)}
 	if m.method == nil {
 		return
 	}

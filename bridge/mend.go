@@ -58,21 +58,21 @@ func (m *message) plainError() bool {
 }
 
 // corrected returns the message as valid JSON-RPC: with the version that it lacks, one
-// member of each name, and without a null result or error beside the other.
+// member of each name, and without those that are null for want of a value.
 func (m *message) corrected() (*message, error) {
 	current := isText(m.version, "2.0")
 	twice := m.twice != "" && m.twice != nameOfTarget
-	drop, outcome := m.unwanted(), m.seen&(hasResult|hasError)
+	drop := m.unwanted()
 	switch {
 	case m.error != nil && !m.plainError():
 		return m, errError
 	case m.error != nil && m.seen&hasResult != 0 && drop&(hasResult|hasError) == 0:
 		return m, errBoth
-	case current && !twice && (outcome == 0 || drop&^hasParams == 0):
+	case current && !twice && drop|m.nullMeta == 0:
 		return m, nil
 	}
 	raw := m.raw
-	if twice || drop != 0 {
+	if twice || drop|m.nullMeta != 0 {
 		raw = m.keep(drop)
 	}
 	if !current {
@@ -91,8 +91,11 @@ func (m *message) corrected() (*message, error) {
 func (m *message) unwanted() (drop uint8) {
 	const outcome = hasResult | hasError
 	empty := ifNull(m.result, hasResult) | ifNull(m.error, hasError) | ifNull(m.params, hasParams)
-	if m.method != nil && (m.id == nil || empty&outcome == outcome) {
-		return empty & outcome & m.seen // it is a request or a notification
+	switch {
+	case m.method != nil && empty&outcome == outcome: // it is a request or a notification
+		return (empty | ifNull(m.id, hasID)) & m.seen
+	case m.method != nil && m.id == nil, m.seen&outcome == 0:
+		return empty & m.seen
 	}
 	drop = hasMethod | empty&hasParams // some repeat the method in the response
 	switch {
@@ -113,7 +116,7 @@ func ifNull(value []byte, bit uint8) uint8 {
 }
 
 // keep returns the message's object with the last member of each name that
-// [parse] knows, and without those to drop.
+// [parse] knows, and without those to drop and a _meta that is null.
 func (m *message) keep(drop uint8) []byte {
 	last := make(map[uint8]int)
 	_ = members(m.raw, func(f field) bool {
@@ -125,12 +128,26 @@ func (m *message) keep(drop uint8) []byte {
 	var c cutting
 	_ = members(m.raw, func(f field) bool {
 		_, bit := m.place(spelt(m.raw[f.at:f.name]))
-		if bit&drop != 0 || bit != 0 && last[bit] != f.at {
+		switch {
+		case bit&drop != 0 || bit != 0 && last[bit] != f.at:
 			c.dropSpaced(m.raw, f)
+		case bit&m.nullMeta != 0:
+			c.dropMeta(m.raw, f)
 		}
 		return true
 	})
 	return append(c.made, m.raw[c.from:]...)
+}
+
+// dropMeta leaves out the _meta of a part.
+func (c *cutting) dropMeta(all []byte, part field) {
+	object := all[part.from:part.to]
+	_ = members(object, func(f field) bool {
+		if string(spelt(object[f.at:f.name])) == "_meta" {
+			c.dropSpaced(all, field{at: part.from + f.at, to: part.from + f.to})
+		}
+		return true
+	})
 }
 
 // validUTF8 returns b with U+FFFD for what is not UTF-8, once for each sequence that

@@ -49,9 +49,14 @@ func TestInvalidMessageOfTheServer(t *testing.T) {
 		{"an escaped error that is null", `{"jsonrpc":"2.0","id":1,"result":{},"\u0065rror":null}`, `{"jsonrpc":"2.0","id":1,"result":{}}`},
 		{"a result that is null", `{"jsonrpc":"2.0","id":1,"result":null,"error":{"code":-5,"message":"m"}}`, `{"jsonrpc":"2.0","id":1,"error":{"code":-5,"message":"m"}}`},
 		{"all that is not there as null", `{"jsonrpc":"2.0","method":null,"params":null,"id":1,"result":{},"error":null}`, `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		{"parameters that are null", `{"jsonrpc":"2.0","params":null,"id":1,"result":{"x":1.0}}`, `{"jsonrpc":"2.0","id":1,"result":{"x":1.0}}`},
+		{"a null _meta", `{"jsonrpc":"2.0","id":1,"result":{"x":1.0, "_meta" : null , "y":[]},"z":0}`, `{"jsonrpc":"2.0","id":1,"result":{"x":1.0,"y":[]},"z":0}`},
+		{"an escaped null _meta", `{"jsonrpc":"2.0","id":1,"result":{"\u005fmeta":null}}`, `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		{"other members that are null", `{"jsonrpc":"2.0","id":1,"result":{"a":null,"b":{"_meta":null}},"_meta":null}`, `{"jsonrpc":"2.0","id":1,"result":{"a":null,"b":{"_meta":null}},"_meta":null}`},
 		{"a repeated method", `{"jsonrpc":"2.0","method":"x","id":1,"result":{}}`, `{"jsonrpc":"2.0","id":1,"result":{}}`},
 		{"no version", `{"id":1,"result":{"x":1.0}}`, `{"jsonrpc":"2.0","id":1,"result":{"x":1.0}}`},
 		{"another version", `{"jsonrpc":"1.0","id":1,"result":{}}`, `{"jsonrpc":"2.0","id":1,"result":{}}`},
+		{"a version that is null", `{"jsonrpc":null,"id":1,"result":{}}`, `{"jsonrpc":"2.0","id":1,"result":{}}`},
 		{"a version that is a number", `{"jsonrpc":2.0,"id":1,"result":{}}`, `{"jsonrpc":"2.0","id":1,"result":{}}`},
 		{"an escaped version", `{"jsonrpc":"2\u002e0","id":1,"result":{}}`, `{"jsonrpc":"2\u002e0","id":1,"result":{}}`},
 		{"two results", `{"jsonrpc":"2.0","id":1,"result":{"a":1},"result":{"b":2}}`, `{"jsonrpc":"2.0","id":1,"result":{"b":2}}`},
@@ -130,7 +135,7 @@ func TestInvalidRequestOfTheServer(t *testing.T) {
 	s.stream <- event(`{"jsonrpc":"2.0","method":"notifications/progress","params":{"x":Infinity}}`)
 	s.stream <- "data: [DONE]\n\ndata: keep-alive\n\ndata: {}\n\n"
 	s.stream <- event(`{"method":"notifications/message","params":null,"error":null,"id":null}`)
-	if got, want := h.note("notifications/message"), `{"jsonrpc":"2.0","method":"notifications/message","params":null,"id":null}`; got != want {
+	if got, want := h.note("notifications/message"), `{"jsonrpc":"2.0","method":"notifications/message"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	waitFor(t, "an error for the server's request", func() bool {
@@ -145,6 +150,31 @@ func TestInvalidRequestOfTheServer(t *testing.T) {
 	})
 	if n := len(h.all()); n != 2 {
 		t.Errorf("the host got %d lines", n)
+	}
+}
+
+// TestNullMembersOfTheServer: a host that reads strictly loses a notification, and never
+// responds to a request, with a null member that MCP does not know.
+func TestNullMembersOfTheServer(t *testing.T) {
+	s := &sessions{stream: make(chan string)}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
+	h.hello()
+	for _, tt := range []struct{ method, message, want string }{
+		{"x/note", `{"jsonrpc":"2.0","method":"x/note","params":null,"id":null}`, `{"jsonrpc":"2.0","method":"x/note"}`},
+		{"x/id", `{"jsonrpc":"2.0", "id" : null, "method":"x/id","params":{"a":1.0}}`, `{"jsonrpc":"2.0","method":"x/id","params":{"a":1.0}}`},
+		{"x/ask", `{"jsonrpc":"2.0","id":7,"method":"x/ask","params" : null}`, `{"jsonrpc":"2.0","id":7,"method":"x/ask"}`},
+		{"x/meta", `{"jsonrpc":"2.0","id":8,"method":"x/meta","params":{"a":null,"_meta":null}}`, `{"jsonrpc":"2.0","id":8,"method":"x/meta","params":{"a":null}}`},
+		{"x/metas", `{"jsonrpc":"2.0","id":9,"method":"x/metas","params":{"_meta":{"a":1},"_meta":null}}`, `{"jsonrpc":"2.0","id":9,"method":"x/metas","params":{}}`},
+		{"x/last", `{"jsonrpc":"2.0","method":"x/last","params":{"_meta":null,"_meta":{}}}`, `{"jsonrpc":"2.0","method":"x/last","params":{"_meta":null,"_meta":{}}}`},
+		{"x/params", `{"jsonrpc":"2.0","method":"x/params","params":{"_meta":null},"params":{"b":2}}`, `{"jsonrpc":"2.0","method":"x/params","params":{"b":2}}`},
+		{"x/batch", `[{"jsonrpc":"2.0","method":"x/batch","params":null,"id":null}]`, `{"jsonrpc":"2.0","method":"x/batch"}`},
+		{"x/error", `{"jsonrpc":"2.0","method":"x/error","id":null,"error":{"code":1,"message":"m"}}`, `{"jsonrpc":"2.0","method":"x/error","id":null,"error":{"code":1,"message":"m"}}`},
+	} {
+		s.stream <- event(tt.message)
+		got := h.wait(tt.method, func(line string) bool { return strings.Contains(line, strconv.Quote(tt.method)) })
+		if got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
 	}
 }
 

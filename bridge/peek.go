@@ -33,6 +33,8 @@ type message struct {
 	error   []byte // nil: none, or null
 	version []byte // jsonrpc
 
+	nullMeta uint8 // of params and result, those whose _meta is null
+
 	twice   string // a member of those above that is there more than once
 	similar string // a member of a request that is there in another case
 	seen    uint8  // the members that are there, null or not
@@ -107,11 +109,12 @@ func (m *message) look(s *scan, i int) (int, error) {
 		if bit == hasParams {
 			m.meta, m.target, m.seen = nil, nil, m.seen&^hasTarget
 		}
-		// Parameters are the longest part of what a host sends: they are looked into
+		m.nullMeta &^= bit
+		// Parameters and results are the longest part of a message: they are looked into
 		// on the way, and not once more.
-		if bit == hasParams && from < len(s.b) && s.b[from] == '{' {
+		if bit&(hasParams|hasResult) != 0 && from < len(s.b) && s.b[from] == '{' {
 			end, err = s.object(from, func(at, name, from int) (int, error) {
-				return m.inside(s, at, name, from)
+				return m.inside(s, bit, at, name, from)
 			})
 		} else {
 			end, err = s.value(from)
@@ -146,21 +149,23 @@ func (m *message) place(member []byte) (kept *[]byte, bit uint8) {
 	return nil, 0
 }
 
-// inside reads a member of the parameters.
-func (m *message) inside(s *scan, at, name, from int) (int, error) {
+// inside reads a member of the parameters or the result.
+func (m *message) inside(s *scan, of uint8, at, name, from int) (int, error) {
 	end, err := s.value(from)
 	if err != nil {
 		return end, err
 	}
-	switch member := spelt(s.b[at:name]); string(member) {
-	case "_meta":
-		m.meta = s.b[from:end]
-	case "name":
-		m.note(&m.target, hasTarget, s.b[from:end])
-	default:
-		if m.similar == "" {
-			m.resembles(member, "name")
+	switch member := spelt(s.b[at:name]); {
+	case string(member) == "_meta":
+		m.nullMeta = m.nullMeta&^of | ifNull(s.b[from:end], of)
+		if of == hasParams {
+			m.meta = s.b[from:end]
 		}
+	case of == hasResult:
+	case string(member) == "name":
+		m.note(&m.target, hasTarget, s.b[from:end])
+	case m.similar == "":
+		m.resembles(member, "name")
 	}
 	return end, nil
 }

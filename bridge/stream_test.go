@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/handstamp/handstamp/bridge"
 )
 
 // streaming is a server whose session stream opens when slow allows it, and
@@ -67,6 +69,50 @@ func TestStreamBeforeRequests(t *testing.T) {
 			t.Error("a request was sent before the stream was open")
 		}
 	})
+}
+
+// TestEventIDThatNoHeaderHolds: with such an id no request would leave this machine. The
+// stream is taken up again after the event before.
+func TestEventIDThatNoHeaderHolds(t *testing.T) {
+	inMemory(t, func(t *testing.T) {
+		s := &sessions{stream: make(chan string)}
+		resumed := make(chan string, 1)
+		h := start(t, bubbleServer(t, func(w http.ResponseWriter, r *http.Request) {
+			if id := r.Header.Get("Last-Event-Id"); id != "" {
+				select {
+				case resumed <- id:
+				default:
+				}
+				w.WriteHeader(http.StatusMethodNotAllowed)
+				return
+			}
+			s.ServeHTTP(w, r)
+		}))
+		h.hello()
+		s.stream <- "id: 7\n" + event(`{"jsonrpc":"2.0","method":"x/first"}`)
+		s.stream <- "id: 8\x01\n" + event(`{"jsonrpc":"2.0","method":"x/second"}`)
+		h.note("x/second")
+		close(s.stream)
+		select {
+		case id := <-resumed:
+			if id != "7" {
+				t.Errorf("the stream was resumed after %q", id)
+			}
+		case <-time.After(timeout):
+			t.Error("the stream was not resumed")
+		}
+	})
+}
+
+// TestVersionThatNoHeaderHolds: a server that names one serves its requests nevertheless.
+func TestVersionThatNoHeaderHolds(t *testing.T) {
+	s := &sessions{hello: `{"protocolVersion":"2025-11-25\n","capabilities":{},"serverInfo":{"name":"s","version":"1"}}`}
+	h := start(t, bridge.Options{URL: serve(t, s.ServeHTTP)})
+	h.hello()
+	h.send(toolCall(1))
+	if got := h.response("1"); get(t, got, "result") != "{}" {
+		t.Errorf("got %s", got)
+	}
 }
 
 // TestStreamWithoutHead: a server that sends nothing on the stream until it has

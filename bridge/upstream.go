@@ -298,7 +298,7 @@ func (u *upstream) header(c *call) (int, http.Header) {
 // nameSession puts into a header what names a session. Either may be empty.
 func nameSession(h http.Header, session, version string) {
 	if version != "" {
-		h[headerVersion] = []string{version}
+		h[headerVersion] = []string{headerValue(version)}
 	}
 	if session != "" {
 		h[headerSession] = []string{session}

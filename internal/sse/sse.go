@@ -141,7 +141,7 @@ func (r *Reader) field(p *pending, line []byte, ours, cut bool) error {
 		return r.addData(p, value, ours)
 	case string(name) == "event":
 		p.Type = string(value)
-	case string(name) == "id" && bytes.IndexByte(value, 0) < 0 && len(value) <= longestID:
+	case string(name) == "id" && len(value) <= longestID && !bytes.ContainsFunc(value, notInHeader):
 		p.id, p.named = string(value), true
 	case string(name) == "retry":
 		if ms, err := strconv.ParseUint(string(value), 10, 31); err == nil {
@@ -150,6 +150,10 @@ func (r *Reader) field(p *pending, line []byte, ours, cut bool) error {
 	}
 	return r.skipLine(io.Discard, cut)
 }
+
+// notInHeader reports whether a header can hold no such character: net/http would send no
+// request with the ID of an event that has one.
+func notInHeader(r rune) bool { return r < ' ' && r != '\t' || r == 0x7F }
 
 // addData adds a line to the data of an event. One that is ours becomes the data.
 func (r *Reader) addData(p *pending, value []byte, ours bool) (err error) {
