@@ -55,9 +55,9 @@ func (tp tokenProver) awaitFresh(ctx context.Context, t *cachedToken, waits *int
 
 // proof is what the MCP server makes of an access token.
 type proof struct {
-	rejected  bool // the token does not work there
-	status    int
-	challenge oauth.BearerChallenge
+	*serverReply
+	rejected  bool                  // the token does not work there
+	challenge oauth.BearerChallenge // without secrets
 }
 
 // prove sends one request that does nothing (ping) to the MCP server, with the
@@ -83,15 +83,13 @@ func (tp tokenProver) prove(ctx context.Context, t *cachedToken, waits *int) (*p
 func (tp tokenProver) proveOnce(ctx context.Context, t *cachedToken) (*proof, error) {
 	ctx, cancel := context.WithTimeout(ctx, proofTimeout)
 	defer cancel()
-	resp, err := tp.server.probe(ctx, http.MethodPost, t)
-	for state := (retryState{}); err == nil && t.wantsNonce(resp) && state.forNonce(t, resp) != nil; {
-		resp.Body.Close()
-		resp, err = tp.server.probe(ctx, http.MethodPost, t)
-	}
-	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed {
+	p, err := tp.send(ctx, http.MethodPost, t)
+	if err == nil && (p.status == http.StatusMethodNotAllowed || p.nothingThere()) {
 		// HTTP+SSE (MCP 2024-11-05) knows nothing but GET at this URL.
-		resp.Body.Close()
-		resp, err = tp.server.probe(ctx, http.MethodGet, t)
+		got, errGet := tp.send(ctx, http.MethodGet, t)
+		if p.status == http.StatusMethodNotAllowed || errGet == nil && (got.mcp || got.wantsLogin()) {
+			p, err = got, errGet
+		}
 	}
 	if err != nil {
 		if ctx.Err() == context.Canceled {
@@ -99,8 +97,6 @@ func (tp tokenProver) proveOnce(ctx context.Context, t *cachedToken) (*proof, er
 		}
 		return nil, err
 	}
-	resp.Body.Close() // a stream may never end
-	p := &proof{status: resp.StatusCode, challenge: tp.secrets.challengeOf(resp, t)}
 	switch {
 	case p.status == http.StatusTooManyRequests || p.status >= http.StatusInternalServerError:
 		return nil, &Error{Kind: ErrServerUnreachable, Server: tp.serverURL, Hint: "try again later",
@@ -111,6 +107,19 @@ func (tp tokenProver) proveOnce(ctx context.Context, t *cachedToken) (*proof, er
 	}
 	p.rejected = p.status == http.StatusUnauthorized || p.status == http.StatusForbidden && rejectsToken(p.challenge)
 	return p, nil
+}
+
+// send sends a probe with the token, and once more for each nonce that the server wants.
+func (tp tokenProver) send(ctx context.Context, method string, t *cachedToken) (*proof, error) {
+	resp, err := tp.server.probe(ctx, method, t)
+	for state := (retryState{}); err == nil && t.wantsNonce(resp) && state.forNonce(t, resp) != nil; {
+		resp.Body.Close()
+		resp, err = tp.server.probe(ctx, method, t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &proof{serverReply: readServerReply(resp), challenge: tp.secrets.challengeOf(resp, t)}, nil
 }
 
 // resume makes the stored login work without the user, if it can: it proves the
@@ -157,6 +166,13 @@ func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedTok
 		s.tokens.recordRejection(ctx, t)
 		req.rejectedToken, req.challenge = t.token, p.challenge
 		return false, nil
+	}
+	if p.nothingThere() {
+		d := &discovery{credential: &s.credential}
+		rm, err := d.resourceMetadata(ctx, p.challenge)
+		if err := d.checkTarget(ctx, p.serverReply, rm, err); err != nil {
+			return false, err
+		}
 	}
 	if p.status != http.StatusForbidden {
 		return true, nil

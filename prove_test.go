@@ -44,6 +44,57 @@ func TestServerThatRejectsEveryLoginIsNamed(t *testing.T) {
 	}
 }
 
+// Where there is no MCP server any more at the URL of a stored login, login reports that, and signs in
+// nowhere. A server that has resource metadata is one, however oddly it responds to the proof.
+func TestLoginWhereTheServerHasGone(t *testing.T) {
+	for name, fault := range map[string]lab.Fault{
+		"nothing there": {Kind: lab.FaultStatus, Status: http.StatusNotFound},
+		"gone":          {Kind: lab.FaultStatus, Status: http.StatusGone},
+		"a web page":    {Kind: lab.FaultHTML},
+	} {
+		w := testenv.New(t, lab.NoneFirst())
+		w.MustLogin(w.Session())
+		w.Lab.SetFault("mcp", fault)
+		result, err := w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+		if err != nil || !result.Already {
+			t.Errorf("%s, with metadata: %+v, %v", name, result, err)
+		}
+		w.Lab.SetFault("*", fault)
+		result, err = w.Session().Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+		if err == nil {
+			t.Errorf("%s: %+v", name, result)
+			continue
+		}
+		testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+		if !strings.Contains(err.Error(), "there is no MCP server at ") {
+			t.Errorf("%s: %v", name, err)
+		}
+		w.WantTabs(1)
+	}
+}
+
+// A server of the HTTP+SSE transport that responds to a POST as to a path that it does not have is
+// proved by its stream.
+func TestProofOfAServerThatTakesNoPOST(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustLogin(w.Session())
+	w.Lab.SetFault("*", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusNotFound})
+	c := w.Session()
+	c.BaseTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil && req.Method == http.MethodGet && req.URL.String() == w.Lab.MCPURL() {
+			resp.StatusCode = http.StatusOK
+			resp.Header.Set("Content-Type", "text/event-stream")
+		}
+		return resp, err
+	})
+	result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+	if err != nil || !result.Already {
+		t.Errorf("%+v, %v", result, err)
+	}
+	w.WantTabs(1)
+}
+
 // The token with which login proves a login goes to the server's own origin only.
 func TestProofIsNotRedirectedToAnotherOrigin(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {

@@ -155,8 +155,8 @@ Data goes to standard output, messages and errors to standard error.
 
 Exit codes: 0 success, 1 other, 2 usage, 3 unreachable (the credential is kept),
 4 login required, 5 denied or timed out, 6 protocol or security, 7 store,
-130 interrupted. handstamp exec returns that of its command, or 126 or 127 if it
-cannot be run.`,
+130 interrupted, 141 the reader of standard output has ended. handstamp exec returns
+that of its command, or 126 or 127 if it cannot be run.`,
 		Example: `  handstamp demo                       # see it work, on this machine alone
   handstamp login mcp.example.com/mcp
   handstamp token mcp.example.com/mcp
@@ -165,7 +165,7 @@ cannot be run.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return a.global.check() },
+		PersistentPreRunE: func(*cobra.Command, []string) error { return cmp.Or(a.global.check(), a.checkLog()) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if showVersion {
 				return a.printVersion()

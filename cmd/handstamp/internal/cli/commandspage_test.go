@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // commandsPage is the command reference: the help of every command, as docs/commands.md.
@@ -62,6 +63,23 @@ func TestFlagsBeforeTheDashes(t *testing.T) {
 		if strings.Contains(after, "[flags]") {
 			t.Errorf("the usage is %s", cmd.UseLine())
 		}
+	}
+}
+
+// A value that a flag cannot have is explained in words, and not by the error of a parser.
+func TestFlagsExplainTheirValues(t *testing.T) {
+	for _, cmd := range documented(wholeTree(t)) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			err := cmd.ParseFlags([]string{"--" + f.Name + "=?"})
+			if err == nil {
+				return
+			}
+			for _, word := range []string{"strconv", "parsing", "syntax", "time:"} {
+				if text := flagError(cmd, err).Error(); strings.Contains(text, word) {
+					t.Errorf("%s: %s", cmd.CommandPath(), text)
+				}
+			}
+		})
 	}
 }
 

@@ -126,7 +126,7 @@ func (a *app) completedKeys(ctx context.Context) []store.Key {
 func (a *app) completeServers(
 	cmd *cobra.Command, args []string, _ string,
 ) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
+	if len(args) > 0 && !strings.Contains(cmd.Use, "[server…]") {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	conf, err := a.loadConfig()

@@ -96,6 +96,9 @@ func (d *doctorCommand) run(ctx context.Context, args []string) error {
 	if err := d.print(doctorOutput{t.name, r, exit}, func() { d.show(t, r) }); err != nil {
 		return err
 	}
+	if d.global.quiet && !d.global.json && exit != exitOK {
+		d.err.cause(r.Cause)
+	}
 	if err := d.writeFiles(t, r); err != nil {
 		return err
 	}
@@ -192,7 +195,11 @@ func (d *doctorCommand) writeSearched(flag, path string, content []byte, err err
 	case err != nil:
 		return err
 	}
-	if err := os.WriteFile(path, content, 0o600); err != nil {
+	write := os.WriteFile // into a device or a pipe
+	if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() {
+		write = writeWhole // also the mode of a file that is there
+	}
+	if err := write(path, content, 0o600); err != nil {
 		return usage("%s cannot be written: %w", flag, withoutPath(err))
 	}
 	return nil
@@ -207,16 +214,21 @@ func (d *doctorCommand) show(t *target, r *doctor.Report) {
 	for _, done := range r.Fixed {
 		d.out.ok("", "Fixed: %s", done)
 	}
-	say := d.out.bad
-	if exitOf(r.Cause) == exitOK {
-		say = d.out.ok
+	d.out.cause(r.Cause)
+}
+
+// cause writes a cause and what helps.
+func (p *printer) cause(c doctor.Cause) {
+	say := p.bad
+	if exitOf(c) == exitOK {
+		say = p.ok
 	}
-	say("", "%s", capital(r.Cause.Message))
-	if r.Cause.Hint != "" {
-		d.out.note("", "%s", capital(r.Cause.Hint))
+	say("", "%s", capital(c.Message))
+	if c.Hint != "" {
+		p.note("", "%s", capital(c.Hint))
 	}
-	if r.Cause.Command != "" {
-		d.out.note("", "Run: %s", r.Cause.Command)
+	if c.Command != "" {
+		p.note("", "Run: %s", c.Command)
 	}
 }
 

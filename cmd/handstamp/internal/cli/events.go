@@ -38,6 +38,15 @@ func (a *app) logLevel() (level slog.Level, wanted bool) {
 	return level, level.UnmarshalText([]byte(a.env.get("HANDSTAMP_LOG"))) == nil
 }
 
+// checkLog finds a level that there is not.
+func (a *app) checkLog() error {
+	word := a.env.get("HANDSTAMP_LOG")
+	if _, ok := a.logLevel(); !ok && word != "" {
+		return usage("HANDSTAMP_LOG is debug, info, warn or error, not %q", word)
+	}
+	return nil
+}
+
 func (a *app) logHandler(level slog.Level) slog.Handler {
 	return slog.NewTextHandler(lineWriter{a.err}, &slog.HandlerOptions{Level: level})
 }

@@ -28,7 +28,7 @@ const globalTopic = "global"
 // helpPage writes the help of a command. A word before --help that is no command is an error,
 // which [Run] reports.
 func (a *app) helpPage(cmd *cobra.Command, _ []string) {
-	if rest := cmd.Flags().Args(); cmd.HasAvailableSubCommands() && len(rest) > 0 {
+	if rest := cmd.Flags().Args(); onlySubcommands(cmd) && len(rest) > 0 {
 		a.helpErr = subcommand(cmd, rest)
 		return
 	}
@@ -70,9 +70,14 @@ func helpText(cmd *cobra.Command, width int, heading func(string) string) string
 	return b.String()
 }
 
+// onlySubcommands reports whether a word after a command is always a subcommand: it has some, and no arguments.
+func onlySubcommands(cmd *cobra.Command) bool {
+	return cmd.HasAvailableSubCommands() && cmd.Use == cmd.Name()
+}
+
 func usageLines(cmd *cobra.Command) string {
 	switch {
-	case !cmd.HasAvailableSubCommands():
+	case !onlySubcommands(cmd):
 		return "  " + cmd.UseLine()
 	case cmd.HasParent():
 		return "  " + cmd.CommandPath() + " <command>"

@@ -386,7 +386,7 @@ func (c *connectCommand) printAlways(show func()) error {
 // show reports what was done.
 func (c *connectCommand) show(verb string, change *mcphost.Change) error {
 	r := &c.result
-	return c.print(r, func() {
+	if err := c.print(r, func() {
 		switch r.Outcome {
 		case outcomeUnchanged:
 			c.err.ok("", "%s is connected to %s as %s already", c.host.Name, c.target.name, r.Name)
@@ -399,12 +399,28 @@ func (c *connectCommand) show(verb string, change *mcphost.Change) error {
 			if r.Backup != "" {
 				c.err.note(indent, "As it was: %s", c.shortPath(r.Backup))
 			}
-			if c.host.After != "" {
-				c.err.note(indent, "Next: %s", c.host.After)
-			}
 		}
-		for _, note := range r.Notes {
-			c.err.warn(indent, "%s", capital(note))
-		}
-	})
+	}); err != nil || c.global.json {
+		return err
+	}
+	if r.Outcome == outcomeWritten && c.host.After != "" {
+		c.err.note(c.below(), "Next: %s", c.host.After)
+	}
+	c.showNotes(r)
+	return nil
+}
+
+// showNotes shows what is left to the user, which --quiet does not hide.
+func (a *app) showNotes(r *hostResult) {
+	for _, note := range r.Notes {
+		a.err.warn(a.below(), "%s", capital(note))
+	}
+}
+
+// below returns the indent of a line below the result, which --quiet leaves out.
+func (a *app) below() string {
+	if a.global.quiet {
+		return ""
+	}
+	return indent
 }

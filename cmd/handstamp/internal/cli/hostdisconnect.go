@@ -148,7 +148,7 @@ func (d *disconnectCommand) leftAlone(name string, err error) error {
 
 func (d *disconnectCommand) show() error {
 	r := &d.result
-	return d.print(r, func() {
+	if err := d.print(r, func() {
 		switch {
 		case r.Outcome == outcomeWould && r.Command != nil:
 			d.out.line("%s", shellLine(r.Command))
@@ -160,11 +160,12 @@ func (d *disconnectCommand) show() error {
 			if r.Backup != "" {
 				d.err.note(indent, "As it was: %s", d.shortPath(r.Backup))
 			}
-			for _, note := range r.Notes {
-				d.err.warn(indent, "%s", capital(note))
-			}
 			return
 		}
 		d.err.note("", "Nothing was changed: this was a dry run")
-	})
+	}); err != nil || d.global.json {
+		return err
+	}
+	d.showNotes(r)
+	return nil
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"slices"
+
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
 	"github.com/spf13/cobra"
 )
@@ -140,7 +142,7 @@ func (a *app) hostEntries(h *mcphost.Host, path string) ([]mcphost.Entry, error)
 }
 
 func (l *hostListCommand) show(hosts []*listedHost) {
-	remote := false
+	var sources []string // of remote servers, for import
 	for _, h := range hosts {
 		l.out.raw(l.out.styled(styleBold, h.Host) + "  " + clean(h.Name))
 		if h.ByHand != "" {
@@ -161,7 +163,11 @@ func (l *hostListCommand) show(hosts []*listedHost) {
 				case mcphost.Local:
 					l.out.note(indent, "%s: a local server", e.Name)
 				default:
-					remote = true
+					source := h.Host
+					if f.Scope == "project" {
+						source = h.info.Project
+					}
+					sources = append(sources, source)
 					l.out.warn(indent, "%s: %s, %s", e.Name, e.Server, remoteWords[e.Kind])
 				}
 			}
@@ -170,8 +176,8 @@ func (l *hostListCommand) show(hosts []*listedHost) {
 	if len(hosts) == 0 {
 		l.out.line("No MCP host was found here. handstamp client ls --all shows those that are known.")
 	}
-	if remote {
-		l.err.note("", "Take remote servers over: handstamp import <host>")
+	for _, source := range slices.Compact(sources) {
+		l.err.note("", "Take remote servers over: handstamp import %s", source)
 	}
 }
 

@@ -57,11 +57,8 @@ func (c *connectCommand) noteLost(e mcphost.Entry) {
 	if len(lost) == 0 {
 		return
 	}
-	note := "the entry that it replaces has " + list(lost, "and") + ": give what the bridge needs after --"
-	c.result.Notes = append(c.result.Notes, note)
-	if c.global.quiet && !c.global.json { // it is for the user to do
-		c.warn(note)
-	}
+	c.result.Notes = append(c.result.Notes,
+		"the entry that it replaces has "+list(lost, "and")+": give what the bridge needs after --")
 }
 
 // lostFlags returns the flags of mcp-remote, or of the bridge, that the bridge does not get.

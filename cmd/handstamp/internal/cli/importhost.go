@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -98,9 +99,27 @@ func (m *importServers) takeFiles(ctx context.Context, named, h *mcphost.Host, f
 		}
 	}
 	if !found {
-		return usage("%s keeps no servers here: %s is missing", h.Name, list(files, "or"))
+		return m.nothingHere(h, files)
 	}
 	return m.finish(h)
+}
+
+// nothingHere returns the error for a host that has none of its files here.
+func (m *importServers) nothingHere(h *mcphost.Host, files []string) error {
+	f := usage("%s keeps no servers here: %s is missing", h.Name, list(files, "or"))
+	project := m.machine().Project(h)
+	_, err := os.Stat(project)
+	switch {
+	case h.Manual():
+		f = usage("%s keeps its servers in no file that can be imported", h.Name)
+		f.hint = "give each a name with handstamp add"
+	case project != "" && (err == nil || len(files) == 0):
+		f.hint = "name the file of a project: handstamp import " + h.Project
+	}
+	if len(files) == 0 && !h.Manual() {
+		f.err = errors.New(h.Name + " keeps no servers for all projects here")
+	}
+	return f
 }
 
 // add adds the result for an entry of a file.

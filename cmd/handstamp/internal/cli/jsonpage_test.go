@@ -124,7 +124,7 @@ func TestJSONPage(t *testing.T) {
 		{heading: "handstamp caller ls", args: []string{"caller", "ls"}},
 		{heading: "handstamp caller remove", args: []string{"caller", "remove", "web"}},
 		{heading: "handstamp store info", args: []string{"store", "info"}},
-		{heading: "handstamp store migrate", args: []string{"store", "migrate", "encrypted", "--dry-run"}},
+		{heading: "handstamp store migrate", args: []string{"store", "migrate", filepath.Join(pages, "moved"), "--dry-run"}},
 		{heading: "handstamp logout", args: []string{"logout", url}},
 		{heading: "handstamp logout --all", args: []string{"logout", "--all"}},
 		{heading: "handstamp add", args: []string{"add", "linear", url}},

@@ -119,7 +119,7 @@ func (s *serveCommand) run(ctx context.Context, args []string) error {
 		if link, ok := place.runningPage(ctx, port); ok {
 			return s.show(b, link, place.host(), servers, true)
 		}
-		return portError(port, err)
+		return portError(port, place.Port, err)
 	}
 	defer listener.Close()
 	if unkept != nil {
@@ -154,12 +154,15 @@ func listenLocally(ctx context.Context, port int) (net.Listener, error) {
 		net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 }
 
-// portError returns the error for a port that cannot be used. Another port is no way out: MCP
-// hosts are configured with this one.
-func portError(port int, err error) error {
+// portError returns the error for a port that cannot be used. Another port than the last one is no
+// way out: MCP hosts are configured with that.
+func portError(port, last int, err error) error {
 	message := fmt.Sprintf("port %d cannot be used", port)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		message = fmt.Sprintf("another program uses port %d, at which the page was served last time", port)
+		message = fmt.Sprintf("another program uses port %d", port)
+		if port == last {
+			message += ", at which the page was served last time"
+		}
 		err = nil
 	}
 	return &failure{kind: kindOther, message: message, err: err,

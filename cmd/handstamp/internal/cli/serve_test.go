@@ -337,6 +337,11 @@ func TestServeAndTheWrongProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const before = ", at which the page was served last time"
+	_, stderr, code := c.run("serve", "--port", c.server.URL()[strings.LastIndexByte(c.server.URL(), ':')+1:])
+	if code != exitOther || !strings.Contains(stderr, "nother program uses port") || strings.Contains(stderr, before) {
+		t.Errorf("at the port of another program: %d %s", code, stderr)
+	}
 	squatter := &http.Server{Addr: address.Host, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, `{"url":"%s/?key=evil","proof":"guess"}`, first.base)
 	})}
@@ -356,7 +361,7 @@ func TestServeAndTheWrongProgram(t *testing.T) {
 		}
 	}
 	stdout, stderr, code := c.run("serve", "--json")
-	if code != exitOther || stdout != "" || !strings.Contains(stderr, "another program uses port") || strings.Contains(stderr, "evil") {
+	if code != exitOther || stdout != "" || !strings.Contains(stderr, before) || strings.Contains(stderr, "evil") {
 		t.Errorf("%d %s %s", code, stdout, stderr)
 	}
 }

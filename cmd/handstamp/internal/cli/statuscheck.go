@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,36 +35,33 @@ func (s *statusCommand) checkEntry(ctx context.Context, e *entry) {
 	}
 }
 
-// try makes one authorized request to the MCP server: the one that opens a
-// session, which every server supports.
+// try makes one authorized request to the MCP server: the one that opens a session, or, where no POST is
+// taken, the one that opens a stream of the HTTP+SSE transport.
 func (s *statusCommand) try(ctx context.Context, t *target) error {
 	t.local = false
 	c, err := s.client(t, &loginOptions{}, handstamp.LoginNever)
 	if err != nil {
 		return err
 	}
+	httpClient := c.HTTPClient(t.url)
 	const initialize = `{"jsonrpc":"2.0","id":1,"method":"initialize",` +
 		`"params":{"protocolVersion":"2025-11-25","capabilities":{},` +
 		`"clientInfo":{"name":"handstamp","version":"1"}}}`
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url, strings.NewReader(initialize))
+	resp, isMCP, err := send(ctx, httpClient, http.MethodPost, t.url, initialize)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	httpClient := c.HTTPClient(t.url)
-	resp, err := httpClient.Do(req)
-	switch {
-	case err != nil && kindOf(err) != kindOther: // the library's
-		return err
-	case err != nil:
-		return &failure{kind: kindUnreachable,
-			message: "the MCP server cannot be reached; the credential is kept", err: err}
-	}
-	defer resp.Body.Close()
-	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
 	if id := resp.Header.Get("Mcp-Session-Id"); id != "" {
 		defer endSession(ctx, httpClient, t.url, id)
+	}
+	if noServer(resp, isMCP) || resp.StatusCode == http.StatusMethodNotAllowed {
+		got, isStream, err := send(ctx, httpClient, http.MethodGet, t.url, "")
+		if err != nil {
+			return err
+		}
+		if isStream || got.StatusCode == http.StatusUnauthorized {
+			resp, isMCP = got, true
+		}
 	}
 	switch {
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
@@ -74,8 +72,48 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 	case resp.StatusCode == http.StatusForbidden:
 		return &failure{kind: kind{"denied", exitDenied},
 			message: "the MCP server accepts the token, but denies access (403)"}
+	case noServer(resp, isMCP):
+		return &failure{kind: kindUsage, hint: "check the URL",
+			message: fmt.Sprintf("there is no MCP server at this URL (%d)", resp.StatusCode)}
 	}
 	return nil
+}
+
+// noServer reports whether a response is that of a host without an MCP server at the URL.
+func noServer(resp *http.Response, isMCP bool) bool {
+	return !isMCP && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone ||
+		strings.Contains(resp.Header.Get("Content-Type"), "html"))
+}
+
+// send sends a request and closes the response. isMCP reports whether that is a message of MCP, or a stream of them.
+func send(ctx context.Context, c *http.Client, method, url, body string) (resp *http.Response, isMCP bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
+	if err != nil {
+		return nil, false, err
+	}
+	req.Header.Set("Accept", "text/event-stream")
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json, text/event-stream")
+	}
+	resp, err = c.Do(req)
+	switch {
+	case err != nil && kindOf(err) != kindOther: // the library's
+		return nil, false, err
+	case err != nil:
+		return nil, false, &failure{kind: kindUnreachable,
+			message: "the MCP server cannot be reached; the credential is kept", err: err}
+	}
+	defer resp.Body.Close()
+	if strings.HasPrefix(strings.ToLower(resp.Header.Get("Content-Type")), "text/event-stream") {
+		return resp, resp.StatusCode/100 == 2, nil // it may never end
+	}
+	var message struct {
+		JSONRPC string `json:"jsonrpc"`
+	}
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	isMCP = json.Unmarshal(text, &message) == nil && message.JSONRPC == "2.0"
+	return resp, isMCP, nil
 }
 
 // endSession closes the session that the trial opened.

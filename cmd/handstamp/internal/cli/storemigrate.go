@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -201,13 +203,13 @@ func (m *storeMigrate) overriding() string {
 	return ""
 }
 
-// listOnly notes what there is to move. It makes no key.
+// listOnly notes what would become of each credential: what there is, is copied into memory. It makes no key.
 func (m *storeMigrate) listOnly(ctx context.Context) error {
-	if m.to == storeKeyring {
-		if err := keyringstore.Check(ctx, m.keyringOptions()); err != nil {
-			return keyringFailure(err, "")
-		}
+	there, err := m.targetAsItIs(ctx)
+	if err != nil {
+		return err
 	}
+	m.target = &openedStore{Store: new(store.Memory), word: m.to, folders: new(filestore.Folders)}
 	for _, word := range m.report.From {
 		from, err := m.open(word, "")
 		if err != nil {
@@ -218,10 +220,74 @@ func (m *storeMigrate) listOnly(ctx context.Context) error {
 			return &failure{kind: kindStore, err: err}
 		}
 		for _, key := range keys {
-			m.note(key, outcomeMoved)
+			switch value, _, err := getOpen(ctx, peeking{there}, key); {
+			case err == nil:
+				_, _ = m.target.Put(ctx, key, value, "") // a conflict: it is there already
+			case !errors.Is(err, store.ErrNotFound) && !errors.Is(err, store.ErrCorrupt):
+				return m.cannotMove(key, err)
+			}
+			outcome, _, err := m.copy(ctx, peeking{from.Store}, key)
+			if err != nil {
+				return m.cannotMove(key, err)
+			}
+			m.note(key, outcome)
 		}
 	}
 	return nil
+}
+
+// targetAsItIs opens the target, or finds out whether one can be made.
+func (m *storeMigrate) targetAsItIs(ctx context.Context) (store.Store, error) {
+	folders, err := m.foldersOf(m.to)
+	if err != nil {
+		return nil, err
+	}
+	isNew := !hasCredentials(folders.Credentials)
+	switch m.to {
+	case storeKeyring:
+		if err := keyringstore.Check(ctx, m.keyringOptions()); err != nil {
+			return nil, keyringFailure(err, "")
+		}
+	case storeEncrypted:
+		if _, err := os.Lstat(filepath.Join(folders.Credentials, keyNoteName)); isNew && err != nil {
+			return new(store.Memory), m.tryKeySources()
+		}
+		isNew = false
+	}
+	if isNew {
+		return new(store.Memory), nil // to open it would make its folders, or a key
+	}
+	to, err := m.open(m.to, "")
+	if err != nil {
+		return nil, err
+	}
+	return to.Store, nil
+}
+
+// tryKeySources finds out whether a new encrypted store would get a key.
+func (m *storeMigrate) tryKeySources() error {
+	from, err := m.keySources()
+	switch {
+	case err != nil, from == (keySources{}) && m.terminalIn():
+		return err // the user would type a passphrase
+	case from.keyFile == "":
+		_, err = from.passphrase(m.app, true)
+		return err
+	}
+	if _, err = m.keyFromFile(from.keyFile, false); errors.Is(err, fs.ErrNotExist) {
+		return nil // it would be made
+	}
+	return err
+}
+
+// peeking is a store in which a read repairs nothing.
+type peeking struct{ store.Store }
+
+func (p peeking) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
+	if peeker, ok := p.Store.(store.Peeker); ok {
+		return peeker.Peek(ctx, key)
+	}
+	return p.Store.Get(ctx, key)
 }
 
 // journal is the file that names the stores of an interrupted migration.

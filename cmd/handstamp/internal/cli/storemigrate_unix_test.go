@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -147,6 +148,50 @@ func (c *command) killMigrations(word, from, to string, values map[store.Key][]b
 	c.t.Logf("%d of 6 were killed", kills)
 }
 
+// migratesAsPredicted runs a migration, which has to end as its dry run, which changes nothing.
+func (c *command) migratesAsPredicted(args ...string) (stdout string) {
+	c.t.Helper()
+	args = append([]string{"store", "migrate", "--json"}, args...)
+	credentials := filepath.Join(c.home, "credentials")
+	before := treeOf(c.t, credentials)
+	predicted, _ := c.mustRun(append(args, "--dry-run")...)
+	if after := treeOf(c.t, credentials); !maps.Equal(before, after) {
+		c.t.Errorf("the dry run has made %q of %q", after, before)
+	}
+	stdout, _ = c.mustRun(args...)
+	var will, did struct{ Credentials json.RawMessage }
+	if err := errors.Join(json.Unmarshal([]byte(predicted), &will), json.Unmarshal([]byte(stdout), &did)); err != nil {
+		c.t.Fatal(err)
+	}
+	if !bytes.Equal(will.Credentials, did.Credentials) {
+		c.t.Errorf("the dry run says %s, and the run %s", will.Credentials, did.Credentials)
+	}
+	return stdout
+}
+
+// treeOf returns the files below a folder with their content, but for the locks.
+func treeOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := make(map[string]string)
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "locks":
+			return filepath.SkipDir
+		case !d.IsDir():
+			text, err := os.ReadFile(path)
+			files[path] = string(text)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
 // Of two logins at one server the newer stays, and a damaged one is reported and left.
 func TestMigrationKeepsTheNewerLogin(t *testing.T) {
 	c := newCommand(t)
@@ -161,7 +206,7 @@ func TestMigrationKeepsTheNewerLogin(t *testing.T) {
 		[]byte(`  "header": {"key":{"server":"https://bad.example","profile":"default"}},`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stdout, _ := c.mustRun("store", "migrate", storeEncrypted, "--json")
+	stdout := c.migratesAsPredicted(storeEncrypted)
 	if !strings.Contains(stdout, `"damaged"`) || !strings.Contains(stdout, `"overridden_by": "HANDSTAMP_STORE"`) {
 		t.Errorf("the result is %s", stdout)
 	}
@@ -221,7 +266,10 @@ func TestMigrationKeepsTheLoginThatCanBeUsed(t *testing.T) {
 					}
 				}
 				c.env = c.env[:1]
-				c.mustRun("store", "migrate", storeEncrypted, "--from", storeFile)
+				stdout := c.migratesAsPredicted(storeEncrypted, "--from", storeFile)
+				if in == storeEncrypted && !strings.Contains(stdout, `"kept"`) {
+					t.Errorf("the result is %s", stdout)
+				}
 				c.wantAll(values)
 			})
 		}

@@ -82,6 +82,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		flag, reason := bad.GetFlag(), bad.Unwrap()
 		if form := map[string]string{
 			"duration": "a duration such as 90s or 5m", "int": "a whole number", "bool": "true or false",
+			"uint": "a whole number, not negative", "intSlice": "whole numbers, with commas between them",
 		}[flag.Value.Type()]; form != "" {
 			reason = errors.New("it is " + form)
 		}
