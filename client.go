@@ -56,7 +56,7 @@ type Client struct {
 
 	// ClientStore keeps the clients that are registered dynamically, for all Clients that share it,
 	// in any number of processes: one registration serves all users of an MCP server. Nil: each
-	// credential has a registration of its own. It is not the Store.
+	// credential has a registration of its own. It must not be the same store as Store.
 	ClientStore store.Store
 
 	// Registration is a client that was registered before: by hand at the
@@ -88,9 +88,8 @@ type Client struct {
 	// DPoP decides whether tokens are bound to a key. The zero value is [DPoPAuto].
 	DPoP DPoPMode
 
-	// OnRegister receives each dynamic registration, whole, before it is used,
-	// so that an application can keep it and give it back as Registration. An
-	// error ends the login.
+	// OnRegister receives each dynamic registration, whole, before it is used, so that an
+	// application can keep it and set it as Registration later. An error ends the login.
 	OnRegister func(ctx context.Context, r Registration) error
 
 	// ClientMetadataURL is the URL of a client ID metadata document. It is used
@@ -322,24 +321,24 @@ type Registration struct {
 	ClientID     string
 	ClientSecret secret.String
 
-	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
-	// not used: with OnRegister the next login registers a client anew, without it
-	// the next login fails with ErrClientRejected.
+	// SecretExpiresAt is zero if the secret does not expire. An expired secret is not used: with
+	// OnRegister the next login registers a client again, without it the next login fails with
+	// ErrClientRejected.
 	SecretExpiresAt time.Time
 
 	// TokenEndpointAuthMethod is how the client authenticates at the token
 	// endpoint: "none", "client_secret_basic", "client_secret_post", "client_secret_jwt",
 	// "private_key_jwt", "tls_client_auth" or "self_signed_tls_client_auth". It is
-	// part of the registration: give it back with the secret. Empty where it is
+	// part of the registration: set it together with the secret. Empty where it is
 	// not known; Handstamp then finds out, once.
 	TokenEndpointAuthMethod string
 
-	// RedirectURIs are those that the client was registered with. Give them back, too: a
-	// login listens there, since many servers compare redirect URIs byte by byte.
+	// RedirectURIs are those that the client was registered with. Keep them, too: a login listens
+	// there, since many servers compare redirect URIs byte by byte.
 	RedirectURIs []string
 
-	// Response is the whole registration response (RFC 7591, section 3.2.1), as OnRegister has it. Give
-	// it back, too: it says what else the client is registered for, such as bound tokens only (RFC 9449).
+	// Response is the whole registration response (RFC 7591, section 3.2.1), as OnRegister has it. Keep
+	// it, too: it has what else the client is registered for, such as bound tokens only (RFC 9449).
 	Response secret.String
 }
 

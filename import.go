@@ -77,16 +77,15 @@ type ImportResult struct {
 	Already bool
 }
 
-// Import takes over a login that was made elsewhere, so that the next session
-// walks in without the user. The registration is stored with the tokens, method
-// included, and the login is pinned to its authorization server: its metadata
-// is fetched, but nothing of the login is sent there.
+// Import takes over a login that was made elsewhere, so that later sessions need no user. The
+// registration is stored with the tokens, method included, and the login is pinned to its
+// authorization server: its metadata is fetched, but nothing of the login is sent there.
 //
 // A login whose Issuer is known is taken only while the server still names that
 // one as its authorization server: otherwise the error is ErrProtocol. It is
-// ErrLoginRequired if the login is past help, ErrInvalidConfig if it cannot be one, and
-// ErrUnreachable if the metadata cannot be fetched; with Offline, the first
-// refresh fetches it.
+// ErrLoginRequired if the login is expired and cannot be refreshed, ErrInvalidConfig if it is not a
+// valid login, and ErrUnreachable if the metadata cannot be fetched; with Offline, the first refresh
+// fetches it.
 //
 // Whoever had the login before must not use it any more: at a server that
 // rotates refresh tokens, two programs with the same one sign each other out.

@@ -89,7 +89,7 @@ type AuthorizationRequest struct {
 
 // ErrRegisterAnew is what Prompt.Paste returns to have the login go on with a newly
 // registered client.
-var ErrRegisterAnew = errors.New("handstamp: register the client anew")
+var ErrRegisterAnew = errors.New("handstamp: register the client again")
 
 // LoginPolicy decides whether a request that needs a login may start one.
 type LoginPolicy int
@@ -115,8 +115,8 @@ func WithoutLogin(ctx context.Context) context.Context {
 
 // Hooks are called with what happened, synchronously, and must return soon; a nil field is not
 // called. No event carries a secret. A hook may be called by several goroutines at once, and must
-// not call the Client's methods. A panic in one, or in Prompt.Ended, goes to the [Client.Logger] only, as
-// it could lose a login that is being refreshed.
+// not call the Client's methods. A panic in one, or in Prompt.Ended, is recovered and logged to the
+// [Client.Logger], so that it cannot interrupt a refresh.
 type Hooks struct {
 	// Event receives every step, for a log, a diagram or a diagnosis. Without it, and without a
 	// [Client.Logger], no event is made.
@@ -177,7 +177,7 @@ const (
 // open to out, opens it in a browser where there is one (the command in
 // HANDSTAMP_BROWSER, else in BROWSER, else the system's), and reads from in, a
 // line each, the URL that a browser on another machine ended at, or an r where the
-// page shows an error and the client can be registered anew. Usually out is
+// page shows an error and the client can be registered again. Usually out is
 // os.Stderr and in is os.Stdin; nil for in, if that is no terminal or used for
 // something else, means that nothing can be pasted.
 //
@@ -201,7 +201,7 @@ type terminalPrompt struct {
 	out io.Writer
 }
 
-func (t *terminalPrompt) say(format string, args ...any) {
+func (t *terminalPrompt) printf(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fmt.Fprintf(t.out, format, args...)
@@ -217,11 +217,11 @@ func (t *terminalPrompt) show(_ context.Context, r AuthorizationRequest) {
 		t.lines.Offer(r.CanRegisterAnew)
 		paste = "\nIf that browser is on another machine, it ends at a page that does not load:\npaste the URL of that page here and press Enter.\n"
 	}
-	t.say("Sign in to %s at %s.\n%s\n\n  %s\n%s", oauth.Sanitize(r.ServerURL), oauth.Sanitize(r.Issuer), how, r.URL, paste)
+	t.printf("Sign in to %s at %s.\n%s\n\n  %s\n%s", oauth.Sanitize(r.ServerURL), oauth.Sanitize(r.Issuer), how, r.URL, paste)
 }
 
 func (t *terminalPrompt) showCode(_ context.Context, d DeviceAuthorization) {
-	t.say("Sign in to %s at %s.\nOn any device, open this page and enter the code:\n\n  %s\n  %s\n\nThe code is valid for %v.\n",
+	t.printf("Sign in to %s at %s.\nOn any device, open this page and enter the code:\n\n  %s\n  %s\n\nThe code is valid for %v.\n",
 		oauth.Sanitize(d.ServerURL), oauth.Sanitize(d.Issuer), d.VerificationURI, d.UserCode,
 		time.Until(d.ExpiresAt).Round(time.Minute))
 }
@@ -234,7 +234,7 @@ func (t *terminalPrompt) open(ctx context.Context, rawURL string) error {
 	}
 	go func() {
 		if err := opener.Open(ctx, rawURL); err != nil && ctx.Err() == nil {
-			t.say("No browser could be opened (%s); open the URL above yourself.\n", oauth.Sanitize(err.Error()))
+			t.printf("No browser could be opened (%s); open the URL above yourself.\n", oauth.Sanitize(err.Error()))
 		}
 	}()
 	return nil
@@ -242,14 +242,14 @@ func (t *terminalPrompt) open(ctx context.Context, rawURL string) error {
 
 func (t *terminalPrompt) waiting(_ context.Context, r AuthorizationRequest) {
 	if r.URL == "" {
-		t.say("Another process is signing in to %s; waiting for it.\n", oauth.Sanitize(r.ServerURL))
+		t.printf("Another process is signing in to %s; waiting for it.\n", oauth.Sanitize(r.ServerURL))
 		return
 	}
-	t.say("Another process is waiting for you to sign in to %s. To continue, open this URL:\n\n  %s\n\n", oauth.Sanitize(r.ServerURL), r.URL)
+	t.printf("Another process is waiting for you to sign in to %s. To continue, open this URL:\n\n  %s\n\n", oauth.Sanitize(r.ServerURL), r.URL)
 }
 
 func (t *terminalPrompt) paste(ctx context.Context) (string, error) {
-	text, anew, err := t.lines.Next(ctx, func() { t.say("%s.\n", pasted.Hint) })
+	text, anew, err := t.lines.Next(ctx, func() { t.printf("%s.\n", pasted.Hint) })
 	if anew {
 		return "", ErrRegisterAnew
 	}

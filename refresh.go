@@ -244,7 +244,7 @@ func (r *refresher) refreshUnlock(
 }
 
 // refreshLocked refreshes the grant of a record that was read under the refresh lock, and returns how
-// that ended, nil if it was not needed. It decides anew each time another process has changed the
+// that ended, nil if it was not needed. It decides again each time another process has changed the
 // grant meanwhile, as a login may.
 func (r *refresher) refreshLocked(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed, d decision,
@@ -279,7 +279,7 @@ func intentID(rec *record.Record) string {
 func (r *refresher) withoutRequest(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
 	switch d.action {
 	case useStored:
-		r.events.say(StepRefresh, "the stored access token serves")
+		r.events.report(StepRefresh, "the stored access token serves")
 		return r.tokens.use(rec), nil
 	case awaitRetry:
 		r.events.pauses("the authorization server", rec.Retry.NotBefore, rec.Retry.Reason)

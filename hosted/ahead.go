@@ -15,7 +15,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// AheadOptions are the options of [App.RefreshAhead]. The zero value serves.
+// AheadOptions are the options of [App.RefreshAhead]. The zero value is ready to use.
 type AheadOptions struct {
 	// AtOnce is how many refreshes this replica has under way ahead of requests, at most. Zero is
 	// 4. Requests that refresh need some of the database's connections for refreshes, too

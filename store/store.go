@@ -41,7 +41,7 @@ var (
 // Revision stands for "nothing is stored".
 //
 // No two successful Puts of a key return the same Revision, not even with a Delete in between or
-// after a crash. A counter in the value's own row begins anew after Delete and will not do; a
+// after a crash. A counter in the value's own row starts again after Delete and will not do; a
 // random text, or a sequence that all keys share, will.
 type Revision string
 
