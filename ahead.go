@@ -23,10 +23,10 @@ const (
 // wait for that. It is for workers: package hosted has one. Soon is a quarter of the token's life,
 // and 5 minutes at most.
 //
-// The error is nil if the stored token is good for longer. It is of the kinds of [Client.Token]:
-// [ErrUnreachable], also while a failed refresh has a pause, [ErrLoginRequired] where a user has to
-// sign in, [ErrStore], [ErrProtocol], [ErrClientRejected], [ErrInvalidConfig] or [ErrClosed]; or it
-// is ctx's. An error does not affect requests: they use the current token, or refresh it.
+// The error is nil if the stored token is good for longer. An error does not affect requests: they
+// use the current token, or refresh it. It is of kind [ErrUnreachable], also during the pause after a
+// failed refresh; [ErrLoginRequired] if a user has to sign in; [ErrClientRejected], [ErrProtocol],
+// [ErrStore], [ErrInvalidConfig] or [ErrClosed]; or it is ctx's.
 //
 // retryAt is set if the authorization server is overloaded or did not respond; do not refresh there
 // before that time, for any user.
