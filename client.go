@@ -144,8 +144,8 @@ type Client struct {
 	AuthTransport http.RoundTripper
 
 	// InsecureAllowMissingPKCE accepts an authorization server whose metadata
-	// does not list S256. The MCP specification requires to reject it; some servers
-	// support S256 and omit to list it.
+	// does not list S256. The MCP specification requires clients to reject it; some servers
+	// support S256 without listing it.
 	InsecureAllowMissingPKCE bool
 
 	// InsecureAllowHTTP accepts a server URL with plain http that is not on
@@ -158,24 +158,24 @@ type Client struct {
 	// where clouds keep credentials, are never used.
 	InsecureAllowPrivateAddresses bool
 
-	// UntrustedServers is for programs that are given the servers' URLs by users whom they do not
-	// trust. What holds for addresses that metadata names then holds for the servers as well: they
-	// must be public, unless InsecureAllowPrivateAddresses is set, and never link-local. The address
-	// that is connected to is checked, for each connection; a request elsewhere fails with
-	// [ErrInvalidConfig] and is not sent. A BaseTransport or AuthTransport that is no
-	// [*http.Transport] has to be made of one: of any other only the names in URLs are checked. An
-	// HTTP proxy has to check what names resolve to. Package hosted sets it.
+	// UntrustedServers is for programs in which users who are not trusted enter the servers' URLs.
+	// The rules for addresses that metadata names then apply to the servers, too: they must be
+	// public, unless InsecureAllowPrivateAddresses is set, and never link-local. The address of each
+	// connection is checked; a request to any other address fails with [ErrInvalidConfig] and is not
+	// sent. A BaseTransport or AuthTransport that is no [*http.Transport] has to be made of one: of
+	// any other only the names in URLs are checked. An HTTP proxy has to check what names resolve to.
+	// Package hosted sets it.
 	UntrustedServers bool
 
-	// RefreshHelper, if set, has each refresh done by a process that survives this one.
-	// Nil does them here.
+	// RefreshHelper, if set, has each refresh carried out by a process that survives this one. Nil:
+	// this process refreshes.
 	RefreshHelper *RefreshHelper
 
-	// In a helper: is called when it holds the lock, and once a refresh is marked as begun.
+	// locked is called, in a helper, when it holds the lock, and once a refresh is marked as begun.
 	locked func()
 
 	// Logger receives the events of [Hooks.Event] as records: at level Info what the user should
-	// know, at Warn what failed of the store, at Debug everything else.
+	// know, at Warn failures of the store, at Debug everything else.
 	Logger *slog.Logger
 
 	// Hooks are called with what happened.
@@ -264,7 +264,7 @@ func (c *Client) Close(ctx context.Context) (err error) {
 			err = errors.Join(err, p.Close(ctx))
 		}
 	}()
-	// Work begins under the session's lock and asks for ours there, so the two
+	// Work begins under the session's lock and takes ours there, so the two
 	// must not be taken the other way round.
 	for _, s := range sessions {
 		s.logins.flights.cancel()

@@ -123,7 +123,7 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 
 // helperReporter writes events. It goes on if no process reads them any more.
 type helperReporter struct {
-	mu  sync.Mutex
+	mu  sync.Mutex // held while writing, so that lines do not mix
 	out *json.Encoder
 }
 
@@ -151,7 +151,7 @@ func (r *helperReporter) listen(c *Client, events bool) {
 	}
 	if events {
 		c.Hooks.Event = func(e Event) {
-			if e.Step != StepNotice { // which is reported beside
+			if e.Step != StepNotice { // which is reported as well
 				r.report(helperEvent{Event: &e})
 			}
 		}

@@ -29,8 +29,8 @@ import (
 //
 // Of these it sends only the first where the store cannot be read.
 //
-// What is wrong with the server is in the Inspection, and no error: the error is of kind
-// [ErrInvalidConfig] for arguments that cannot work, or the context's.
+// What is wrong with the server is in the Inspection. The error is of kind [ErrInvalidConfig] for
+// invalid arguments, or it is ctx's.
 func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, error) {
 	s, err := c.session(serverURL)
 	if err != nil {

@@ -171,9 +171,8 @@ type loginRequest struct {
 	since         time.Time // when it was begun, by whichever process
 }
 
-// login signs in, or waits for the login under way. A login outlives the
-// request that needed it, so that the user who is half through it is not
-// stranded; one of [Client.Login] ends with its caller.
+// login signs in, or waits for the login under way. A login outlives the request that needed it, so
+// that the user can complete it; one of [Client.Login] ends with its caller.
 func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	req.prompts = req.byUser || l.config.mayPrompt(ctx)
 	for {
@@ -204,10 +203,9 @@ func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, err
 // did not succeed. [Client.Login] does.
 const declinedCooldown = time.Minute
 
-// suppressesRelogin reports whether a login has ended so that another one, begun at once,
-// would only open a further tab: the user has denied it, or not responded, or what came
-// back from the browser is not to be believed, or not to be stored, or as many
-// logins have opened a browser as may.
+// suppressesRelogin reports whether another login, begun at once, would only open a further tab: the
+// user has denied the last one or has not responded, its callback was invalid, its result could not
+// be stored, or as many logins as are allowed have opened a browser.
 func suppressesRelogin(err error) bool {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
 		return true

@@ -242,7 +242,7 @@ func (l *loginClients) mayBeGone(c *record.Client) bool {
 	return false
 }
 
-// onWrongClock begins a cooldown: another client would be rejected likewise.
+// onWrongClock begins a cooldown: another client would be rejected, too.
 func (l *loginClients) onWrongClock(ctx context.Context, wrong *Error) error {
 	subject := l.client
 	if subject.Source == record.SourceDynamic {

@@ -27,9 +27,9 @@ type Prompt struct {
 	// returned as well: access_denied ends the login with [ErrDenied]. Authorize must return when ctx
 	// ends; an error that it returns before ends the login with [ErrLoginRequired].
 	//
-	// A Client has one login at each server: its users are one. The application accepts the call only
+	// A Client has one login at each server, and so one user. The application accepts the call only
 	// from the browser session that it sent away, or else others can have a user signed in to their
-	// account. For many users take package hosted.
+	// account. For many users, use package hosted.
 	Authorize func(ctx context.Context, r AuthorizationRequest) (url.Values, error)
 
 	// OpenURL opens the authorization URL in a browser. Nil starts the command in
@@ -126,8 +126,8 @@ type Hooks struct {
 	Refreshed func(RefreshEvent)
 	LoggedIn  func(LoginEvent)
 
-	// Notice is what the user should know of and is no error: a credential without a refresh
-	// token, a scope that was left out, a new registration. The message is one sentence.
+	// Notice receives what the user should know although it is not an error: a credential without a
+	// refresh token, a scope that was left out, a new registration. The message is one sentence.
 	Notice func(server, message string)
 }
 
@@ -165,7 +165,7 @@ type LoginEvent struct {
 	Outcome string
 }
 
-// The outcomes of a refresh and a login that is no error.
+// The outcomes that are not the kind of an error.
 const (
 	OutcomeRefreshed = "refreshed"
 	OutcomeKept      = "kept"
@@ -178,12 +178,12 @@ const (
 // HANDSTAMP_BROWSER, else in BROWSER, else the system's), and reads from in, a
 // line each, the URL that a browser on another machine ended at, or an r where the
 // page shows an error and the client can be registered again. Usually out is
-// os.Stderr and in is os.Stdin; nil for in, if that is no terminal or used for
-// something else, means that nothing can be pasted.
+// os.Stderr and in is os.Stdin. If in is nil, since os.Stdin is not a terminal or is used for
+// something else, nothing can be pasted.
 //
-// It may be used by several Clients and logins at once. What is pasted belongs to
-// one of them at a time, the first that waits. A read of in that has begun goes on
-// when the login has ended; the next login gets what it brings.
+// It may be used by several Clients and logins at once. What is pasted goes to one of them at a
+// time, the first that waits. A read of in may outlast its login; the next login gets what it
+// returns.
 func TerminalPrompt(in io.Reader, out io.Writer) Prompt {
 	t := &terminalPrompt{out: out}
 	p := Prompt{Show: t.show, ShowCode: t.showCode, OpenURL: t.open, Waiting: t.waiting}

@@ -178,7 +178,7 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 	return a.logins.login(ctx, loginRequest{challenge: challenge, signInFor: r.signedInFor, rejectedToken: used.token})
 }
 
-// stepUp signs in for the scope that a request needs beside those that the
+// stepUp signs in for the scope that a request needs in addition to those that the
 // login has (MCP authorization, "Step-Up Authorization Flow"). What the server
 // goes on rejecting is not requested for ever.
 func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {

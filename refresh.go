@@ -39,10 +39,10 @@ type refresher struct {
 	flights   flights
 }
 
-// flight is work that one goroutine does for all that ask meanwhile.
+// flight is work that one goroutine does for all callers that need it meanwhile.
 type flight struct {
 	done   chan struct{}
-	cancel context.CancelFunc // ends a login, and a refresh that has requested nothing yet
+	cancel context.CancelFunc // ends a login, and a refresh that has sent no request yet
 	snap   *cachedToken
 	err    error
 
@@ -95,7 +95,7 @@ func (fs *flights) cancel() {
 	}
 }
 
-// refresh returns a token newer than the one that why complains of: from the
+// refresh returns a token newer than the one that why rejects: from the
 // store, if another process was faster, or from the authorization server. It
 // returns nil if only a user can help. Callers share one refresh; each waits
 // with its own context, whose end does not end the refresh.

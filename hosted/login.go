@@ -24,7 +24,7 @@ type BeginOptions struct {
 	// Force signs in again although the stored login works.
 	Force bool
 
-	// Scopes are requested beside those that the server names and those of the login before: those
+	// Scopes are requested in addition to those that the server names and those of the login before: those
 	// that a rejected request needs, for instance.
 	Scopes []string
 }
