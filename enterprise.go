@@ -19,7 +19,7 @@ import (
 // Enterprise obtains tokens through the user's login at a company's identity provider
 // (Enterprise-Managed Authorization of MCP): the provider exchanges its id token for a grant to one
 // MCP server's authorization server (an ID-JAG, by RFC 8693), and that one exchanges the grant for
-// an access token (RFC 7523). The company decides who may use which server; users consent nowhere.
+// an access token (RFC 7523). The company decides who may use which server; users see no consent page.
 //
 // The login at the provider is a credential of its own in the [Client.Store], under the issuer's URL
 // and the Client's Profile, so that one login serves every MCP server. It needs the user: the

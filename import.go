@@ -18,7 +18,7 @@ import (
 // application that has kept its tokens itself so far.
 type ImportedLogin struct {
 	// Registration is the client that the tokens were issued to: a refresh token
-	// is worth nothing without it. What it leaves open is read from its Response.
+	// cannot be used without it. What it leaves open is read from its Response.
 	// Without a client id it is Client.Registration.
 	//
 	// Its Issuer is the authorization server that the tokens come from. Empty:
@@ -29,12 +29,12 @@ type ImportedLogin struct {
 	// JSON object. Members that are not known are ignored.
 	TokenResponse secret.String
 
-	// ReceivedAt is when the TokenResponse came, from when its expires_in counts.
+	// ReceivedAt is when the TokenResponse was received: its expires_in counts from then.
 	// Zero: not known, and neither is when the access token expires.
 	ReceivedAt time.Time
 
-	// ExpiresAt is when the access token expires, where that is known better than
-	// from ReceivedAt.
+	// ExpiresAt is when the access token expires, where that is known more exactly than from
+	// ReceivedAt.
 	ExpiresAt time.Time
 
 	// ScopeRequested is the scope that was requested. Empty: not known.
