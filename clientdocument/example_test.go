@@ -50,6 +50,7 @@ func ExampleCheck() {
 		"client_id": "https://app.example.com/client.json",
 		"redirect_uris": ["http://127.0.0.1/callback"],
 		"application_type": "native",
+		"grant_types": ["authorization_code", "refresh_token"],
 		"token_endpoint_auth_method": "none"
 	}`)) {
 		fmt.Println(finding.Text)
