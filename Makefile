@@ -30,7 +30,7 @@ flaky: $(BIN)/suites ## looks for tests that fail now and then: ten short runs, 
 	@$(BIN)/suites flaky
 
 .PHONY: recordings
-recordings: build ## draws docs/recordings anew, from real runs of the command
+recordings: build ## draws docs/recordings again, from real runs of the command
 	@$(GO) run ./tools/recordings $(BIN)/handstamp docs/recordings
 
 .PHONY: $(BIN)/suites

@@ -23,11 +23,14 @@ const (
 // wait for that. It is for workers: package hosted has one. Soon is a quarter of the token's life,
 // and 5 minutes at most.
 //
-// The error is nil if the stored token is good for longer. A request has lost nothing by another
-// one: it uses the token at hand, or refreshes it. busy is not zero if the authorization server
-// responded that it cannot now, or did not respond: until then it is to be left alone, for other
-// users, too.
-func (c *Client) RefreshAhead(ctx context.Context, serverURL string) (busy time.Time, err error) {
+// The error is nil if the stored token is good for longer. An error does not affect requests: they
+// use the current token, or refresh it. It is of kind [ErrUnreachable], also during the pause after a
+// failed refresh; [ErrLoginRequired] if a user has to sign in; [ErrClientRejected], [ErrProtocol],
+// [ErrStore], [ErrInvalidConfig] or [ErrClosed]; or it is ctx's.
+//
+// retryAt is set if the authorization server is overloaded or did not respond; do not refresh there
+// before that time, for any user.
+func (c *Client) RefreshAhead(ctx context.Context, serverURL string) (retryAt time.Time, err error) {
 	s, err := c.session(serverURL)
 	if err != nil {
 		return time.Time{}, err
@@ -46,12 +49,12 @@ func (c *Client) RefreshAhead(ctx context.Context, serverURL string) (busy time.
 			err = s.errs.unreachable(rec, nil)
 		}
 		if !rejectedEarly(rec) && rec.Rejection == nil { // which are about this credential
-			busy = rec.Retry.NotBefore
+			retryAt = rec.Retry.NotBefore
 		}
 	case err == nil && snap == nil:
 		err = s.errs.loginRequired(rec)
 	}
-	return busy, err
+	return retryAt, err
 }
 
 // aheadTime returns when a worker refreshes the grant: earlier than any request does, of whatever

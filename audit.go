@@ -44,7 +44,7 @@ type outcomes struct {
 	held            *[]func() // nil: the application is called at once
 }
 
-// hold returns outcomes of which the application hears when report is called.
+// hold returns outcomes that reach the application when report is called.
 func (o *outcomes) hold() (held *outcomes, report func()) {
 	var calls []func()
 	copied := *o

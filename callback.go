@@ -247,7 +247,7 @@ func (cb *callbackReceiver) fromBrowser(ctx context.Context, r AuthorizationRequ
 		params, err := listener.Wait(ctx)
 		results <- callbackResult{params: params, err: err}
 	}()
-	cb.events.say(StepCallback, "waiting for the user to come back to %s", r.RedirectURI)
+	cb.events.report(StepCallback, "waiting for the user to come back to %s", r.RedirectURI)
 	if prompt.Show != nil {
 		prompt.Show(ctx, r)
 	}

@@ -56,7 +56,7 @@ type Client struct {
 
 	// ClientStore keeps the clients that are registered dynamically, for all Clients that share it,
 	// in any number of processes: one registration serves all users of an MCP server. Nil: each
-	// credential has a registration of its own. It is not the Store.
+	// credential has a registration of its own. It must not be the same store as Store.
 	ClientStore store.Store
 
 	// Registration is a client that was registered before: by hand at the
@@ -88,9 +88,8 @@ type Client struct {
 	// DPoP decides whether tokens are bound to a key. The zero value is [DPoPAuto].
 	DPoP DPoPMode
 
-	// OnRegister receives each dynamic registration, whole, before it is used,
-	// so that an application can keep it and give it back as Registration. An
-	// error ends the login.
+	// OnRegister receives each dynamic registration, whole, before it is used, so that an
+	// application can keep it and set it as Registration later. An error ends the login.
 	OnRegister func(ctx context.Context, r Registration) error
 
 	// ClientMetadataURL is the URL of a client ID metadata document. It is used
@@ -145,8 +144,8 @@ type Client struct {
 	AuthTransport http.RoundTripper
 
 	// InsecureAllowMissingPKCE accepts an authorization server whose metadata
-	// does not list S256. The MCP specification requires to reject it; some servers
-	// support S256 and omit to list it.
+	// does not list S256. The MCP specification requires clients to reject it; some servers
+	// support S256 without listing it.
 	InsecureAllowMissingPKCE bool
 
 	// InsecureAllowHTTP accepts a server URL with plain http that is not on
@@ -159,24 +158,24 @@ type Client struct {
 	// where clouds keep credentials, are never used.
 	InsecureAllowPrivateAddresses bool
 
-	// UntrustedServers is for programs that are given the servers' URLs by users whom they do not
-	// trust. What holds for addresses that metadata names then holds for the servers as well: they
-	// must be public, unless InsecureAllowPrivateAddresses is set, and never link-local. The address
-	// that is connected to is checked, for each connection; a request elsewhere fails with
-	// [ErrInvalidConfig] and is not sent. A BaseTransport or AuthTransport that is no
-	// [*http.Transport] has to be made of one: of any other only the names in URLs are checked. An
-	// HTTP proxy has to check what names resolve to. Package hosted sets it.
+	// UntrustedServers is for programs in which users who are not trusted enter the servers' URLs.
+	// The rules for addresses that metadata names then apply to the servers, too: they must be
+	// public, unless InsecureAllowPrivateAddresses is set, and never link-local. The address of each
+	// connection is checked; a request to any other address fails with [ErrInvalidConfig] and is not
+	// sent. A BaseTransport or AuthTransport that is no [*http.Transport] has to be made of one: of
+	// any other only the names in URLs are checked. An HTTP proxy has to check what names resolve to.
+	// Package hosted sets it.
 	UntrustedServers bool
 
-	// RefreshHelper, if set, has each refresh done by a process that survives this one.
-	// Nil does them here.
+	// RefreshHelper, if set, has each refresh carried out by a process that survives this one. Nil:
+	// this process refreshes.
 	RefreshHelper *RefreshHelper
 
-	// In a helper: is called when it holds the lock, and once a refresh is marked as begun.
+	// locked is called, in a helper, when it holds the lock, and once a refresh is marked as begun.
 	locked func()
 
 	// Logger receives the events of [Hooks.Event] as records: at level Info what the user should
-	// know, at Warn what failed of the store, at Debug everything else.
+	// know, at Warn failures of the store, at Debug everything else.
 	Logger *slog.Logger
 
 	// Hooks are called with what happened.
@@ -265,7 +264,7 @@ func (c *Client) Close(ctx context.Context) (err error) {
 			err = errors.Join(err, p.Close(ctx))
 		}
 	}()
-	// Work begins under the session's lock and asks for ours there, so the two
+	// Work begins under the session's lock and takes ours there, so the two
 	// must not be taken the other way round.
 	for _, s := range sessions {
 		s.logins.flights.cancel()
@@ -322,24 +321,24 @@ type Registration struct {
 	ClientID     string
 	ClientSecret secret.String
 
-	// SecretExpiresAt is zero if the secret does not expire. One that has ended is
-	// not used: with OnRegister the next login registers a client anew, without it
-	// the next login fails with ErrClientRejected.
+	// SecretExpiresAt is zero if the secret does not expire. An expired secret is not used: with
+	// OnRegister the next login registers a client again, without it the next login fails with
+	// ErrClientRejected.
 	SecretExpiresAt time.Time
 
 	// TokenEndpointAuthMethod is how the client authenticates at the token
 	// endpoint: "none", "client_secret_basic", "client_secret_post", "client_secret_jwt",
 	// "private_key_jwt", "tls_client_auth" or "self_signed_tls_client_auth". It is
-	// part of the registration: give it back with the secret. Empty where it is
+	// part of the registration: set it together with the secret. Empty where it is
 	// not known; Handstamp then finds out, once.
 	TokenEndpointAuthMethod string
 
-	// RedirectURIs are those that the client was registered with. Give them back, too: a
-	// login listens there, since many servers compare redirect URIs byte by byte.
+	// RedirectURIs are those that the client was registered with. Keep them, too: a login listens
+	// there, since many servers compare redirect URIs byte by byte.
 	RedirectURIs []string
 
-	// Response is the whole registration response (RFC 7591, section 3.2.1), as OnRegister has it. Give
-	// it back, too: it says what else the client is registered for, such as bound tokens only (RFC 9449).
+	// Response is the whole registration response (RFC 7591, section 3.2.1), as OnRegister has it. Keep
+	// it, too: it has what else the client is registered for, such as bound tokens only (RFC 9449).
 	Response secret.String
 }
 

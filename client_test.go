@@ -259,7 +259,7 @@ func TestPlaceholderIsNoClientSecret(t *testing.T) {
 	w.WantCounts(map[string]int{"mcp": 0, "authorize": 0, "token:code": 0})
 }
 
-// A secret that has ended is not tried: the client is registered anew before the
+// A secret that has ended is not tried: the client is registered again before the
 // browser opens.
 func TestExpiredSecretIsNotUsed(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())

@@ -51,7 +51,7 @@ func (p clientProbe) preflight(ctx context.Context, rawURL string) *oauth.Error 
 	req.Header.Set("Accept", "text/html")
 	req.Header.Set("Sec-Purpose", "prefetch")
 	req.Header.Set("User-Agent", userAgent)
-	p.events.say(StepAuthorization, "the authorization endpoint is requested once to see whether it knows the client")
+	p.events.report(StepAuthorization, "the authorization endpoint is requested once to see whether it knows the client")
 	watched := p.events.sent(purposeClient, req, nil)
 	resp, err := p.fetcher.HTTP.RoundTrip(req)
 	watched(resp, err)
@@ -115,7 +115,7 @@ func (p clientProbe) probeAuthMethod(ctx context.Context) error {
 	if p.clients.authMethod.source != record.MethodDefault || p.clients.client.Source == record.SourceDynamic || len(methods) < 2 {
 		return nil
 	}
-	p.events.say(StepAuthMethod, "a token request with a made-up code finds out whether the method is right")
+	p.events.report(StepAuthMethod, "a token request with a made-up code finds out whether the method is right")
 	unnamed := false // one of the rejections was not about the client
 	t := p.clients.tokenRequest(oauth.TokenRequest{
 		Code: oauth.Secret(rand.Text()), RedirectURI: p.clients.callback.redirectURI, Verifier: oauth.NewPKCE().Verifier,

@@ -193,7 +193,7 @@ func takesTokensOnce(w *testenv.Env) http.RoundTripper {
 
 // A server that accepts each token once, and an authorization server that rejects
 // every refresh, open three tabs, whatever the number of requests and processes. The
-// user's own login is not held back, and starts the count anew.
+// user's own login is not held back, and restarts the count.
 func TestAutomaticLoginsHaveACeiling(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())
 	w.Lab.SetFault("token:refresh", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusBadRequest, Body: `{"error":"invalid_grant"}`})

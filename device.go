@@ -127,7 +127,7 @@ func (l deviceLogin) poll(ctx context.Context, device *oauth.DeviceAuthorization
 		case ok && rejected.Code == "authorization_pending":
 		case ok && rejected.Code == "slow_down":
 			interval += slowDown
-			l.events.say(StepDevice, "the server wants fewer requests: one in %v from now on", interval)
+			l.events.report(StepDevice, "the server wants fewer requests: one in %v from now on", interval)
 		case ok && rejected.Code == "expired_token":
 			return l.codeExpired(rejected)
 		case ok && rejected.Class() != oauth.ClassTransient:

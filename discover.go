@@ -15,7 +15,7 @@ import (
 	"github.com/handstamp/handstamp/internal/record"
 )
 
-// loginPlan is what a login found out about whom to ask, and for what.
+// loginPlan has what discovery found: which servers to contact, and what to request.
 type loginPlan struct {
 	acrValues, maxAge string // how the user has to sign in (RFC 9470)
 
@@ -156,7 +156,7 @@ func (d *discovery) checkLegacy(rec *record.Record, req loginRequest, reply *ser
 }
 
 // storedPlan returns the plan of the login before, for one that needs no user and follows only
-// because its access token has expired; nil if there is a reason to discover anew.
+// because its access token has expired; nil if there is a reason to discover again.
 func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan {
 	if req.byUser || req.anew || req.challenge.Found || rec.Grant == nil || rec.Grant.Rejected ||
 		!d.config.unattended(rec) || !d.config.resumable(rec, time.Now()) {

@@ -37,7 +37,7 @@ const (
 // proofs makes the proofs of one credential: it is an [oauth.Prover] with the credential's key.
 // It is safe for concurrent use.
 type proofs struct {
-	mu     sync.Mutex
+	mu     sync.Mutex    // guards the fields below
 	stored secret.String // the key as it stands in the record
 	key    *jose.ProofKey
 	nonces map[string]string // by origin

@@ -19,7 +19,7 @@ import (
 // Enterprise obtains tokens through the user's login at a company's identity provider
 // (Enterprise-Managed Authorization of MCP): the provider exchanges its id token for a grant to one
 // MCP server's authorization server (an ID-JAG, by RFC 8693), and that one exchanges the grant for
-// an access token (RFC 7523). The company decides who may use which server; users consent nowhere.
+// an access token (RFC 7523). The company decides who may use which server; users see no consent page.
 //
 // The login at the provider is a credential of its own in the [Client.Store], under the issuer's URL
 // and the Client's Profile, so that one login serves every MCP server. It needs the user: the
@@ -41,7 +41,7 @@ type Enterprise struct {
 	// itself. Nil: the Client signs the user in.
 	IDToken AssertionSource
 
-	Scopes []string // of the login at the provider, beside openid and offline_access
+	Scopes []string // of the login at the provider, in addition to openid and offline_access
 
 	// Device has the user sign in at the provider on another device, as with [DeviceCode].
 	Device bool
@@ -183,12 +183,12 @@ func (c *company) subject(ctx context.Context) (subjectToken, error) {
 		return subjectToken{}, err
 	}
 	if s := c.stored(rec); s.tokenType == TokenTypeIDToken {
-		c.events.say(StepIdentity, "the stored id token shows who the user is")
+		c.events.report(StepIdentity, "the stored id token shows who the user is")
 		return s, nil
 	}
 	if rec.Grant != nil && rec.Grant.RefreshToken != "" && !c.refreshed {
 		c.refreshed = true
-		c.events.say(StepIdentity, "no stored id token serves; the login at the identity provider is refreshed")
+		c.events.report(StepIdentity, "no stored id token serves; the login at the identity provider is refreshed")
 		need := tokenNeed{force: rec.Grant.AccessToken, user: c.login.byUser}
 		if _, err := c.refresher.refresh(ctx, need); err != nil {
 			return subjectToken{}, err
@@ -292,7 +292,7 @@ func (c *company) client(ctx context.Context) (*loginClients, error) {
 		}
 	}
 	clients := newLoginFlow(&loginState{credential: c.credential, rec: rec, plan: plan}, false).clients
-	c.events.say(StepIdentity, "the login here is exchanged for a grant to %s (ID-JAG)", c.target.Issuer)
+	c.events.report(StepIdentity, "the login here is exchanged for a grant to %s (ID-JAG)", c.target.Issuer)
 	return clients, clients.choose(ctx)
 }
 

@@ -302,7 +302,7 @@ func (f errorFactory) clientRejected(c *record.Client, rejected *oauth.Error) *E
 	return e
 }
 
-// reason names a passing trouble in a few words.
+// reason names a transient error in a few words.
 func reason(err error) string {
 	var passing *oauth.TransientError
 	var rejected *oauth.Error

@@ -39,7 +39,7 @@ func (n *narrator) loginBegins(req loginRequest) {
 	case req.interactive:
 		why = "no stored token serves"
 	}
-	n.say(StepLogin, "a login begins: %s", why)
+	n.report(StepLogin, "a login begins: %s", why)
 }
 
 // loginEnds reports how a login ended.
@@ -85,11 +85,11 @@ func (n *narrator) challenged(r *serverReply) {
 	case c.Found:
 		n.detail(StepServer, "the MCP server requires a token", fields...)
 	case r.wantsLogin():
-		n.say(StepServer, "the MCP server requires a token (%d), and has no challenge", r.status)
+		n.report(StepServer, "the MCP server requires a token (%d), and has no challenge", r.status)
 	case r.mcp:
-		n.say(StepServer, "the MCP server responds without a token (%d)", r.status)
+		n.report(StepServer, "the MCP server responds without a token (%d)", r.status)
 	default:
-		n.say(StepServer, "the MCP server's response is no challenge (%d)", r.status)
+		n.report(StepServer, "the MCP server's response is no challenge (%d)", r.status)
 	}
 }
 
@@ -99,7 +99,7 @@ func (n *narrator) foundResource(rm *oauth.ResourceMetadata, err error) {
 	case err != nil:
 		n.fail(StepResourceMetadata, err, "the resource metadata cannot be used")
 	case rm == nil:
-		n.say(StepResourceMetadata, "the MCP server has no resource metadata")
+		n.report(StepResourceMetadata, "the MCP server has no resource metadata")
 	default:
 		n.detail(StepResourceMetadata, "the MCP server's metadata was found",
 			EventField{"resource", rm.Resource},
@@ -267,7 +267,7 @@ func (l codeLogin) pushes() {
 
 // identity begins a request for an identity token. The function that it returns reports it.
 func (n *narrator) identity(platform string, req *http.Request) func(*http.Response, error) {
-	n.say(StepIdentity, "the token is requested from the identity service of %s", platform)
+	n.report(StepIdentity, "the token is requested from the identity service of %s", platform)
 	return n.sent(purposeIdentity, req, nil)
 }
 
@@ -278,7 +278,7 @@ func (n *narrator) presents(what, token string) {
 	}
 	claims, err := jose.UnverifiedClaims(token)
 	if err != nil {
-		n.say(StepIdentity, "%s was obtained; it is no JWT", what)
+		n.report(StepIdentity, "%s was obtained; it is no JWT", what)
 		return
 	}
 	expiry := ""

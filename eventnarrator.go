@@ -101,14 +101,14 @@ func (n *narrator) clean(e *Event) {
 	}
 }
 
-// say reports what happens, in a sentence.
-func (n *narrator) say(step EventStep, format string, args ...any) {
+// report reports what happens, in a sentence.
+func (n *narrator) report(step EventStep, format string, args ...any) {
 	if n.listens() {
 		n.deliver(Event{Step: step, Message: fmt.Sprintf(format, args...)})
 	}
 }
 
-// fail is say for what did not succeed; err may be nil.
+// fail is report for what did not succeed; err may be nil.
 func (n *narrator) fail(step EventStep, err error, format string, args ...any) {
 	if n != nil {
 		n.deliver(Event{Step: step, Message: fmt.Sprintf(format, args...), Error: errorText(err)})

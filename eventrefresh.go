@@ -52,7 +52,7 @@ func (n *narrator) refreshEnds(token *cachedToken, e RefreshEvent) {
 	case e.Err != nil:
 		n.fail(StepRefresh, e.Err, "the refresh did not succeed")
 	case token == nil:
-		n.say(StepRefresh, "the authorization server has ended the login")
+		n.report(StepRefresh, "the authorization server has ended the login")
 	default:
 		if !token.expiresAt.IsZero() {
 			expiry := token.expiresAt.UTC().Format(time.RFC3339)
@@ -74,7 +74,7 @@ func (r *records) stored(rec *record.Record) {
 	switch {
 	case known:
 	case rec.Grant == nil:
-		r.events.say(StepStore, "no login is stored")
+		r.events.report(StepStore, "no login is stored")
 	case rec.GrantError != nil:
 		r.events.detail(StepStore, "the stored login was ended by the server",
 			EventField{"code", rec.GrantError.Code})
@@ -118,7 +118,7 @@ type lockWait struct {
 func (w *lockWait) look() {
 	if !w.reported {
 		w.reported = true
-		w.events.say(StepLock, "waiting for %s of another process", lockNames[w.name])
+		w.events.report(StepLock, "waiting for %s of another process", lockNames[w.name])
 	}
 }
 

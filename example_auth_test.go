@@ -97,9 +97,9 @@ func ExampleClient_clientMetadataURL() {
 	_ = client.HTTPClient("https://mcp.example.com/mcp")
 }
 
-// A token that is bound to a key goes with a proof for the method and URL of each request. The
-// http.Client of the library makes them by itself; a program that sends its requests otherwise
-// has SetHeaders put both headers on them.
+// A token that is bound to a key needs a proof for the method and URL of each request. The library's
+// http.Client makes it; a program that sends its requests in another way calls SetHeaders, which sets
+// both headers.
 func ExampleToken_SetHeaders() {
 	server, err := lab.Start(lab.Habits{DPoP: lab.DPoP{Supported: true, Resource: lab.DPoPRequired}})
 	if err != nil {
@@ -153,7 +153,7 @@ func ExampleDeviceCode() {
 	// Output: valid true
 }
 
-// Some authorization servers register only clients that were given a token before.
+// Some authorization servers register a client only with an initial access token.
 func ExampleClient_initialAccessToken() {
 	server, err := lab.Start(lab.Habits{Registrations: lab.Registrations{InitialToken: "initial"}})
 	if err != nil {
@@ -198,8 +198,8 @@ func ExampleClient_extraAuthParams() {
 	// Output: ana@example.com
 }
 
-// Two accounts at one server: a profile each. Status names the account.
-func ExampleClient_profile() {
+// Two accounts at one server: a profile each. The status of each login names its account.
+func ExampleClient_List() {
 	server, err := lab.Start(lab.Habits{OpenID: true})
 	if err != nil {
 		log.Fatal(err)

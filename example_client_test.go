@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"log/slog"
 	"net/http"
+	"os"
+	"time"
 
 	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/lab"
@@ -44,7 +47,7 @@ func ExampleError() {
 	// wait and try again; the login is kept
 }
 
-// A token for a request that something else than the library's http.Client sends.
+// A token for a request that is not sent by the library's http.Client.
 func ExampleClient_Token() {
 	const serverURL = "https://mcp.example.com/mcp"
 	client := &handstamp.Client{LoginPolicy: handstamp.LoginNever}
@@ -58,7 +61,7 @@ func ExampleClient_Token() {
 	_ = authorize
 }
 
-// What is stored is shown, and forgotten at the server too.
+// All logins are removed from the store, and their tokens are revoked.
 func ExampleClient_Logout() {
 	ctx := context.Background()
 	client := &handstamp.Client{} // with the Store that the logins are in
@@ -78,8 +81,8 @@ func ExampleClient_Logout() {
 	}
 }
 
-// An application that has kept its tokens itself so far hands them over once: no user has to sign
-// in again.
+// An application that has kept its tokens itself so far imports them once: no user has to sign in
+// again.
 func ExampleClient_Import() {
 	client := &handstamp.Client{}
 	_, err := client.Import(context.Background(), "https://mcp.example.com/mcp", handstamp.ImportedLogin{
@@ -89,6 +92,183 @@ func ExampleClient_Import() {
 		TokenResponse: `{"access_token": "…", "refresh_token": "…", "expires_in": 3600}`,
 	}, handstamp.ImportOptions{})
 	if errors.Is(err, handstamp.ErrLoginRequired) {
-		log.Print("the tokens are past help: sign in")
+		log.Print("the tokens have expired and cannot be refreshed: sign in")
+	}
+}
+
+// Status reads the store and sends no request.
+func ExampleClient_Status() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx := context.Background()
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
+
+	status, err := client.Status(ctx, server.MCPURL())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(status.State, status.Usable())
+
+	if _, err := client.Login(ctx, server.MCPURL(), handstamp.LoginOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	if status, err = client.Status(ctx, server.MCPURL()); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(status.State, status.Usable())
+	// Output:
+	// none false
+	// valid true
+}
+
+// A request that the program makes by itself, such as a poll, refreshes the token and opens no
+// browser.
+func ExampleWithoutLogin() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client := &handstamp.Client{}
+
+	ctx := handstamp.WithoutLogin(context.Background())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.MCPURL(), http.NoBody)
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp, err := client.HTTPClient(server.MCPURL()).Do(req)
+	if err != nil {
+		fmt.Println("a user has to sign in:", errors.Is(err, handstamp.ErrLoginRequired))
+		return
+	}
+	resp.Body.Close()
+	// Output: a user has to sign in: true
+}
+
+// Hooks receive the results of logins and refreshes, for metrics for instance.
+func ExampleHooks() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	client := &handstamp.Client{
+		Prompt: handstamp.Prompt{Authorize: consent},
+		Hooks: handstamp.Hooks{
+			LoggedIn:  func(e handstamp.LoginEvent) { fmt.Println("login:", e.Outcome) },
+			Refreshed: func(e handstamp.RefreshEvent) { fmt.Println("refresh:", e.Outcome) },
+		},
+	}
+	show(client.HTTPClient(server.MCPURL()), server.MCPURL())
+	server.ExpireAccessTokens()
+	show(client.HTTPClient(server.MCPURL()), server.MCPURL())
+	// Output:
+	// login: signed_in
+	// 200 OK
+	// refresh: refreshed
+	// 200 OK
+}
+
+// An audit log gets a record for each login, refresh, logout and registration.
+func ExampleClient_audit() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx := context.Background()
+
+	client := &handstamp.Client{
+		Prompt: handstamp.Prompt{Authorize: consent},
+		Audit:  slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{ReplaceAttr: briefly}),
+	}
+	if _, err := client.Login(ctx, server.MCPURL(), handstamp.LoginOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := client.Logout(ctx, server.MCPURL(), handstamp.LogoutOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// msg=registration outcome=registered
+	// msg=login outcome=signed_in
+	// msg=logout outcome=signed_out
+}
+
+// briefly drops the attributes that differ each time the example runs, such as the time.
+func briefly(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.MessageKey || a.Key == handstamp.AuditOutcome {
+		return a
+	}
+	return slog.Attr{}
+}
+
+// Inspect finds out what a login at a server would do, and does nothing of it.
+func ExampleClient_Inspect() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+
+	client := &handstamp.Client{}
+	in, err := client.Inspect(context.Background(), server.MCPURL())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("stored login:", in.Status.State)
+	if in.Plan != nil { // else no authorization server can be used
+		fmt.Println("client:", in.Plan.ClientSource, in.Plan.Method)
+	}
+	// Output:
+	// stored login: none
+	// client: dynamic none
+}
+
+// Repair does what needs no user. Here it refreshes a token that the MCP server rejects.
+func ExampleClient_Repair() {
+	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	ctx := context.Background()
+	client := &handstamp.Client{Prompt: handstamp.Prompt{Authorize: consent}}
+	if _, err := client.Login(ctx, server.MCPURL(), handstamp.LoginOptions{}); err != nil {
+		log.Fatal(err)
+	}
+	server.RevokeAccessTokens()
+
+	in, err := client.Inspect(ctx, server.MCPURL())
+	if err != nil {
+		log.Fatal(err)
+	}
+	done, err := client.Repair(ctx, server.MCPURL(), in)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(done)
+	// Output: [the access token was refreshed]
+}
+
+// A worker calls this each minute, so that no request waits for a refresh.
+func ExampleClient_RefreshAhead() {
+	ctx := context.Background()
+	client := &handstamp.Client{}         // with the Store that the logins are in
+	retryAt := make(map[string]time.Time) // by authorization server; kept until the next time
+	list, err := client.List(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, status := range list {
+		if time.Now().Before(retryAt[status.Issuer]) {
+			continue
+		}
+		if retryAt[status.Issuer], err = client.RefreshAhead(ctx, status.Server); err != nil {
+			log.Print(err) // requests use the current token, or refresh it
+		}
 	}
 }

@@ -33,8 +33,8 @@ func ExampleClientCredentials() {
 	// Output: 200 OK
 }
 
-// A workload shows the identity token that its platform keeps in a file. There is no client and no
-// secret to keep.
+// A workload presents the identity token of its platform. There is no client and no secret to keep.
+// AssertionFromFile and its like return sources for the common platforms.
 func ExampleJWTBearer() {
 	server, err := lab.Start(lab.Habits{Grants: []string{lab.GrantJWTBearer}}) // stands for a real one
 	if err != nil {
@@ -45,8 +45,54 @@ func ExampleJWTBearer() {
 
 	client := &handstamp.Client{
 		Grant: handstamp.JWTBearer{
-			// On Kubernetes: handstamp.AssertionFromFile("/var/run/secrets/mcp/token")
 			Assertion: func(context.Context, handstamp.GrantTarget) (secret.String, error) { return token, nil },
+		},
+	}
+	show(client.HTTPClient(server.MCPURL()), server.MCPURL())
+	// Output: 200 OK
+}
+
+// A platform, such as Kubernetes, keeps the workload's identity token in a file, and replaces it
+// before it expires.
+func ExampleAssertionFromFile() {
+	client := &handstamp.Client{
+		Grant: handstamp.JWTBearer{
+			Assertion: handstamp.AssertionFromFile("/var/run/secrets/mcp/token"),
+		},
+	}
+	_ = client.HTTPClient("https://mcp.example.com/mcp")
+}
+
+// A program prints the workload's identity token: here that of Vault.
+func ExampleAssertionFromCommand() {
+	client := &handstamp.Client{
+		Grant: handstamp.JWTBearer{
+			Assertion: handstamp.AssertionFromCommand("vault", "read", "-field=token", "identity/oidc/token/agent"),
+		},
+	}
+	_ = client.HTTPClient("https://mcp.example.com/mcp")
+}
+
+// A service calls an MCP server for its own caller: it exchanges the caller's token for one that the
+// MCP server accepts.
+func ExampleTokenExchange() {
+	server, err := lab.Start(lab.Habits{Grants: []string{lab.GrantTokenExchange}}) // stands for a real one
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	server.RegisterClient(lab.ConfiguredClient{ID: "gateway", Secret: "a secret"})
+	received := identityToken(server) // with the request that the service handles
+
+	client := &handstamp.Client{
+		Grant: handstamp.TokenExchange{
+			SubjectToken: func(context.Context, handstamp.GrantTarget) (secret.String, error) {
+				return received, nil
+			},
+			SubjectTokenType: handstamp.TokenTypeJWT,
+		},
+		Registration: &handstamp.Registration{
+			Issuer: server.Issuer(), ClientID: "gateway", ClientSecret: "a secret", // the token goes to no other
 		},
 	}
 	show(client.HTTPClient(server.MCPURL()), server.MCPURL())

@@ -36,8 +36,8 @@ func ExampleTerminalPrompt() {
 	_ = httpClient
 }
 
-// With a Store, the next process walks in without a browser.
-func Example_everyLaterSession() {
+// With a Store, later processes need no browser.
+func ExampleClient_HTTPClient() {
 	folder, err := filestore.Open(filestore.Options{Dir: "/home/me/.local/share/agent"})
 	if err != nil {
 		log.Fatal(err)
@@ -62,28 +62,36 @@ func ExampleClient_Handler() {
 	_ = handler // mcp.StreamableClientTransport{Endpoint: …, OAuthHandler: handler}
 }
 
-// A program that may be killed at any moment has its refreshes done by itself,
-// started once more.
+// A program that may be killed at any moment has its refreshes carried out by a second process, of
+// the same program. The example of ServeRefreshHelper is what that one does.
 func ExampleRefreshHelper() {
-	open := func(folder []byte) (*handstamp.Client, error) {
-		s, err := filestore.Open(filestore.Options{Dir: string(folder)})
-		return &handstamp.Client{Store: s}, err
-	}
-	if len(os.Args) == 2 && os.Args[1] == "refresh-helper" {
-		if err := handstamp.ServeRefreshHelper(context.Background(), os.Stdin, os.Stdout, open); err != nil {
-			os.Exit(1)
-		}
-		return
-	}
 	folder := []byte("/home/me/.local/share/agent")
-	client, err := open(folder)
+	client, err := clientIn(folder)
 	if err != nil {
 		log.Fatal(err)
 	}
-	if program, err := os.Executable(); err == nil {
-		client.RefreshHelper = &handstamp.RefreshHelper{Command: []string{program, "refresh-helper"}, Config: folder}
+	program, err := os.Executable()
+	if err != nil {
+		log.Fatal(err)
 	}
+	client.RefreshHelper = &handstamp.RefreshHelper{Command: []string{program, "refresh-helper"}, Config: folder}
 	_ = client.HTTPClient("https://mcp.example.com/mcp")
+}
+
+// The function main of a program that is its own RefreshHelper begins with this.
+func ExampleServeRefreshHelper() {
+	if len(os.Args) == 2 && os.Args[1] == "refresh-helper" {
+		if err := handstamp.ServeRefreshHelper(context.Background(), os.Stdin, os.Stdout, clientIn); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+}
+
+// clientIn returns a Client with the logins in a folder.
+func clientIn(folder []byte) (*handstamp.Client, error) {
+	s, err := filestore.Open(filestore.Options{Dir: string(folder)})
+	return &handstamp.Client{Store: s}, err
 }
 
 func ExampleClient_TokenSource() {
@@ -93,9 +101,9 @@ func ExampleClient_TokenSource() {
 	_ = httpClient
 }
 
-// An application that keeps the registration itself gives all of it back, the
-// token endpoint auth method included, and stands in place of the browser.
-func ExampleClient_registration() {
+// An application that keeps the registration itself sets all of it again, the token endpoint auth
+// method included.
+func ExampleRegistration_RevealJSON() {
 	server, err := lab.Start(lab.NoneFirst()) // stands for a real one
 	if err != nil {
 		log.Fatal(err)

@@ -23,7 +23,7 @@ import (
 type Grant interface {
 	grantType() string
 
-	// params returns the parameters of the token request of a login, beside the client, scope and
+	// params returns the parameters of the token request of a login, except the client, scope and
 	// resource.
 	params(ctx context.Context, l *loginFlow, t GrantTarget) (url.Values, error)
 }

@@ -13,20 +13,17 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// RefreshHelper has each refresh, and each login if wanted, carried out by a process of
-// its own, in a session of its own. Between the moment when an authorization
-// server rotates a refresh token and the moment when the new one is stored, a
-// process that is killed takes the login with it; programs that a host starts
-// and kills as it likes, such as stdio MCP servers, are killed then more often
-// than chance would have it, for they refresh when they start. The helper goes on.
+// RefreshHelper has each refresh, and with Logins also each login that a rejected request starts,
+// carried out by a process of its own, in a session of its own. If a process is killed after the
+// authorization server has rotated a refresh token and before the new one is stored, the login is
+// lost. Programs that an MCP host starts and kills as it likes, such as stdio MCP servers, are often
+// killed just then, since they refresh when they start. The helper goes on.
 //
-// It is a program, usually the same one again, that calls ServeRefreshHelper. All it
-// needs comes on its standard input; nothing is on its command line. It shares
-// the Store, so that must be one that processes can share, such as
-// store/filestore (without Volatile).
+// It is a program, usually the same one, that calls ServeRefreshHelper. All it needs comes on its
+// standard input; nothing is on its command line. It shares the Store, which must be one that
+// processes can share, such as store/filestore (without Volatile).
 //
-// A helper that cannot be started, or that ends before it is done, does no harm:
-// the work is then done here.
+// If a helper cannot be started, or ends before it is done, this process does the work.
 type RefreshHelper struct {
 	// Command is the program and its arguments.
 	Command []string
@@ -38,27 +35,26 @@ type RefreshHelper struct {
 	// may hold secrets.
 	Config []byte
 
-	// Logins has logins that a rejected request starts carried out by a helper
-	// as well: the listener that the browser comes back to then outlives this
-	// process. Prompt.Show and Prompt.Waiting are called here, Prompt.OpenURL
-	// there. Logins that Client.Login begins are done here, where the user is, and
-	// so are all logins with OnRegister or Prompt.Authorize, which no other process
-	// can call.
+	// Logins has logins that a rejected request starts carried out by a helper, too: the listener
+	// that the browser comes back to then outlives this process. Prompt.Show and Prompt.Waiting
+	// are called in this process, Prompt.OpenURL in the helper. This process carries out the logins
+	// of Client.Login, since the user is here, and those with OnRegister or Prompt.Authorize, which
+	// no other process can call.
 	Logins bool
 }
 
-// helperStartTimeout bounds the wait for a helper to say that it has begun: a program that
-// is none may say nothing for ever.
+// helperStartTimeout bounds the wait for a helper's first event: a command that is not a helper may
+// never write anything.
 const helperStartTimeout = 5 * time.Second
 
 // errHelper is the error of a helper that did not finish.
 var errHelper = errors.New("handstamp: the helper did not finish")
 
-// ask starts a helper and returns how its work ended. The end of wait, a part of ctx, ends a
-// helper that has requested nothing yet, and the end of ctx only the call. Events on the way go
-// to tell.
-func (h *RefreshHelper) ask(
-	ctx, wait context.Context, job *helperJob, tell func(helperEvent),
+// request starts a helper and returns how its work ended. The end of wait, a part of ctx, ends a
+// helper that has sent no request yet, and the end of ctx only the call. Events on the way go to
+// report.
+func (h *RefreshHelper) request(
+	ctx, wait context.Context, job *helperJob, report func(helperEvent),
 ) (*helperResult, error) {
 	if len(h.Command) == 0 {
 		return nil, errHelper
@@ -83,7 +79,7 @@ func (h *RefreshHelper) ask(
 	for lines := bufio.NewScanner(output); lines.Scan(); {
 		var e helperEvent
 		if json.Unmarshal(lines.Bytes(), &e) != nil || !begun && !e.Begun {
-			break // no helper, whatever it is
+			break // not a helper
 		}
 		switch {
 		case e.Done != nil:
@@ -92,7 +88,7 @@ func (h *RefreshHelper) ask(
 			begun = true
 			silent.Stop()
 		default:
-			tell(e)
+			report(e)
 		}
 	}
 	if ctx.Err() != nil {
@@ -186,7 +182,8 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 // helper. The rest is for the refresh lock, which a helper that is gone has left.
 func helperLockTimeout(limit time.Duration) time.Duration { return limit * 2 / 3 }
 
-// loginByHelper has the login done by a helper, likewise.
+// loginByHelper has the login carried out by a helper, and returns the token that it stored. It
+// reports false where the login is left to be done here.
 func (l *logins) loginByHelper(ctx context.Context, req loginRequest, served func(*record.Record) bool) (snap *cachedToken, done bool, err error) {
 	unlock, rec, err := l.lock(ctx, store.LockLoginHelper, req, served)
 	if err != nil {
@@ -230,11 +227,11 @@ func (w helperWork) do(
 	ctx, wait context.Context, job *helperJob,
 ) (token *cachedToken, own, done bool, err error) {
 	job.Server, job.Events = w.serverURL, w.events.listens()
-	w.events.say(StepHelper, "a process that survives this one does the work")
+	w.events.report(StepHelper, "a process that survives this one does the work")
 	var result *helperResult
 	job.Client, err = describe((*Client)(w.config))
 	if err == nil {
-		result, err = w.config.RefreshHelper.ask(ctx, wait, job, func(e helperEvent) {
+		result, err = w.config.RefreshHelper.request(ctx, wait, job, func(e helperEvent) {
 			own = own || (e.Refreshed != nil || e.LoggedIn != nil) && e.Cause == ""
 			w.pass(ctx, e)
 		})

@@ -24,7 +24,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	proctest.Wait(t, testenv.Timeout, what, ok)
 }
 
-// maxLateHelpers is how often a test begins anew because the machine was too busy to start a helper
+// maxLateHelpers is how often a test starts again because the machine was too busy to start a helper
 // in the time that one is given: the process does the work itself then.
 const maxLateHelpers = 10
 

@@ -114,7 +114,7 @@ var errorKinds = map[string]error{
 	"closed": ErrClosed,
 }
 
-// kindName returns the name of a kind in errorKinds; "" for an error that is none.
+// kindName returns the name of a kind in errorKinds; "" for an error of no kind.
 func kindName(kind error) string {
 	for name, k := range errorKinds {
 		if k == kind {

@@ -25,7 +25,7 @@ const (
 // ServeRefreshHelper does the work of a Client with a [RefreshHelper]: main calls it, with
 // standard input and output, when the program was started as the helper's
 // Command. newClient gets [RefreshHelper].Config and returns a Client with the same Store,
-// ClientStore, BaseTransport, AuthTransport, Key, Certificate and Grant as the asking one, and a
+// ClientStore, BaseTransport, AuthTransport, Key, Certificate and Grant as the requesting one, and a
 // Prompt.OpenURL if it is to open a browser; all else is filled in here, and the Client is closed
 // at the end.
 //
@@ -51,7 +51,7 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 		return err
 	}
 	r := &helperReporter{out: json.NewEncoder(out)}
-	r.say(helperEvent{Begun: true})
+	r.report(helperEvent{Begun: true})
 	var locked atomic.Bool
 	c.locked = func() { locked.Store(true) }
 	r.listen(c, job.Events)
@@ -68,7 +68,7 @@ func ServeRefreshHelper(ctx context.Context, in io.Reader, out io.Writer, newCli
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
 	_ = c.Close(closing) // of the time that it takes
-	r.say(helperEvent{Done: &helperResult{Token: snap != nil, Error: describeError(err)}})
+	r.report(helperEvent{Done: &helperResult{Token: snap != nil, Error: describeError(err)}})
 	for range finalSaveTries {
 		if s.records.flushUnsaved(closing) == nil || sleep(closing, time.Second) != nil {
 			break
@@ -121,14 +121,13 @@ func (j *helperJob) begin(ctx context.Context, s *session) (*flight, error) {
 	return f, err
 }
 
-// helperReporter writes events. That no process reads them any more is no reason to
-// stop.
+// helperReporter writes events. It goes on if no process reads them any more.
 type helperReporter struct {
-	mu  sync.Mutex
+	mu  sync.Mutex // held while writing, so that lines do not mix
 	out *json.Encoder
 }
 
-func (r *helperReporter) say(e helperEvent) {
+func (r *helperReporter) report(e helperEvent) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = r.out.Encode(e)
@@ -141,25 +140,25 @@ func (r *helperReporter) listen(c *Client, events bool) {
 		Refreshed: func(e RefreshEvent) {
 			why := errorText(e.Err)
 			e.Err = nil
-			r.say(helperEvent{Refreshed: &e, Cause: why})
+			r.report(helperEvent{Refreshed: &e, Cause: why})
 		},
 		LoggedIn: func(e LoginEvent) {
 			why := errorText(e.Err)
 			e.Err = nil
-			r.say(helperEvent{LoggedIn: &e, Cause: why})
+			r.report(helperEvent{LoggedIn: &e, Cause: why})
 		},
-		Notice: func(_, message string) { r.say(helperEvent{Notice: message}) },
+		Notice: func(_, message string) { r.report(helperEvent{Notice: message}) },
 	}
 	if events {
 		c.Hooks.Event = func(e Event) {
-			if e.Step != StepNotice { // which is reported beside
-				r.say(helperEvent{Event: &e})
+			if e.Step != StepNotice { // which is reported as well
+				r.report(helperEvent{Event: &e})
 			}
 		}
 	}
 	c.Prompt = Prompt{
 		OpenURL: c.Prompt.OpenURL,
-		Show:    func(_ context.Context, a AuthorizationRequest) { r.say(helperEvent{Show: &a}) },
-		Waiting: func(_ context.Context, a AuthorizationRequest) { r.say(helperEvent{Waiting: &a}) },
+		Show:    func(_ context.Context, a AuthorizationRequest) { r.report(helperEvent{Show: &a}) },
+		Waiting: func(_ context.Context, a AuthorizationRequest) { r.report(helperEvent{Waiting: &a}) },
 	}
 }

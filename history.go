@@ -13,9 +13,9 @@ import (
 // that it does not at once repeat one that did not help. None of it is stored:
 // another process may have better luck. Its methods may be called concurrently.
 type history struct {
-	mu             sync.Mutex
-	loginFailedAt  time.Time // when a server last rejected a token fresh from a login
-	declined       error     // how the last login ended that the user denied or did not complete
+	mu             sync.Mutex // guards the fields below
+	loginFailedAt  time.Time  // when a server last rejected a token fresh from a login
+	declined       error      // how the last login ended that the user denied or did not complete
 	declinedAt     time.Time
 	stepUps        map[string]int // step-ups that did not help, by what was wanted
 	stepUpFailedAt time.Time      // when a server last rejected a request after all its step-ups

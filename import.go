@@ -18,7 +18,7 @@ import (
 // application that has kept its tokens itself so far.
 type ImportedLogin struct {
 	// Registration is the client that the tokens were issued to: a refresh token
-	// is worth nothing without it. What it leaves open is read from its Response.
+	// cannot be used without it. What it leaves open is read from its Response.
 	// Without a client id it is Client.Registration.
 	//
 	// Its Issuer is the authorization server that the tokens come from. Empty:
@@ -29,12 +29,12 @@ type ImportedLogin struct {
 	// JSON object. Members that are not known are ignored.
 	TokenResponse secret.String
 
-	// ReceivedAt is when the TokenResponse came, from when its expires_in counts.
+	// ReceivedAt is when the TokenResponse was received: its expires_in counts from then.
 	// Zero: not known, and neither is when the access token expires.
 	ReceivedAt time.Time
 
-	// ExpiresAt is when the access token expires, where that is known better than
-	// from ReceivedAt.
+	// ExpiresAt is when the access token expires, where that is known more exactly than from
+	// ReceivedAt.
 	ExpiresAt time.Time
 
 	// ScopeRequested is the scope that was requested. Empty: not known.
@@ -77,16 +77,15 @@ type ImportResult struct {
 	Already bool
 }
 
-// Import takes over a login that was made elsewhere, so that the next session
-// walks in without the user. The registration is stored with the tokens, method
-// included, and the login is pinned to its authorization server: its metadata
-// is fetched, but nothing of the login is sent there.
+// Import takes over a login that was made elsewhere, so that later sessions need no user. The
+// registration is stored with the tokens, method included, and the login is pinned to its
+// authorization server: its metadata is fetched, but nothing of the login is sent there.
 //
 // A login whose Issuer is known is taken only while the server still names that
 // one as its authorization server: otherwise the error is ErrProtocol. It is
-// ErrLoginRequired if the login is past help, ErrInvalidConfig if it cannot be one, and
-// ErrUnreachable if the metadata cannot be fetched; with Offline, the first
-// refresh fetches it.
+// ErrLoginRequired if the login is expired and cannot be refreshed, ErrInvalidConfig if it is not a
+// valid login, and ErrUnreachable if the metadata cannot be fetched; with Offline, the first refresh
+// fetches it.
 //
 // Whoever had the login before must not use it any more: at a server that
 // rotates refresh tokens, two programs with the same one sign each other out.

@@ -16,8 +16,9 @@ import (
 )
 
 // Inspect finds out what a login at a server would find and do, and whether the stored one works,
-// without changing anything, neither in the store nor at a server: no client is registered and no
-// token refreshed. It sends
+// without changing anything, neither in the store nor at a server: no client is registered, unless
+// the server accepts a malformed registration request (then Registration.Reason says so), and no
+// token is refreshed. It sends
 //
 //   - the requests of discovery, which have no credential;
 //   - where a client would be registered, a registration request whose JSON is cut off;
@@ -28,8 +29,8 @@ import (
 //
 // Of these it sends only the first where the store cannot be read.
 //
-// What is wrong with the server is in the Inspection, and no error: the error is of kind
-// [ErrInvalidConfig] for arguments that cannot work, or the context's.
+// What is wrong with the server is in the Inspection. The error is of kind [ErrInvalidConfig] for
+// invalid arguments, or it is ctx's.
 func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -277,7 +278,7 @@ func (in *inspector) tryRegistration(ctx context.Context, l *loginClients) {
 	p.MethodReason = "it is what the registration would request; the response decides"
 	err := in.fetcher.ProbeRegistration(ctx, as.RegistrationEndpoint, l.registrar().initialAccessToken())
 	in.out.Registration = in.trial(err)
-	if err == nil { // it has made a client of a request that is none
+	if err == nil { // it has registered a client
 		in.out.Registration.Reason = "the server accepts even a registration that cannot be read"
 	}
 }

@@ -20,7 +20,7 @@ type Inspection struct {
 	// Refreshable reports that the next access token needs no user, as far as the record shows.
 	Refreshable bool
 
-	// SecretExpired reports that the secret of the stored login's client has ended.
+	// SecretExpired reports that the secret of the stored login's client has expired.
 	SecretExpired bool
 
 	// LastFailure is how the last login or registration failed; nil if it did not.

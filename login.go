@@ -14,15 +14,15 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// LoginOptions are the options of [Client.Login] beside the fields of the Client. The
-// zero value signs in unless the stored login works.
+// LoginOptions are the options of [Client.Login] in addition to the fields of the Client. The zero
+// value signs in unless the stored login works.
 type LoginOptions struct {
-	// Force signs in anew although the stored login works. The old one stays
+	// Force signs in again although the stored login works. The old one stays
 	// in use until the new one is stored.
 	Force bool
 
-	// Scopes are requested beside those that the server names, where the stored login does not have
-	// them: those that a rejected request needs, for instance.
+	// Scopes are requested in addition to those that the server names, where the stored login does
+	// not have them: those that a rejected request needs, for instance.
 	Scopes []string
 }
 
@@ -80,8 +80,8 @@ func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*
 	return result, nil
 }
 
-// neededLogin returns what a login of the user's is for. already reports that the stored login works,
-// and has the scopes.
+// neededLogin describes the login that the user requested. already reports that the stored login
+// works, and has the scopes.
 func (s *session) neededLogin(ctx context.Context, o LoginOptions, waits *int) (req loginRequest, already bool, err error) {
 	req = loginRequest{interactive: true, byUser: true, force: o.Force}
 	rec, err := s.records.load(ctx)
@@ -158,12 +158,12 @@ type logins struct {
 // loginRequest says what a login is for.
 type loginRequest struct {
 	challenge     oauth.BearerChallenge
-	scopes        []string      // to be requested beside those of the challenge
+	scopes        []string      // to be requested in addition to those of the challenge
 	needed        []string      // those among them that a step-up is for
 	signInFor     string        // how the server wants the user to sign in, for the history
-	rejectedToken secret.String // the token that does not do
+	rejectedToken secret.String // the token that the server rejected
 	interactive   bool          // a caller waits for it, rather than a request that was rejected
-	byUser        bool          // by [Client.Login]: neither bounded nor held back
+	byUser        bool          // by [Client.Login]: no limit and no cooldown applies
 	prompts       bool          // it may open a browser
 	force         bool
 	suspends      bool      // at its authorization request; see [Client.BeginLogin]
@@ -171,9 +171,8 @@ type loginRequest struct {
 	since         time.Time // when it was begun, by whichever process
 }
 
-// login signs in, or waits for the login under way. A login outlives the
-// request that needed it, so that the user who is half through it is not
-// stranded; one of [Client.Login] ends with its caller.
+// login signs in, or waits for the login under way. A login outlives the request that needed it, so
+// that the user can complete it; one of [Client.Login] ends with its caller.
 func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, error) {
 	req.prompts = req.byUser || l.config.mayPrompt(ctx)
 	for {
@@ -204,10 +203,9 @@ func (l *logins) login(ctx context.Context, req loginRequest) (*cachedToken, err
 // did not succeed. [Client.Login] does.
 const declinedCooldown = time.Minute
 
-// suppressesRelogin reports whether a login has ended so that another one, begun at once,
-// would only open a further tab: the user has denied it, or not responded, or what came
-// back from the browser is not to be believed, or not to be stored, or as many
-// logins have opened a browser as may.
+// suppressesRelogin reports whether another login, begun at once, would only open a further tab: the
+// user has denied the last one or has not responded, its callback was invalid, its result could not
+// be stored, or as many logins as are allowed have opened a browser.
 func suppressesRelogin(err error) bool {
 	if errors.Is(err, ErrDenied) || errors.Is(err, ErrTimeout) {
 		return true
@@ -216,9 +214,9 @@ func suppressesRelogin(err error) bool {
 	return ok && ((e.Kind == ErrProtocol || e.Kind == ErrStore) && e.opened || e.Kind == ErrLoginRequired && e.atCeiling())
 }
 
-// needsAnother reports whether a caller that has joined a login needs another one: its own caller has
-// called it off or did not let it open a browser, or it did not begin because of others before it, which
-// holds back none of the user's.
+// needsAnother reports whether a caller that has joined a login needs another one: that login was
+// canceled by its own caller, was not allowed to open a browser, or did not begin because of a
+// cooldown, which does not apply to logins that the user starts.
 func (f *flight) needsAnother(req loginRequest) bool {
 	e, ok := errtype.As[*Error](f.err)
 	return f.calledOff || req.prompts && !f.prompts && errors.Is(f.err, ErrLoginRequired) ||
@@ -328,7 +326,7 @@ func endsForAll(kind error) bool {
 }
 
 // recordFailure records how the login ended, for the processes that wait for it. One
-// that was canceled is theirs to begin anew.
+// that was canceled is left to them to start again.
 func (l *logins) recordFailure(ctx context.Context, rec *record.Record, err error) {
 	var failure *record.LoginFailure
 	if e, ok := errtype.As[*Error](err); ok && endsForAll(e.Kind) {

@@ -91,7 +91,7 @@ func TestAbandonedLoginKeepsTheOld(t *testing.T) {
 }
 
 // TestLoginForWhatIsConfigured: a user who asks for another scope or resource than the
-// stored login was requested for signs in anew, once; the same again is stored already.
+// stored login was requested for signs in again, once; the same again is stored already.
 func TestLoginForWhatIsConfigured(t *testing.T) {
 	for name, configure := range map[string]func(c *handstamp.Client, w *testenv.Env){
 		"a scope":                func(c *handstamp.Client, _ *testenv.Env) { c.Scopes = []string{"other"} },

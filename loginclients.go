@@ -228,7 +228,7 @@ func (l *loginClients) canReuse(c *record.Client) bool {
 		slices.Contains(c.RedirectURIs, l.callback.redirectURI)
 }
 
-// mayBeGone reports whether there is a reason to register anew although the issuer has
+// mayBeGone reports whether there is a reason to register again although the issuer has
 // never said that it does not know the client: the last login with it brought no
 // callback, as at servers that say so on a page, or the issuer takes no client ID
 // metadata documents.
@@ -242,7 +242,7 @@ func (l *loginClients) mayBeGone(c *record.Client) bool {
 	return false
 }
 
-// onWrongClock begins a cooldown: another client would be rejected likewise.
+// onWrongClock begins a cooldown: another client would be rejected, too.
 func (l *loginClients) onWrongClock(ctx context.Context, wrong *Error) error {
 	subject := l.client
 	if subject.Source == record.SourceDynamic {

@@ -21,7 +21,7 @@ import (
 // has forgotten.
 const maxLoginAttempts = 4
 
-// errTryAgain ends an attempt after which the login begins anew, wiser.
+// errTryAgain ends an attempt after which the login starts again with what was learned.
 var errTryAgain = errors.New("handstamp: sign in again")
 
 // loginState is what the steps of one login share.
@@ -53,7 +53,7 @@ type loginFlow struct {
 }
 
 // run carries a login out and returns the record with the new grant. Where the token endpoint of
-// the login before is not there any more, it discovers anew.
+// the login before is not there any more, it repeats discovery.
 func (l *logins) run(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, error) {
 	rec, plan, err := l.prepare(ctx, rec, req)
 	if err != nil {

@@ -152,7 +152,7 @@ func applySavedResponse(rec *record.Record) {
 
 // forget deletes a record that is out of use, whether or not ctx has ended. The
 // store's copies of it still have the tokens, so that one whose clients are to be
-// kept is deleted, too, and stored anew.
+// kept is deleted, too, and stored again.
 func (s *session) forget(ctx context.Context, rec *record.Record, keepClients bool) error {
 	ctx = context.WithoutCancel(ctx) // each access to the store is bounded
 	for range maxConflicts {

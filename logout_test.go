@@ -298,7 +298,7 @@ func TestLogoutOfALoginThatIsNotStored(t *testing.T) {
 			t.Errorf("status %+v, %v", status, err)
 		}
 	}
-	w.MustCall(c) // which signs in anew
+	w.MustCall(c) // which signs in again
 	w.WantTabs(2)
 }
 

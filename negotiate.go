@@ -332,7 +332,7 @@ func rejectsOfflineAccess(scope string, rejected *oauth.Error) bool {
 		(rejected.NamesOfflineAccess() || rejected.Code == "not_allowed")
 }
 
-// dropOfflineAccess begins the login anew without the scope offline_access, now and in
+// dropOfflineAccess begins the login again without the scope offline_access, now and in
 // later logins.
 func (l *loginFlow) dropOfflineAccess(ctx context.Context, rejected *oauth.Error) error {
 	l.scope = strings.Join(oauth.Without(strings.Fields(l.scope), []string{oauth.OfflineAccess}), " ")

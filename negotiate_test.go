@@ -93,7 +93,7 @@ func TestRegistrationIsNegotiated(t *testing.T) {
 				t.Errorf("method %s, want %s", got, want)
 			}
 
-			// A later session that has to register anew.
+			// A later session that has to register again.
 			w.Lab.ForgetClients()
 			w.Lab.RevokeFamilies()
 			w.Lab.Reset()

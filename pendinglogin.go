@@ -123,7 +123,7 @@ type loginWait struct {
 	shown, opened secret.String // authorization URLs
 }
 
-// look tells the user about the pending login in the record.
+// look reports the pending login in the record to the user.
 func (w *loginWait) look(rec *record.Record) {
 	if time.Since(w.began) < waitingNoticeDelay {
 		return
@@ -135,8 +135,8 @@ func (w *loginWait) look(rec *record.Record) {
 	} else {
 		r.Issuer, r.URL, r.RedirectURI, r.Scope = p.Issuer, p.URL.Reveal(), p.RedirectURI, p.Scope
 	}
-	if tell := w.config.Prompt.Waiting; tell != nil && (!w.reported || p.URL != w.shown && p.URL != "") {
-		tell(w.ctx, r)
+	if report := w.config.Prompt.Waiting; report != nil && (!w.reported || p.URL != w.shown && p.URL != "") {
+		report(w.ctx, r)
 	}
 	w.reported, w.shown = true, p.URL
 	if w.byUser && p.URL != "" && p.URL != w.opened && time.Since(p.At) > reopenBrowserAfter {

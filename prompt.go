@@ -27,9 +27,9 @@ type Prompt struct {
 	// returned as well: access_denied ends the login with [ErrDenied]. Authorize must return when ctx
 	// ends; an error that it returns before ends the login with [ErrLoginRequired].
 	//
-	// A Client has one login at each server: its users are one. The application accepts the call only
+	// A Client has one login at each server, and so one user. The application accepts the call only
 	// from the browser session that it sent away, or else others can have a user signed in to their
-	// account. For many users take package hosted.
+	// account. For many users, use package hosted.
 	Authorize func(ctx context.Context, r AuthorizationRequest) (url.Values, error)
 
 	// OpenURL opens the authorization URL in a browser. Nil starts the command in
@@ -89,7 +89,7 @@ type AuthorizationRequest struct {
 
 // ErrRegisterAnew is what Prompt.Paste returns to have the login go on with a newly
 // registered client.
-var ErrRegisterAnew = errors.New("handstamp: register the client anew")
+var ErrRegisterAnew = errors.New("handstamp: register the client again")
 
 // LoginPolicy decides whether a request that needs a login may start one.
 type LoginPolicy int
@@ -115,8 +115,8 @@ func WithoutLogin(ctx context.Context) context.Context {
 
 // Hooks are called with what happened, synchronously, and must return soon; a nil field is not
 // called. No event carries a secret. A hook may be called by several goroutines at once, and must
-// not call the Client's methods. A panic in one, or in Prompt.Ended, goes to the [Client.Logger] only, as
-// it could lose a login that is being refreshed.
+// not call the Client's methods. A panic in one, or in Prompt.Ended, is recovered and logged to the
+// [Client.Logger], so that it cannot interrupt a refresh.
 type Hooks struct {
 	// Event receives every step, for a log, a diagram or a diagnosis. Without it, and without a
 	// [Client.Logger], no event is made.
@@ -126,8 +126,8 @@ type Hooks struct {
 	Refreshed func(RefreshEvent)
 	LoggedIn  func(LoginEvent)
 
-	// Notice is what the user should know of and is no error: a credential without a refresh
-	// token, a scope that was left out, a new registration. The message is one sentence.
+	// Notice receives what the user should know although it is not an error: a credential without a
+	// refresh token, a scope that was left out, a new registration. The message is one sentence.
 	Notice func(server, message string)
 }
 
@@ -165,7 +165,7 @@ type LoginEvent struct {
 	Outcome string
 }
 
-// The outcomes of a refresh and a login that is no error.
+// The outcomes that are not the kind of an error.
 const (
 	OutcomeRefreshed = "refreshed"
 	OutcomeKept      = "kept"
@@ -177,13 +177,13 @@ const (
 // open to out, opens it in a browser where there is one (the command in
 // HANDSTAMP_BROWSER, else in BROWSER, else the system's), and reads from in, a
 // line each, the URL that a browser on another machine ended at, or an r where the
-// page shows an error and the client can be registered anew. Usually out is
-// os.Stderr and in is os.Stdin; nil for in, if that is no terminal or used for
-// something else, means that nothing can be pasted.
+// page shows an error and the client can be registered again. Usually out is
+// os.Stderr and in is os.Stdin. If in is nil, since os.Stdin is not a terminal or is used for
+// something else, nothing can be pasted.
 //
-// It may be used by several Clients and logins at once. What is pasted belongs to
-// one of them at a time, the first that waits. A read of in that has begun goes on
-// when the login has ended; the next login gets what it brings.
+// It may be used by several Clients and logins at once. What is pasted goes to one of them at a
+// time, the first that waits. A read of in may outlast its login; the next login gets what it
+// returns.
 func TerminalPrompt(in io.Reader, out io.Writer) Prompt {
 	t := &terminalPrompt{out: out}
 	p := Prompt{Show: t.show, ShowCode: t.showCode, OpenURL: t.open, Waiting: t.waiting}
@@ -201,7 +201,7 @@ type terminalPrompt struct {
 	out io.Writer
 }
 
-func (t *terminalPrompt) say(format string, args ...any) {
+func (t *terminalPrompt) printf(format string, args ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fmt.Fprintf(t.out, format, args...)
@@ -217,11 +217,11 @@ func (t *terminalPrompt) show(_ context.Context, r AuthorizationRequest) {
 		t.lines.Offer(r.CanRegisterAnew)
 		paste = "\nIf that browser is on another machine, it ends at a page that does not load:\npaste the URL of that page here and press Enter.\n"
 	}
-	t.say("Sign in to %s at %s.\n%s\n\n  %s\n%s", oauth.Sanitize(r.ServerURL), oauth.Sanitize(r.Issuer), how, r.URL, paste)
+	t.printf("Sign in to %s at %s.\n%s\n\n  %s\n%s", oauth.Sanitize(r.ServerURL), oauth.Sanitize(r.Issuer), how, r.URL, paste)
 }
 
 func (t *terminalPrompt) showCode(_ context.Context, d DeviceAuthorization) {
-	t.say("Sign in to %s at %s.\nOn any device, open this page and enter the code:\n\n  %s\n  %s\n\nThe code is valid for %v.\n",
+	t.printf("Sign in to %s at %s.\nOn any device, open this page and enter the code:\n\n  %s\n  %s\n\nThe code is valid for %v.\n",
 		oauth.Sanitize(d.ServerURL), oauth.Sanitize(d.Issuer), d.VerificationURI, d.UserCode,
 		time.Until(d.ExpiresAt).Round(time.Minute))
 }
@@ -234,7 +234,7 @@ func (t *terminalPrompt) open(ctx context.Context, rawURL string) error {
 	}
 	go func() {
 		if err := opener.Open(ctx, rawURL); err != nil && ctx.Err() == nil {
-			t.say("No browser could be opened (%s); open the URL above yourself.\n", oauth.Sanitize(err.Error()))
+			t.printf("No browser could be opened (%s); open the URL above yourself.\n", oauth.Sanitize(err.Error()))
 		}
 	}()
 	return nil
@@ -242,14 +242,14 @@ func (t *terminalPrompt) open(ctx context.Context, rawURL string) error {
 
 func (t *terminalPrompt) waiting(_ context.Context, r AuthorizationRequest) {
 	if r.URL == "" {
-		t.say("Another process is signing in to %s; waiting for it.\n", oauth.Sanitize(r.ServerURL))
+		t.printf("Another process is signing in to %s; waiting for it.\n", oauth.Sanitize(r.ServerURL))
 		return
 	}
-	t.say("Another process is waiting for you to sign in to %s. To continue, open this URL:\n\n  %s\n\n", oauth.Sanitize(r.ServerURL), r.URL)
+	t.printf("Another process is waiting for you to sign in to %s. To continue, open this URL:\n\n  %s\n\n", oauth.Sanitize(r.ServerURL), r.URL)
 }
 
 func (t *terminalPrompt) paste(ctx context.Context) (string, error) {
-	text, anew, err := t.lines.Next(ctx, func() { t.say("%s.\n", pasted.Hint) })
+	text, anew, err := t.lines.Next(ctx, func() { t.printf("%s.\n", pasted.Hint) })
 	if anew {
 		return "", ErrRegisterAnew
 	}

@@ -49,7 +49,8 @@ func (tp tokenProver) awaitFresh(ctx context.Context, t *cachedToken, waits *int
 	}
 	wait := freshTokenWaits[*waits]
 	*waits++
-	tp.events.say(StepReauthorization, "the server rejects a token that was just issued; it is sent again in %v", wait)
+	tp.events.report(StepReauthorization,
+		"the server rejects a token that was just issued; it is sent again in %v", wait)
 	return sleep(ctx, wait) == nil
 }
 

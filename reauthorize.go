@@ -49,7 +49,7 @@ type reauthorizer struct {
 // returns nil if there is none and the caller gets the response.
 func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cachedToken, resp *http.Response) (*cachedToken, error) {
 	if used.wantsNonce(resp) {
-		a.events.say(StepReauthorization, "the MCP server wants its nonce in the proof; the request is sent again")
+		a.events.report(StepReauthorization, "the MCP server wants its nonce in the proof; the request is sent again")
 		return r.forNonce(used, resp), nil
 	}
 	challenge := a.secrets.challengeOf(resp, used)
@@ -72,16 +72,18 @@ func (a *reauthorizer) reauthorize(ctx context.Context, r *retryState, used *cac
 		a.tokens.noteRejection(used)
 	}
 	if forbidden && (r.refreshes > 0 || a.history.refreshDidNotHelp(rejected)) {
-		a.events.say(StepReauthorization, "a token fresh from a refresh is as forbidden: the caller gets the response")
+		a.events.report(StepReauthorization,
+			"a token fresh from a refresh is as forbidden: the caller gets the response")
 		return nil, nil
 	}
 	if a.history.loginDidNotHelp(r) {
-		a.events.say(StepReauthorization, "a token fresh from a login was rejected as well: the caller gets the response")
+		a.events.report(StepReauthorization,
+			"a token fresh from a login was rejected as well: the caller gets the response")
 		a.tokens.recordRejection(ctx, used)
 		return nil, nil
 	}
 	if current := a.tokens.current.Load(); current.usable(time.Now()) && current.token != rejected {
-		a.events.say(StepReauthorization, "the request is sent again with a newer token of this process")
+		a.events.report(StepReauthorization, "the request is sent again with a newer token of this process")
 		return current, nil
 	}
 	if snap, err := a.refreshRejected(ctx, r, rejected); err != nil || snap != nil {
@@ -102,7 +104,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	case err != nil:
 		return nil, err
 	case rec.Grant.Usable(rejected, time.Now()):
-		a.events.say(StepReauthorization, "the request is sent again with a token that another process has stored")
+		a.events.report(StepReauthorization, "the request is sent again with a token that another process has stored")
 		return a.tokens.use(rec), nil
 	case !a.config.mayLogin(ctx, rec):
 		return nil, a.errs.loginRequired(rec)
@@ -112,7 +114,7 @@ func (a *reauthorizer) loginAfterRejection(ctx context.Context, r *retryState, c
 	if r.logins++; r.logins > 1 {
 		return nil, nil
 	}
-	a.events.say(StepReauthorization, "no token at hand works: a login is needed")
+	a.events.report(StepReauthorization, "no token at hand works: a login is needed")
 	before := a.history.loginCount()
 	snap, err := a.logins.login(ctx, loginRequest{challenge: challenge, rejectedToken: rejected})
 	if a.history.loginCount() == before && r.sharedTokens < maxSharedTokens {
@@ -144,7 +146,7 @@ func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejec
 		return nil, nil
 	}
 	r.refreshes++
-	a.events.say(StepReauthorization, "another stored token, or a refresh, is tried")
+	a.events.report(StepReauthorization, "another stored token, or a refresh, is tried")
 	snap, err := a.refresher.refresh(ctx, tokenNeed{rejected: rejected})
 	if err == nil && snap != nil && rejected != "" {
 		a.history.recordReplacement(snap.token) // by another process, perhaps
@@ -153,7 +155,7 @@ func (a *reauthorizer) refreshRejected(ctx context.Context, r *retryState, rejec
 }
 
 // insufficientAuthentication is the error of a server that wants the user to sign in another way,
-// or anew (RFC 9470, section 3).
+// or once more (RFC 9470, section 3).
 const insufficientAuthentication = "insufficient_user_authentication"
 
 // signInAgain has the user sign in as a server wants it for a request. The token at hand stays good
@@ -176,7 +178,7 @@ func (a *reauthorizer) signInAgain(ctx context.Context, r *retryState, used *cac
 	return a.logins.login(ctx, loginRequest{challenge: challenge, signInFor: r.signedInFor, rejectedToken: used.token})
 }
 
-// stepUp signs in for the scope that a request needs beside those that the
+// stepUp signs in for the scope that a request needs in addition to those that the
 // login has (MCP authorization, "Step-Up Authorization Flow"). What the server
 // goes on rejecting is not requested for ever.
 func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedToken, challenge oauth.BearerChallenge) (*cachedToken, error) {
@@ -204,7 +206,7 @@ func (a *reauthorizer) stepUp(ctx context.Context, r *retryState, used *cachedTo
 	if rec.Grant != nil {
 		scopes = append(strings.Fields(rec.Grant.ScopeRequested), needed...)
 	}
-	a.events.say(StepReauthorization, "the request needs more scope: %s", strings.Join(needed, " "))
+	a.events.report(StepReauthorization, "the request needs more scope: %s", strings.Join(needed, " "))
 	return a.logins.login(ctx, loginRequest{challenge: challenge, scopes: scopes, needed: needed, rejectedToken: used.token})
 }
 
@@ -239,7 +241,7 @@ func (a *reauthorizer) sharedToken(ctx context.Context, r *retryState, used *cac
 		return nil
 	}
 	r.sharedTokens++
-	a.events.say(StepReauthorization, "the request is sent again with a token that another process has stored")
+	a.events.report(StepReauthorization, "the request is sent again with a token that another process has stored")
 	return a.tokens.use(rec)
 }
 

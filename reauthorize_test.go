@@ -231,7 +231,7 @@ func TestStepUpThatDoesNotHelp(t *testing.T) {
 	w.WantTabs(2) // the login, and one for the scope
 }
 
-// A server that wants the user to sign in in another way, or anew, gets that and nothing else: no
+// A server that wants the user to sign in in another way, or once more, gets that and nothing else: no
 // refresh, and no second tab for the next request.
 func TestInsufficientUserAuthentication(t *testing.T) {
 	for name, wanted := range map[string]lab.StepUp{

@@ -39,10 +39,10 @@ type refresher struct {
 	flights   flights
 }
 
-// flight is work that one goroutine does for all that ask meanwhile.
+// flight is work that one goroutine does for all callers that need it meanwhile.
 type flight struct {
 	done   chan struct{}
-	cancel context.CancelFunc // ends a login, and a refresh that has requested nothing yet
+	cancel context.CancelFunc // ends a login, and a refresh that has sent no request yet
 	snap   *cachedToken
 	err    error
 
@@ -95,7 +95,7 @@ func (fs *flights) cancel() {
 	}
 }
 
-// refresh returns a token newer than the one that why complains of: from the
+// refresh returns a token newer than the one that why rejects: from the
 // store, if another process was faster, or from the authorization server. It
 // returns nil if only a user can help. Callers share one refresh; each waits
 // with its own context, whose end does not end the refresh.
@@ -252,7 +252,7 @@ func (r *refresher) refreshUnlock(
 }
 
 // refreshLocked refreshes the grant of a record that was read under the refresh lock, and returns how
-// that ended, nil if it was not needed. It decides anew each time another process has changed the
+// that ended, nil if it was not needed. It decides again each time another process has changed the
 // grant meanwhile, as a login may.
 func (r *refresher) refreshLocked(
 	ctx, wait context.Context, rec *record.Record, need tokenNeed, d decision,
@@ -287,7 +287,7 @@ func intentID(rec *record.Record) string {
 func (r *refresher) withoutRequest(ctx context.Context, rec *record.Record, need tokenNeed, d decision) (*cachedToken, error) {
 	switch d.action {
 	case useStored:
-		r.events.say(StepRefresh, "the stored access token serves")
+		r.events.report(StepRefresh, "the stored access token serves")
 		return r.tokens.use(rec), nil
 	case awaitRetry:
 		r.events.pauses("the authorization server", rec.Retry.NotBefore, rec.Retry.Reason)

@@ -205,7 +205,7 @@ func (r *refreshAttempt) endIntent(rec *record.Record) {
 }
 
 // onInvalidClient handles a rejection of the client that the grant is bound to. The
-// next login registers anew in place of one that we registered, and of a client ID
+// next login registers again in place of one that we registered, and of a client ID
 // metadata document where the server registers clients; one that the user
 // configured is the user's to change. Either way an access token that still works
 // goes on being used.

@@ -56,7 +56,7 @@ func withoutCallback(w *testenv.Env, configure func(*handstamp.Client)) {
 }
 
 // TestClientThatOnlyTheUserSeesGone: the login whose tab shows an error comes to
-// nothing, and the next one registers anew.
+// nothing, and the next one registers again.
 func TestClientThatOnlyTheUserSeesGone(t *testing.T) {
 	t.Parallel()
 	w := testenv.New(t, onlyOnAPage)
@@ -451,7 +451,7 @@ func TestNamedPortIsTaken(t *testing.T) {
 }
 
 // TestPortIsKeptWhileNoUserWasAsked checks that a login which registers its client
-// anew does not give its port back in between: another process could take it,
+// again does not give its port back in between: another process could take it,
 // and the login would end. A connection to the port tells.
 func TestPortIsKeptWhileNoUserWasAsked(t *testing.T) {
 	w := testenv.New(t, testenv.Personality(t, "forgot-client-page"))

@@ -37,7 +37,7 @@ func TestSecretIsReplaced(t *testing.T) {
 	}
 }
 
-// Where the server does not replace it, the next login registers anew, as without management.
+// Where the server does not replace it, the next login registers again, as without management.
 func TestSecretIsNotReplaced(t *testing.T) {
 	testenv.InBubble(t, managed(false), func(t *testing.T, w *testenv.Env) {
 		w.MustLogin(w.Session())

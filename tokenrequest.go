@@ -104,7 +104,7 @@ func (t *tokenRequest) run(ctx context.Context) (*oauth.TokenResponse, time.Time
 		if try++; !again || t.patient || try > maxTries || t.wait > maxRetryWait || sleep(ctx, t.wait) != nil {
 			return nil, at, err
 		}
-		t.events.say(StepToken, "the request is sent again, after a wait of %v", t.wait.Round(time.Millisecond))
+		t.events.report(StepToken, "the request is sent again, after a wait of %v", t.wait.Round(time.Millisecond))
 	}
 }
 
@@ -245,7 +245,7 @@ func (t *tokenRequest) moved(ctx context.Context, err error) bool {
 		return false
 	}
 	t.redeem.Endpoint = found.TokenEndpoint
-	t.events.say(StepToken, "the token endpoint has moved; the request is sent to the new one")
+	t.events.report(StepToken, "the token endpoint has moved; the request is sent to the new one")
 	return true
 }
 

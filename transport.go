@@ -71,7 +71,7 @@ type transport struct {
 // Format implements fmt.Formatter, as the Handler's does.
 func (t *transport) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[transport]") }
 
-// RoundTrip implements http.RoundTripper. With a fresh token it does little beside the copy of
+// RoundTrip implements http.RoundTripper. With a fresh token it does little but copy
 // the request that a RoundTripper has to make to add a header.
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t.err != nil {

@@ -9,7 +9,7 @@ import (
 // context, and where nothing is under way, one that has ended makes no difference: the caller has
 // nothing to fear.
 type underWay struct {
-	mu   sync.Mutex
+	mu   sync.Mutex // guards the fields below
 	n    int
 	idle chan struct{} // closed once n is 0; nil: it is not waited for
 }

@@ -37,12 +37,12 @@ const (
 	metadataAttempts = 3
 )
 
-// AssertionFromFile reads the token from a file, for each request anew, since platforms replace it
+// AssertionFromFile reads the token from a file, for each request, since platforms replace it
 // before it expires: a projected token of Kubernetes, AWS_WEB_IDENTITY_TOKEN_FILE,
 // AZURE_FEDERATED_TOKEN_FILE.
 func AssertionFromFile(path string) AssertionSource {
 	return func(_ context.Context, t GrantTarget) (secret.String, error) {
-		t.events.say(StepIdentity, "the token is read from the file %s", path)
+		t.events.report(StepIdentity, "the token is read from the file %s", path)
 		data, err := readRegular(path)
 		if outer, ok := errtype.As[*os.PathError](err); ok {
 			err = outer.Err // the outer one repeats the path
@@ -75,7 +75,7 @@ func readRegular(path string) ([]byte, error) {
 // AssertionFromEnv reads the token from an environment variable.
 func AssertionFromEnv(name string) AssertionSource {
 	return func(_ context.Context, t GrantTarget) (secret.String, error) {
-		t.events.say(StepIdentity, "the token is read from the environment variable %s", name)
+		t.events.report(StepIdentity, "the token is read from the environment variable %s", name)
 		return readAssertion([]byte(os.Getenv(name)), "the environment variable "+name)
 	}
 }
@@ -85,7 +85,7 @@ func AssertionFromEnv(name string) AssertionSource {
 // seconds.
 func AssertionFromCommand(program string, args ...string) AssertionSource {
 	return func(ctx context.Context, t GrantTarget) (secret.String, error) {
-		t.events.say(StepIdentity, "the token is the output of the command %s", program)
+		t.events.report(StepIdentity, "the token is the output of the command %s", program)
 		ctx, cancel := context.WithTimeoutCause(ctx, commandTimeout, errSlowCommand)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, args...)

@@ -281,11 +281,12 @@ const pipeSize = 64 << 10
 
 // output is the host's end: whole lines, one writer at a time.
 type output struct {
-	mu      sync.Mutex
-	w       io.Writer
 	onError func() // called when the host does not read any more
-	err     error
-	wide    bool
+
+	mu   sync.Mutex // guards w, err and wide; held while writing, so that lines do not mix
+	w    io.Writer
+	err  error
+	wide bool
 }
 
 // write writes a message as one line. The bytes are the output's from then on.

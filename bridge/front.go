@@ -70,7 +70,7 @@ func (f *front) sessionFor(hello *message) *bridge {
 	}
 	b.placeholder.leave()
 	if c := b.find(hello.id); c != nil && c.probe {
-		c.drop() // the host counts anew: the response with this id is that to initialize
+		c.drop() // the host restarts its ids: the response with this id is that to initialize
 	}
 	return b
 }

@@ -45,7 +45,7 @@ func (t *legacyServer) serve(c *call) error {
 			return t.resume(c, p)
 		}
 		return newTrouble(codeInvalidArgs, "input",
-			"the request that this input is for is over: send it anew")
+			"the request that this input is for is over: send it again")
 	}
 	raw := set(t.strip(c.raw), "id", t.eras.nextID())
 	m, err := parse(raw)

@@ -54,7 +54,7 @@ type absence struct {
 	began          time.Time
 	modern         []byte        // _meta of a modern host's first request; nil: the host is of before
 	greeted        chan struct{} // closed when the host's first request has its response
-	over           chan struct{} // closed when the server is there, or the host begins anew
+	over           chan struct{} // closed when the server is there, or the host starts again
 	retryRequested chan struct{} // holds one value when the host wants another try
 	signInNews     chan struct{} // holds one value when the host is to list the tools again
 
@@ -133,7 +133,7 @@ func (p *placeholder) begin(c *call, f *firstContact) (done, entered bool) {
 	return true, true
 }
 
-// leave ends the absence because the host begins anew.
+// leave ends the absence because the host starts again.
 func (p *placeholder) leave() {
 	if a := p.current(); a != nil {
 		p.release(a, func() {})
@@ -302,7 +302,7 @@ func (p *placeholder) requestRetry(a *absence) (ended <-chan struct{}) {
 	return a.tryEnded
 }
 
-// retry makes contact anew.
+// retry contacts the server again.
 func (p *placeholder) retry(a *absence, unattended bool) *firstContact {
 	p.mu.Lock()
 	a.beginTry() // unless the host has, which wants it

@@ -48,7 +48,7 @@ var listOf = map[string]string{
 // signInTools is the list of tools while the user has to sign in.
 const signInTools = `[{"name":"` + signInTool + `","title":"Sign in","description":` +
 	`"This server needs the user to sign in. Returns what to do, ` +
-	`and begins anew if the last try has failed.","inputSchema":{"type":"object","properties":{}}}]`
+	`and starts again if the last try has failed.","inputSchema":{"type":"object","properties":{}}}]`
 
 // list returns a list of the server. It waits for the server, but not for long, and is
 // empty then; while the user has to sign in, the tools are the sign-in placeholder.

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Many servers count the ids of their requests anew in each session: the response of the MCP
+// Many servers restart the ids of their requests in each session: the response of the MCP
 // host's to a request of a session that was replaced would be taken for that to another one.
 
 // serverRequestsKept bounds the requests of the server that are remembered.

@@ -152,7 +152,7 @@ func TestSuspicionBesideAnOpenStream(t *testing.T) {
 }
 
 // TestSuspicionThatStaysOpen rejects a request, and responds to the ping in no way that decides
-// what that means: nothing is begun anew, nothing is sent again.
+// what that means: no session is started and nothing is sent again.
 func TestSuspicionThatStaysOpen(t *testing.T) {
 	for name, ping := range map[string]func(w http.ResponseWriter, got request){
 		"a connection that breaks": func(http.ResponseWriter, request) { panic(http.ErrAbortHandler) },

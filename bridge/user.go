@@ -7,7 +7,7 @@ import "sync"
 // in the server's place, instead of leaving it without a response. The zero value waits
 // for nothing. All methods are safe for concurrent use.
 type User struct {
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the fields below
 	awaited bool
 	text    string
 	wake    chan struct{} // closed while the user is awaited

@@ -15,7 +15,7 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// AheadOptions are the options of [App.RefreshAhead]. The zero value serves.
+// AheadOptions are the options of [App.RefreshAhead]. The zero value is ready to use.
 type AheadOptions struct {
 	// AtOnce is how many refreshes this replica has under way ahead of requests, at most. Zero is
 	// 4. Requests that refresh need some of the database's connections for refreshes, too
@@ -26,7 +26,7 @@ type AheadOptions struct {
 	// AtOnce, and 4 at most: a slow one leaves some to the others.
 	PerIssuer int
 
-	// UsedWithin is for how long a user's logins are refreshed ahead after the App last had a
+	// UsedWithin is for how long a user's logins are refreshed ahead after the App last returned a
 	// Client for the user. Zero is a week.
 	UsedWithin time.Duration
 
@@ -57,14 +57,17 @@ const (
 var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a store.Scheduler, " +
 	"as pgstore's is; with another one call Client.RefreshAhead for the users at work")
 
-// RefreshAhead refreshes the tokens of users that were at work lately before they expire, so that
-// no request waits for that. It runs until ctx ends or the App is closed, waits for the refreshes
-// under way and returns nil; it returns an error at once if the Database is no [store.Scheduler].
-// Wait for it before the Database is closed.
+// RefreshAhead refreshes the tokens of recently active users before they expire, so that no request
+// waits for that. It runs until ctx ends or the App is closed, waits for the refreshes under way and
+// returns nil; it returns an error at once if the Database is not a [store.Scheduler]. Wait for it
+// before the Database is closed.
 //
-// Any number of replicas may run it, and share the work through the Database. One that is killed
-// loses nothing: what it had claimed is due again after some minutes. An authorization server that
-// responds with 429 or 503, or not at all, is left alone until the time it named.
+// Any number of replicas may run it, and share the work through the Database. If one is killed,
+// nothing is lost: what it had claimed is due again after some minutes.
+//
+// If an authorization server responds with 429 or 503, or not at all, this replica sends it no
+// refresh ahead until the time in Retry-After, or for a pause of its own if there is none. Other
+// replicas leave only the credential alone whose refresh failed.
 func (a *App) RefreshAhead(ctx context.Context, o AheadOptions) error {
 	scheduler, ok := a.database().(store.Scheduler)
 	if !ok {
@@ -107,8 +110,9 @@ type aheadWorker struct {
 // refreshed is how a refresh ended.
 type refreshed struct {
 	claim store.Claim
-	busy  time.Time // of the issuer
 	err   error
+	// retryAt is when the issuer may be sent the next one; zero if at once.
+	retryAt time.Time
 }
 
 func (w *aheadWorker) run(ctx context.Context) {
@@ -221,15 +225,15 @@ func (w *aheadWorker) end(ctx context.Context, r refreshed) {
 		w.Logger.Debug("a refresh ahead did not succeed", "server", server, "issuer", r.claim.Group,
 			"error", r.err)
 	}
-	if r.busy.After(w.paused[r.claim.Group]) {
-		w.paused[r.claim.Group] = r.busy
+	if r.retryAt.After(w.paused[r.claim.Group]) {
+		w.paused[r.claim.Group] = r.retryAt
 		w.giveUpPaused(ctx)
 	}
 	switch {
 	case isFinal(r.err):
 		w.release(ctx, []store.Claim{r.claim}, time.Time{})
-	case !r.busy.IsZero(): // it may not have been sent, so that the claim still lasts
-		w.release(ctx, []store.Claim{r.claim}, r.busy)
+	case !r.retryAt.IsZero(): // it may not have been sent, so that the claim still lasts
+		w.release(ctx, []store.Claim{r.claim}, r.retryAt)
 	case w.ends(ctx): // it may not have begun; one that has put its value has ended its claim
 		w.queue = append(w.queue, r.claim)
 	}
@@ -312,7 +316,7 @@ func (w *aheadWorker) refresh(ctx context.Context, claim store.Claim) (r refresh
 			_ = c.Close(work)
 		}()
 	}
-	r.busy, r.err = c.RefreshAhead(work, claim.Key.Server)
+	r.retryAt, r.err = c.RefreshAhead(work, claim.Key.Server)
 	if ofOwn { // the user's Clients may have begun meanwhile
 		w.app.changed(store.Change{Owner: claim.Owner.ID(), Key: claim.Key.ID()})
 	}

@@ -37,7 +37,7 @@ import (
 // methods are safe for concurrent use. Several Apps, in any number of replicas, share what is in a
 // database. Each has a handle on it of its own: a [store.Watcher] reports what other handles change.
 //
-// Beside what the users have, the Database keeps what the application has: logins that wait for
+// In addition to what the users have, the Database keeps what the application has: logins that wait for
 // their users, and clients that were registered. The owner of these is a user of the App's own,
 // whose name is reserved: it begins with "handstamp:".
 type App struct {

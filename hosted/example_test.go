@@ -7,21 +7,16 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
+	"os/signal"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/clientdocument"
+	"github.com/handstamp/handstamp/clientkey"
 	"github.com/handstamp/handstamp/hosted"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 )
-
-// sessionCookie returns the id of the application's session; who the user is follows from it.
-func sessionCookie(r *http.Request) string {
-	cookie, err := r.Cookie("session")
-	if err != nil {
-		return ""
-	}
-	return cookie.Value
-}
 
 // A web application whose users connect an MCP server.
 func Example() {
@@ -44,6 +39,15 @@ func Example() {
 	}
 	defer app.Close(context.Background())
 	ada := store.Owner{Tenant: "acme", User: "ada"} // from the application's session
+
+	// The id of the application's session; who the user is follows from it.
+	sessionCookie := func(r *http.Request) string {
+		cookie, err := r.Cookie("session")
+		if err != nil {
+			return ""
+		}
+		return cookie.Value
+	}
 
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "session", Value: "a-random-id", SameSite: http.SameSiteLaxMode, HttpOnly: true})
@@ -86,4 +90,45 @@ func Example() {
 		resp.Body.Close()
 	}
 	// Output: connected: valid
+}
+
+// A document at a URL of the application takes the place of registrations. Its key authenticates the
+// application, in place of secrets.
+func ExampleApp_ClientDocument() {
+	key, err := clientkey.Generate("ES256") // a real one is the same in all replicas
+	if err != nil {
+		log.Fatal(err)
+	}
+	const documentURL = "https://app.example.com/oauth/client.json"
+	app := &hosted.App{
+		CallbackURL: "https://app.example.com/oauth/callback",
+		Configure: func(_ store.Owner, c *handstamp.Client) {
+			c.ClientMetadataURL, c.Key = documentURL, key
+		},
+	}
+	document, err := app.ClientDocument(clientdocument.Document{
+		ClientID: documentURL, ClientName: "Example",
+	}, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /oauth/client.json", document)
+
+	w := httptest.NewRecorder() // stands for an authorization server that fetches it
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, documentURL, http.NoBody))
+	fmt.Println(w.Code, w.Header().Get("Content-Type"))
+	// Output: 200 application/json
+}
+
+// Each replica refreshes tokens before requests need them, until it is stopped.
+func ExampleApp_RefreshAhead() {
+	var database store.Database // a *pgstore.Database, which keeps the schedule
+	app := &hosted.App{Database: database}
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := app.RefreshAhead(ctx, hosted.AheadOptions{}); err != nil { // in a goroutine of its own
+		log.Print(err)
+	}
 }

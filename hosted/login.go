@@ -21,10 +21,10 @@ type BeginOptions struct {
 	// ReturnTo is the path in the application where the user goes on after the login. Empty is "/".
 	ReturnTo string
 
-	// Force signs in anew although the stored login works.
+	// Force signs in again although the stored login works.
 	Force bool
 
-	// Scopes are requested beside those that the server names and those of the login before: those
+	// Scopes are requested in addition to those that the server names and those of the login before: those
 	// that a rejected request needs, for instance.
 	Scopes []string
 }

@@ -90,7 +90,7 @@ type Habits struct {
 	Assertions Assertions `json:"assertions,omitzero"`
 	// MTLS is what is done with client certificates.
 	MTLS MTLS `json:"mtls,omitzero"`
-	// Grants are the grant types that the token endpoint takes beside authorization_code and
+	// Grants are the grant types that the token endpoint takes in addition to authorization_code and
 	// refresh_token: those of the Grant constants.
 	Grants []string `json:"grants,omitempty"`
 	// GrantsEnforced rejects a refresh by a client that did not register the
@@ -310,7 +310,7 @@ const (
 	ResourceNone   = "none"   // no metadata
 )
 
-// Values of Habits.ResourceName, beside literal strings.
+// Values of Habits.ResourceName, in addition to literal strings.
 const (
 	NameOrigin = "origin" // the bare origin
 	NameQuery  = "query"  // the MCP URL with a query

@@ -69,7 +69,7 @@ func fieldPersonalities() []Personality {
 			Name:   "client-unauthorized",
 			Habit:  "Returns 401 unauthorized for a client that it has forgotten.",
 			Seen:   "servers behind cloudflare/workers-oauth-provider#154",
-			Client: "Send it once more, two seconds later; after the same response find out that the client is unknown, and register anew, once.",
+			Client: "Send it once more, two seconds later; after the same response find out that the client is unknown, and register again, once.",
 			Habits: Habits{UnknownClientBody: `{"error":"unauthorized"}`},
 		},
 		Personality{

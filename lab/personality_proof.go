@@ -79,7 +79,7 @@ func proofPersonalities() []Personality {
 			Name:   "updated-secret",
 			Habit:  "Gives out secrets that end after a day, and new ones for an update of the registration.",
 			Seen:   "RFC 7592 section 2.2",
-			Client: "Update the registration before the secret is used, or register anew.",
+			Client: "Update the registration before the secret is used, or register again.",
 			Habits: Habits{
 				RegisterMethod: MethodBasic, SecretLifetime: day, ManageClients: true,
 				Registrations: Registrations{RotateToken: true, ReplaceSecret: true},

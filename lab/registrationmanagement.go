@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Registrations is what dynamic registration requires beside metadata, and how registrations are
+// Registrations is what dynamic registration requires in addition to metadata, and how registrations are
 // managed where [Habits.ManageClients] is set.
 type Registrations struct {
 	// InitialToken is the initial access token that a registration must have (RFC 7591 section 3).

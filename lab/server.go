@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Options are what a Server needs beside its habits. The zero value is fine.
+// Options are what a Server needs in addition to its habits. The zero value is ready to use.
 type Options struct {
 	// MCP is the MCP server behind the bearer check, on every method of the MCP
 	// path. Nil means a built-in one with two tools, echo and whoami.

@@ -41,8 +41,8 @@ var (
 // Revision stands for "nothing is stored".
 //
 // No two successful Puts of a key return the same Revision, not even with a Delete in between or
-// after a crash. A counter in the value's own row begins anew after Delete and will not do; a
-// random text, or a sequence that all keys share, will.
+// after a crash. A counter in the value's own row starts again after Delete and is not enough; a
+// random text, or a sequence that all keys share, is.
 type Revision string
 
 // Store keeps values. All methods may be called from any number of goroutines, and those of a

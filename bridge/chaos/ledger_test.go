@@ -17,7 +17,7 @@ const (
 
 	// respondsWithin is how long any request may take whose server does not hold
 	// a POST open: five minutes on a stream, and the retries before. A request to
-	// the user begins the five minutes anew for all of them.
+	// the user restarts the five minutes for all of them.
 	respondsWithin = 8 * time.Minute
 
 	// The server gets at most constantRate requests in any second and in any

@@ -19,7 +19,7 @@ var mutants = []mutant{
 		"	return mine\n}", "	return true\n}"),
 	bug("the id of a response is not restored", "deliver.go",
 		"idKey(id) != idKey(c.id)", "idKey(id) != idKey(c.id) && c.batch"),
-	bug("each request replaces the session anew", "session.go",
+	bug("each request replaces the session", "session.go",
 		"case u.round != round:", "case u.round < round:"),
 	bug("the session's stream is retried without a pause", "sessionstream.go",
 		"	if r.failures < streamFailures {\n		return pause(ctx, r.pause())", "	if r.failures >= 0 {\n		return pause(ctx, 0)"),

@@ -96,7 +96,7 @@ func TestOpenNoticesEveryChange(t *testing.T) {
 		if err := json.Compact(&compact, data); err != nil {
 			t.Fatal(err)
 		}
-		check("formatted anew", compact.Bytes())
+		check("formatted again", compact.Bytes())
 	}
 }
 

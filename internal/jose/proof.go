@@ -132,7 +132,7 @@ func (k *ProofKey) Algorithm() string { return k.algorithm }
 // in an access token that is bound to the key (RFC 9449, sections 6.1 and 10).
 func (k *ProofKey) Thumbprint() string { return k.thumbprint }
 
-// ProofOptions is what a proof has beside the request.
+// ProofOptions is what a proof has in addition to the request.
 type ProofOptions struct {
 	// AccessToken is the token that the request presents; none at the token endpoint.
 	AccessToken secret.String

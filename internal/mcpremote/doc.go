@@ -6,7 +6,7 @@
 // MCP_REMOTE_CONFIG_DIR names another:
 //
 //	up to 0.0.1x     <hash>_tokens.json and <hash>_client_info.json in the folder itself
-//	up to 0.3        in mcp-remote-<version>/, so that each version begins anew
+//	up to 0.3        in mcp-remote-<version>/, so that each version starts from nothing
 //	from 0.4 on      in mcp-remote-v1/
 //
 // Beside these lie a code verifier, a lock or a lease, the state of a discovery

@@ -113,7 +113,7 @@ type ExpectedCallback struct {
 	Issuer       string
 	IssSupported bool
 
-	// Secrets are further secrets that errors must not contain, beside those of the response.
+	// Secrets are further secrets that errors must not contain, in addition to those of the response.
 	Secrets []Secret
 }
 

@@ -35,7 +35,7 @@ type Fetcher struct {
 	// UserAgent is the User-Agent header; if it is empty, net/http's is sent.
 	UserAgent string
 
-	// Secrets, if set, returns further secrets that errors must not contain, beside those in the
+	// Secrets, if set, returns further secrets that errors must not contain, in addition to those in the
 	// request: a server may repeat secrets that it received earlier.
 	Secrets func() []Secret
 

@@ -284,7 +284,7 @@ func checkResource(resource, serverURL string) error {
 
 // ChooseResource returns the resource parameter (RFC 8707 section 2) for a server, and why, in a
 // few words. It is the metadata's own string where there is one; rm may be nil. The string is
-// never parsed and written anew as a URL: servers compare bytes.
+// never parsed and formatted again as a URL: servers compare bytes.
 func ChooseResource(serverURL string, rm *ResourceMetadata) (value, why string) {
 	if rm != nil && rm.Resource != "" {
 		return rm.Resource, "published by the server"

@@ -52,7 +52,7 @@ func New(in io.Reader) *Reader {
 func (r *Reader) Offer(anew bool) { r.anew.Store(anew) }
 
 // Next returns the next line that is not empty, without surrounding spaces, or
-// reports that the user wants the client registered anew, where that was offered.
+// reports that the user wants the client registered again, where that was offered.
 // hint is called once if that takes longer than [HintDelay]. After the end of the
 // input Next waits for ctx: the browser may still come back to the listener.
 func (r *Reader) Next(ctx context.Context, hint func()) (text string, anew bool, err error) {

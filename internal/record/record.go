@@ -220,7 +220,7 @@ type Client struct {
 	Proven bool `json:"proven,omitempty"`
 
 	// Rejected says that the issuer no longer knows the client: the next login
-	// registers anew.
+	// registers again.
 	Rejected bool `json:"rejected,omitempty"`
 
 	// NoCallback says that the last authorization request with this client brought no

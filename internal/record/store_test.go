@@ -96,7 +96,7 @@ func TestValueThatIsNoRecordOfItsKey(t *testing.T) {
 }
 
 // A record of a newer version is read, and not replaced, neither by itself nor by one made
-// anew, whatever its shape.
+// again, whatever its shape.
 func TestNewerRecordStays(t *testing.T) {
 	for name, value := range map[string]string{
 		"readable":   `{"version":2,"key":{"server":"https://a.example","profile":"default"},"news":[1]}`,
@@ -113,7 +113,7 @@ func TestNewerRecordStays(t *testing.T) {
 			t.Errorf("%s: Get = %+v, %v", name, r, err)
 		}
 		if err := Put(t.Context(), s, &Record{Key: keyA}); !errors.Is(err, store.ErrConflict) {
-			t.Errorf("%s: Put of a record made anew = %v", name, err)
+			t.Errorf("%s: Put of a record created again = %v", name, err)
 		}
 		if stored, _, err := s.Get(t.Context(), keyA); err != nil || string(stored) != value {
 			t.Errorf("%s: stored is %s, %v", name, stored, err)

@@ -19,7 +19,7 @@ const maxEvents = 200
 
 // eventLog has the last events, and the news that there is something to show.
 type eventLog struct {
-	mu     sync.Mutex
+	mu     sync.Mutex // guards the fields below
 	count  int
 	events []Event
 	news   chan struct{} // closed at the next news

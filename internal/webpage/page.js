@@ -2,7 +2,7 @@
 
 const byId = id => document.getElementById(id)
 
-// What is shown anew keeps the focus, and what was unfolded.
+// What is shown again keeps the focus, and what was unfolded.
 function showServers(html) {
   const servers = byId("servers")
   const focused = servers.contains(document.activeElement) ? document.activeElement : null
@@ -92,7 +92,7 @@ function listen() {
   setInterval(tick, 1000)
 }
 
-// Buttons act without the page being loaded anew; without this script they are plain forms.
+// Buttons act without the page being loaded again; without this script they are plain forms.
 function press(e) {
   const form = e.target
   if (form.dataset.leaves !== undefined) return

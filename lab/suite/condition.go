@@ -43,7 +43,7 @@ func (c Condition) about() string {
 		GrantRevoked: "Every grant is revoked, with its access and refresh tokens: " +
 			"the user has to sign in again, once.",
 		ClientForgotten: "The authorization server has deleted all clients: " +
-			"the client registers anew, and the user signs in once.",
+			"the client registers again, and the user signs in once.",
 		TwoDays: "The server's clock is set two days ahead: " +
 			"what has a lifetime has expired, refresh tokens too where they have one.",
 	}[c]

@@ -59,7 +59,7 @@ func Expect(p lab.Personality, c Condition, processes int) Expectation {
 		}
 	case lab.LoginWithoutAccess:
 		// A client that requested the scope once remembers that it was not granted, until it must
-		// log in anew.
+		// log in again.
 		e.Worked, e.None, e.FirstFails = 0, true, true
 		e.FirstTokenRequests, e.TokenRequests, e.Registrations = -1, -1, 1
 		if needsLogin(p, c) {

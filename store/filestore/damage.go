@@ -43,7 +43,7 @@ func (s *Store) current(key store.Key, lock *held) (*entry, error) {
 }
 
 // restore brings back the value before the damaged one, or returns nil. Its file takes the damaged
-// one's place at once, so that other processes find it also where it cannot be written anew, as on
+// one's place at once, so that other processes find it also where it cannot be rewritten, as on
 // a full disk. Then it gets a generation that the damaged one cannot have had.
 func (s *Store) restore(key store.Key, lock *held) *entry {
 	previous, err := readEntry(s.options.Dir, fileName(key)+previousExt, key)

@@ -254,7 +254,7 @@ func TestFileOfNewerVersion(t *testing.T) {
 	replace(t, path, newer)
 	_, err = read(t.Context(), s, r.Key)
 	for what, err := range map[string]error{
-		"Get": err, "Put": r.clone().put(t.Context(), s), "Put anew": (&saved{Key: r.Key}).put(t.Context(), s),
+		"Get": err, "Put": r.clone().put(t.Context(), s), "Put again": (&saved{Key: r.Key}).put(t.Context(), s),
 		"Delete": s.Delete(t.Context(), r.Key, r.Revision),
 	} {
 		if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "newer version") {

@@ -21,7 +21,7 @@ var errNoFolder = errors.New("it is not a folder")
 var errTooLarge = errors.New("it is larger than 16 MiB")
 
 // openFolder opens a folder that is safe to keep secrets in, and makes it first
-// if create says so. Every call opens it anew, since it may be replaced at any
+// if create says so. Every call opens it again, since it may be replaced at any
 // time; what is done through the root is done in the folder that was checked.
 func openFolder(path string, create bool) (*os.Root, error) {
 	if create {

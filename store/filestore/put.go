@@ -96,7 +96,7 @@ func (s *Store) save(w *write) error {
 		switch {
 		case err == nil:
 			s.forget(key, w.entry.Generation)
-			s.tell(w, "The login at %s could not be saved in %s (%v). It is in %s for now, which may be emptied when you sign out of this machine.",
+			s.notify(w, "The login at %s could not be saved in %s (%v). It is in %s for now, which may be emptied when you sign out of this machine.",
 				key, s.options.Dir, failure, s.options.SpareDir)
 			return nil
 		case errors.Is(err, errLockLost):
@@ -106,14 +106,14 @@ func (s *Store) save(w *write) error {
 	}
 	if s.options.Volatile {
 		s.keep(w.entry)
-		s.tell(w, "The login at %s COULD NOT BE SAVED (%v). It works until this process ends; other processes may have to sign in again. Make space, or make the folder writable, and it will be saved.",
+		s.notify(w, "The login at %s COULD NOT BE SAVED (%v). It works until this process ends; other processes may have to sign in again. Make space, or make the folder writable, and it will be saved.",
 			key, failure)
 		return nil
 	}
 	return unusable("cannot save the credential: %w", failure)
 }
 
-func (s *Store) tell(w *write, format string, args ...any) {
+func (s *Store) notify(w *write, format string, args ...any) {
 	if !w.quiet {
 		s.options.Warn(fmt.Sprintf(format, args...))
 	}

@@ -30,7 +30,7 @@ import (
 // Timeout bounds each call of the keyring.
 const Timeout = 3 * time.Second
 
-// Service is what the item is filed under in the keyring, beside its name.
+// Service is what the item is filed under in the keyring, together with its name.
 const Service = "handstamp"
 
 // lockName is the lock that is held while a key is made.

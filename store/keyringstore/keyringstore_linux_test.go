@@ -243,7 +243,7 @@ func TestKeyringPanicIsAnError(t *testing.T) {
 	}
 }
 
-// The keyring's service may be started anew at any time.
+// The keyring's service may be restarted at any time.
 func TestKeyringThatWasStartedAnew(t *testing.T) {
 	k := keyringtest.Start(t)
 	dir := filepath.Join(t.TempDir(), "credentials")

@@ -44,7 +44,7 @@ import (
 	"github.com/handstamp/handstamp/store/sealed"
 )
 
-// Options are what a [Database] needs beside a pool. The zero value keeps values in the clear.
+// Options are what a [Database] needs in addition to a pool. The zero value keeps values in the clear.
 type Options struct {
 	// Keys seal the values: the first one seals, and all of them open what they have sealed. To
 	// change the key, first give the new one to all replicas as a further key, then put it first;
@@ -62,7 +62,7 @@ type Options struct {
 	Poll time.Duration
 
 	// Refreshes is how many refreshes this replica has under way at one MCP server at most, each with
-	// a connection of its own beside those of the pool. For those at others there are a quarter more:
+	// a connection of its own, not from the pool. For those at others there are a quarter more:
 	// one whose authorization server hangs does not hold them up. Zero is 8.
 	Refreshes int32
 }

@@ -121,7 +121,7 @@ func (db *Database) isFree(lock lockName, found orphan) bool {
 	return seen.watched >= orphanTime
 }
 
-// lookFailed has the watch of an orphan begin anew, unless it was the caller who did not wait: the
+// lookFailed has the watch of an orphan start again, unless it was the caller who did not wait: the
 // holder needs the database, too.
 func (db *Database) lookFailed(ctx context.Context, lock lockName) {
 	if ctx.Err() != nil {

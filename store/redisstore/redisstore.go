@@ -32,7 +32,7 @@ import (
 	"github.com/handstamp/handstamp/store/sealed"
 )
 
-// Options are what a [Database] needs beside a client. The zero value keeps values in the clear.
+// Options are what a [Database] needs in addition to a client. The zero value keeps values in the clear.
 type Options struct {
 	// Keys seal the values: the first one seals, and all of them open what they have sealed. To
 	// change the key, first give the new one to all processes as a further key, then put it first.

@@ -163,7 +163,7 @@ func TestSealedValueThatWasChangedIsDamaged(t *testing.T) {
 	}
 }
 
-// After the key is changed, what the old one sealed is read, and the next write seals it anew.
+// After the key is changed, what the old one sealed is read, and the next write seals it again.
 func TestSealedKeysRotate(t *testing.T) {
 	memory := new(store.Memory)
 	first, second := newKey(t), newKey(t)
@@ -183,7 +183,7 @@ func TestSealedKeysRotate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if value, _, err := alone.Get(t.Context(), mcp); err != nil || string(value) != "value" {
-		t.Errorf("sealed anew: %q, %v", value, err)
+		t.Errorf("sealed again: %q, %v", value, err)
 	}
 }
 

@@ -134,8 +134,8 @@ func testOwnership(t *testing.T, suite Suite) {
 	wantStored(t, s, want)
 }
 
-// A caller who read a value before it was deleted and made anew must not pass for one who read the
-// new one, though both are equal.
+// A revision read before a Delete must not match the value stored afterwards, though both values are
+// equal.
 func testRevisions(t *testing.T, suite Suite) {
 	handles := suite.handles(t)
 	given := make(map[store.Revision]bool)

@@ -200,7 +200,7 @@ func TestKilledLoginIsTakenOver(t *testing.T) {
 	m.MustRun()
 }
 
-// Another process signs out, or signs in anew, while a refresh is under way. The
+// Another process signs out, or signs in again, while a refresh is under way. The
 // test catches a late response that overwrites the newer decision.
 func TestRefreshMeetsLogoutAndLogin(t *testing.T) {
 	t.Run("logout", func(t *testing.T) {

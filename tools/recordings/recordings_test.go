@@ -35,7 +35,7 @@ func words(t *testing.T, svg []byte) string {
 	return strings.Join(strings.Fields(number.ReplaceAllString(b.String(), "N")), " ")
 }
 
-// The recordings are what the command shows now. To draw them anew: make recordings.
+// The recordings are what the command shows now. To draw them again: make recordings.
 func TestRecordingsAreTrue(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the command")

@@ -113,7 +113,7 @@ func (e *exportCommand) read(ctx context.Context, s store.Store, t *target) ([]b
 }
 
 // portable takes out of a login what concerns one machine, and where the authorization server is: whoever
-// wrote it could have another machine send its client secret anywhere. The first refresh finds that anew.
+// wrote it could have another machine send its client secret anywhere. The first refresh discovers it.
 func portable(rec *record.Record) {
 	rec.Intent, rec.Retry, rec.PendingLogin, rec.LoginFailure = nil, nil, nil, nil
 	rec.AutomaticLogins, rec.AuthorizationServer = nil, nil

@@ -177,7 +177,7 @@ func (c *connectCommand) noteDoubles(entries []mcphost.Entry) {
 	}
 }
 
-// freeName returns the name of the entry for this login, which is written anew, or one that
+// freeName returns the name of the entry for this login, which is rewritten, or one that
 // is not taken.
 func (c *connectCommand) freeName(entries []mcphost.Entry, byName map[string]mcphost.Entry) string {
 	for _, e := range entries {

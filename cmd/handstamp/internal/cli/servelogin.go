@@ -234,7 +234,7 @@ func (b *serveBackend) Logout(ctx context.Context, name string) error {
 		return err
 	}
 	b.mu.Lock()
-	b.endStream(name) // an MCP host may have opened it anew meanwhile
+	b.endStream(name) // an MCP host may have opened it again meanwhile
 	err = b.forgetLogin(ctx, c.Store, t)
 	b.mu.Unlock()
 	if err != nil {

@@ -112,11 +112,11 @@ func (a *app) decideStore() error {
 	}
 	if missing == nil {
 		c.word = storeKeyring
-		a.tell("Logins are kept sealed, with the key in the system keyring; " +
+		a.notify("Logins are kept sealed, with the key in the system keyring; " +
 			"handstamp store info says more")
 	} else {
 		c.word = storeFile
-		a.tell("Logins are kept in files that only you can read, as there is no system keyring; " +
+		a.notify("Logins are kept in files that only you can read, as there is no system keyring; " +
 			"handstamp store info says more")
 	}
 	a.decided, a.store = storeChoice{c.word, storeAuto}, nil
@@ -127,7 +127,7 @@ func (a *app) decideStore() error {
 }
 
 // lockChoice has this process alone choose a store or change the choice, and look at the
-// configuration anew.
+// configuration again.
 func (a *app) lockChoice(ctx context.Context) (unlock func(), err error) {
 	unlock, err = a.lockShared(ctx, "choice")
 	a.conf = nil
@@ -183,8 +183,8 @@ func keyringFailure(err error, more string) error {
 	return f
 }
 
-// tell shows what is good to know and no error.
-func (a *app) tell(message string) { a.shown(a.err).note("", "%s", message) }
+// notify shows what is good to know and no error.
+func (a *app) notify(message string) { a.shown(a.err).note("", "%s", message) }
 
 // storeName is how messages call a store.
 func storeName(word string) string {

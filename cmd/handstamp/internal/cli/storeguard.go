@@ -37,7 +37,7 @@ func (a *app) guard(o *openedStore, choice storeChoice) store.Store {
 	}}
 }
 
-// keyChanged reads the note of an encrypted store's key anew.
+// keyChanged reads the note of an encrypted store's key again.
 func (o *openedStore) keyChanged() error {
 	if o.word != storeEncrypted {
 		return nil
@@ -50,7 +50,7 @@ func (o *openedStore) keyChanged() error {
 		store.ErrUnusable)
 }
 
-// storeMoved reads the configuration anew.
+// storeMoved reads the configuration again.
 func (a *app) storeMoved(word string) error {
 	now := &app{env: a.env}
 	conf, err := now.loadConfig()

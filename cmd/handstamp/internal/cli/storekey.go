@@ -239,7 +239,7 @@ func (a *app) keyFromFile(path string, isNew bool) ([]byte, error) {
 	text, err := readRegular(path, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) && isNew {
 		if text, err = createKeyFile(path, os.Link); err == nil {
-			a.tell("Made the key file " + path + ": keep a copy, as nothing else opens the logins")
+			a.notify("Made the key file " + path + ": keep a copy, as nothing else opens the logins")
 		}
 	}
 	if err != nil {

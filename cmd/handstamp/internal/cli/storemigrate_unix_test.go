@@ -307,7 +307,7 @@ func TestMigrationIsNoticedByProcessesThatRun(t *testing.T) {
 }
 
 // A process that has the encrypted store open, also one that a variable has named, seals nothing with its key after
-// the store was made anew with another one.
+// the store was created again with another one.
 func TestAnotherKeyIsNoticedByProcessesThatRun(t *testing.T) {
 	for _, named := range [][]string{nil, {"HANDSTAMP_STORE=" + storeEncrypted}} {
 		t.Run(fmt.Sprint(named), func(t *testing.T) {

@@ -58,6 +58,6 @@ func (a *app) runReseal(ctx context.Context) error {
 				"To change the key, put the new one first")
 			return
 		}
-		a.out.ok("", "All logins are sealed with the first key (sealed anew: %d)", resealed)
+		a.out.ok("", "All logins are sealed with the first key (sealed again: %d)", resealed)
 	})
 }

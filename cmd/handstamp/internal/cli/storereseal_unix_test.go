@@ -53,7 +53,7 @@ func TestKeyChangesWithoutDowntime(t *testing.T) {
 	}
 	keys(next + string(old))
 	restart()
-	if out := c.must("store", "reseal"); !strings.Contains(out, "(sealed anew: 1)") {
+	if out := c.must("store", "reseal"); !strings.Contains(out, "(sealed again: 1)") {
 		t.Errorf("%s", out) // ben's login was not written meanwhile
 	}
 	keys(next)

@@ -303,7 +303,7 @@ func TestKeyFileIsMadeOnce(t *testing.T) {
 	}
 }
 
-// An encrypted store that was left can be made anew with another kind of key.
+// An encrypted store that was left can be created again with another kind of key.
 func TestEncryptedStoreThatWasLeftTakesAnotherKey(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it derives keys from passphrases")

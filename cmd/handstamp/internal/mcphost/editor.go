@@ -50,7 +50,7 @@ const maxFile = 64 << 20
 // ErrChanging is returned for a file that another program keeps changing.
 var ErrChanging = errors.New("another program changes it at the same time")
 
-// attempts bounds how often a file is read anew that has changed meanwhile.
+// attempts bounds how often a file that has changed meanwhile is read again.
 const attempts = 5
 
 // Put puts an entry into a file, which is made if it is missing. An entry of this name is replaced;

@@ -28,8 +28,8 @@ type hunk struct {
 	Before []byte `json:"before"`
 	After  []byte `json:"after"`
 
-	// Value is the entry that was replaced, null if there was none: hosts write their files
-	// anew, and then the bytes are not there.
+	// Value is the entry that was replaced, null if there was none: hosts rewrite their
+	// files, and then the bytes are not there.
 	Value json.RawMessage `json:"value,omitempty"`
 
 	// Or is what was noted before. It counts as long as it is not known whether the file has

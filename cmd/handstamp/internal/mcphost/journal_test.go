@@ -63,7 +63,7 @@ func TestReplacedEntryComesBack(t *testing.T) {
 	}
 }
 
-// A host that writes its file anew keeps what is in it, not the bytes: what an entry has replaced
+// A host that rewrites its file keeps what is in it, not the bytes: what an entry has replaced
 // comes back with its content, also if the entry has been written twice or edited.
 func TestReplacedEntryComesBackFromAnotherText(t *testing.T) {
 	for name, test := range map[string]struct {

@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// Callers are the callers in a file, which is read anew when it has changed: who is removed from it
+// Callers are the callers in a file, which is read again when it has changed: who is removed from it
 // is not known any more with the next request. The zero value with a Path is ready for use.
 type Callers struct {
 	Path string

@@ -16,7 +16,7 @@ type TLSFiles struct {
 	ClientCA         string // issues the callers' certificates
 }
 
-// Config reads the files. Each connection has to present a certificate. The files are read anew for
+// Config reads the files. Each connection has to present a certificate. The files are read again for
 // each connection, since certificates may be some that last for hours. Files that cannot be used, as
 // while one of them has been replaced and the next has not, leave what was read last.
 func (f TLSFiles) Config() (*tls.Config, error) {
