@@ -66,7 +66,7 @@ func (fs *flights) join(config *configuration, begin func(*flight) (work func(),
 		return fs.active, true, nil
 	}
 	if !config.start() {
-		return nil, false, errClosed
+		return nil, false, closedError()
 	}
 	f = &flight{done: make(chan struct{})}
 	work, err := begin(f)
@@ -219,7 +219,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 		r.events.fail(StepLock, err, "the refresh could not be begun; going on with the token at hand")
 		return r.tokens.use(rec), nil
 	case wait.Err() != nil && ctx.Err() == nil:
-		return nil, errClosed
+		return nil, closedError()
 	}
 	return nil, err
 }
