@@ -136,7 +136,7 @@ var layers = map[string]layer{
 	"tools/recordings":               {},
 	"tools/suites":                   {},
 	"cmd/handstamp":                  {ours: []string{"cmd/handstamp/internal/cli"}, modules: commandModules},
-	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "store", "store/sealed", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
+	"cmd/handstamp/internal/service": {ours: []string{"", "hosted", "internal/oauth", "store", "store/sealed", "secret"}, modules: slices.Concat(fileModules, libraryModules)},
 	"cmd/handstamp/internal/splice":  {modules: parserModules},
 	"cmd/handstamp/internal/mcphost": {ours: []string{"cmd/handstamp/internal/splice", "internal/atomicfile", "internal/mcpremote"}, modules: slices.Concat(fileModules, parserModules)},
 }

@@ -37,8 +37,8 @@ func TestAssertionSourceWithoutToken(t *testing.T) {
 	}{
 		"no source":       {nil, "no source"},
 		"no file":         {handstamp.AssertionFromFile(filepath.Join(dir, "none")), "cannot be read: no such file"},
-		"a folder":        {handstamp.AssertionFromFile(dir), "it is no file"},
-		"an endless file": {handstamp.AssertionFromFile("/dev/zero"), "it is no file"},
+		"a folder":        {handstamp.AssertionFromFile(dir), "it is not a regular file"},
+		"an endless file": {handstamp.AssertionFromFile("/dev/zero"), "it is not a regular file"},
 		"an empty file":   {file("empty", "\n"), "is empty"},
 		"a large file":    {file("large", strings.Repeat("a", 65<<10)), "larger than 64 KiB"},
 		"two words":       {file("words", "token: abc"), "something else beside a token"},

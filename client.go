@@ -113,7 +113,7 @@ type Client struct {
 	Scopes []string
 
 	// Resource is sent as the resource parameter (RFC 8707) instead of the
-	// resource metadata's own string; OmitResource sends none.
+	// resource metadata's own string; OmitResource sends none. At most one of them is set.
 	Resource     string
 	OmitResource bool
 
@@ -128,8 +128,9 @@ type Client struct {
 	// Prompt.Authorize, which has no listener, http://127.0.0.1/callback.
 	RedirectURI string
 
-	// CallbackPort is the port of the loopback redirect URI. Zero: the one
-	// registered before, or any free one.
+	// CallbackPort is the port of the loopback redirect URI. Zero: that of RedirectURI, the one
+	// registered before, or any free one. It must not contradict the port of RedirectURI. Logins
+	// without a listener do not use it: those with Prompt.Authorize, [Client.BeginLogin] or [DeviceCode].
 	CallbackPort int
 
 	// BaseTransport carries the requests to the MCP server. Nil is
@@ -249,6 +250,8 @@ func (c *Client) defaultTransport() http.RoundTripper {
 // Close ends a login that waits for the user or for another process, and a refresh that waits for
 // another process. Until ctx ends, it waits for a refresh under way to be stored, and then tries once
 // more to store a login that the store did not take; where that fails, its error is of kind [ErrStore].
+// If ctx ends while a refresh is under way, Close returns ctx's error: the refresh goes on, and its token
+// is lost if the process exits before it is stored.
 // What it has ended fails with [ErrClosed]. After it, only stored tokens are used: a login, and a request
 // that needs a refresh or a login, fails with ErrClosed, too. A process that is about to exit should call
 // it: a refresh token that was sent must see its successor stored.

@@ -38,6 +38,33 @@ func TestClosedClient(t *testing.T) {
 	}
 }
 
+// Each caller of a closed Client has an error of its own, which it may change.
+func TestErrorsOfAClosedClient(t *testing.T) {
+	c := new(handstamp.Client)
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[*handstamp.Error]bool)
+	for range 2 {
+		_, err := c.Login(t.Context(), "http://127.0.0.1:1/mcp", handstamp.LoginOptions{})
+		e, ok := errtype.As[*handstamp.Error](err)
+		if !ok || e.Kind != handstamp.ErrClosed {
+			t.Fatalf("error %v", err)
+		}
+		seen[e] = true
+	}
+	if len(seen) != 2 {
+		t.Error("two callers have one error")
+	}
+}
+
+// A resource and the wish that none is sent contradict each other.
+func TestResourceThatIsOmitted(t *testing.T) {
+	c := &handstamp.Client{Resource: "https://mcp.example", OmitResource: true, LoginPolicy: handstamp.LoginNever}
+	_, err := c.Status(t.Context(), "https://mcp.example/mcp")
+	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+}
+
 // Close has no error where nothing is under way, however late it comes; a request of the user that is
 // under way is one.
 func TestCloseWithAContextThatHasEnded(t *testing.T) {

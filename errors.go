@@ -1,6 +1,7 @@
 package handstamp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,9 +110,10 @@ func (e *Error) follows(first error) {
 // Error returns the message, the cause and the hint.
 func (e *Error) Error() string {
 	text := e.Message
-	if text == "" {
+	if text == "" && e.Kind != nil {
 		text = strings.TrimPrefix(e.Kind.Error(), "handstamp: ")
 	}
+	text = cmp.Or(text, "unknown error")
 	if e.Err != nil && !e.quiet {
 		cause := strings.TrimPrefix(e.Err.Error(), "oauth: ")
 		if e.Kind == ErrStore { // the store has words of its own for it; once is enough
@@ -150,8 +152,9 @@ type errorFactory struct {
 	secrets   *knownSecrets
 }
 
-// errClosed is returned for work that would outlive a closed Client.
-var errClosed error = &Error{Kind: ErrClosed}
+// closedError returns the error of work that would outlive a closed Client. It is a new one each time:
+// a login adds to the error that it ends with.
+func closedError() error { return &Error{Kind: ErrClosed} }
 
 // errStoreBusy is the cause of the end of a context that we bound the wait for a
 // store with.

@@ -49,6 +49,20 @@ func TestKindsOfLoginErrors(t *testing.T) {
 	}
 }
 
+// An Error that an application makes has a text, whatever it leaves out.
+func TestTextOfAnIncompleteError(t *testing.T) {
+	for want, e := range map[string]handstamp.Error{
+		"unknown error":               {},
+		"unknown error: x; try again": {Err: errors.New("x"), Hint: "try again"},
+		"y":                           {Message: "y"},
+		"the client is closed":        {Kind: handstamp.ErrClosed},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 // A network error of the MCP server is of a kind of this package, and still what
 // it was to those who look further.
 func TestNetworkErrorOfTheServerIsUnreachable(t *testing.T) {

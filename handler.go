@@ -41,6 +41,14 @@ func (c *Client) Handler(serverURL string) *Handler {
 	return &Handler{session: s, err: err}
 }
 
+// check returns why the Handler cannot be used.
+func (h *Handler) check() error {
+	if h.session == nil && h.err == nil {
+		return &Error{Kind: ErrInvalidConfig, Message: "the Handler is not one of Client.Handler"}
+	}
+	return h.err
+}
+
 // Format implements fmt.Formatter: the session behind the Handler is not printed,
 // for other goroutines change it.
 func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[handler]") }
@@ -50,8 +58,8 @@ func (h *Handler) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[handler]") }
 // rejection leads to Authorize. While the stored token is fresh it takes no lock
 // and does no I/O.
 func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
-	if h.err != nil {
-		return nil, h.err
+	if err := h.check(); err != nil {
+		return nil, err
 	}
 	snap, err := h.session.freshToken(ctx)
 	if err != nil || snap == nil {
@@ -66,8 +74,8 @@ func (h *Handler) TokenSource(ctx context.Context) (oauth2.TokenSource, error) {
 // server accepts the same one by now.
 func (h *Handler) Authorize(ctx context.Context, req *http.Request, resp *http.Response) error {
 	defer resp.Body.Close()
-	if h.err != nil {
-		return h.err
+	if err := h.check(); err != nil {
+		return err
 	}
 	if final := resp.Request; final != nil && redirectedFrom(final) != nil {
 		// The SDK's client follows redirects; what another origin rejects is not ours.

@@ -39,6 +39,16 @@ func TestHandlerIgnoresRejectionsOfAnotherOrigin(t *testing.T) {
 	}
 }
 
+// A Handler that no Client has made has an error, and no panic.
+func TestHandlerWithoutClient(t *testing.T) {
+	var h handstamp.Handler
+	_, err := h.TokenSource(t.Context())
+	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+	resp := &http.Response{StatusCode: http.StatusUnauthorized, Body: http.NoBody}
+	err = h.Authorize(t.Context(), secretRequest(t, "https://mcp.invalid/mcp"), resp)
+	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+}
+
 // sendFrom makes a request with a token of a source, as the SDK does; nil: without one.
 func sendFrom(w *testenv.Env, ts oauth2.TokenSource) (*http.Request, *http.Response) {
 	w.T.Helper()

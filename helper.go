@@ -152,7 +152,7 @@ func (r *refresher) refreshByHelper(ctx, wait context.Context, why tokenNeed) (s
 	})
 	switch {
 	case err != nil && wait.Err() != nil && ctx.Err() == nil:
-		return nil, true, errClosed
+		return nil, true, closedError()
 	case err != nil:
 		return nil, false, nil // a helper that hangs is no reason to hang with it
 	case unlock == nil:

@@ -43,7 +43,7 @@ type ImportedLogin struct {
 	// Resource is the resource parameter (RFC 8707) that the tokens were requested
 	// for with, byte for byte; OmitResource reports that there was none. Neither: the
 	// resource that the server publishes, as the URL standard writes it, which is
-	// how nearly all other clients send it; none where it publishes none.
+	// how nearly all other clients send it; none where it publishes none. At most one of them is set.
 	Resource     string
 	OmitResource bool
 }
@@ -151,6 +151,9 @@ type importedRecord struct {
 func (im *importer) parse(l ImportedLogin) (*importedRecord, error) {
 	invalid := func(message string, err error) error {
 		return &Error{Kind: ErrInvalidConfig, Server: im.serverURL, Message: message, Err: err}
+	}
+	if l.Resource != "" && l.OmitResource {
+		return nil, invalid("Resource and OmitResource contradict each other", nil)
 	}
 	token, flaw := oauth.ParseTokenResponse(&oauth.RawResponse{Status: 200, ContentType: "application/json", Body: l.TokenResponse})
 	if token == nil || token.Partial || flaw != nil && token.RefreshToken == "" {

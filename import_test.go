@@ -327,6 +327,8 @@ func TestImportRejects(t *testing.T) {
 			Registration: handstamp.Registration{Response: `{"client_name":"x"}`}, TokenResponse: tokenResponse("a", "r")}},
 		{"a registration that leads elsewhere", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{
 			Registration: handstamp.Registration{Response: `{"client_id":"c","client_uri":"javascript:alert(1)"}`}, TokenResponse: tokenResponse("a", "r")}},
+		{"a resource and none", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{
+			Resource: "https://mcp.invalid", OmitResource: true, TokenResponse: tokenResponse("a", "")}},
 		{"a method without its secret", handstamp.ErrInvalidConfig, handstamp.ImportedLogin{
 			Registration: handstamp.Registration{Response: `{"client_id":"c","token_endpoint_auth_method":"client_secret_basic"}`}, TokenResponse: tokenResponse("a", "r")}},
 		{"expired and not refreshable", handstamp.ErrLoginRequired, handstamp.ImportedLogin{

@@ -36,7 +36,8 @@ func (c *Client) Inspect(ctx context.Context, serverURL string) (*Inspection, er
 	if err != nil {
 		return nil, err
 	}
-	in := &inspector{credential: &s.credential, found: &findings{}, out: &Inspection{secrets: s.secrets.all}}
+	in := &inspector{credential: &s.credential, found: &findings{},
+		out: &Inspection{key: s.records.key, secrets: s.secrets.all}}
 	unreadable := in.readStore(ctx)
 	in.discover(ctx)
 	if unreadable == nil {

@@ -33,13 +33,15 @@ func storedBytes(t *testing.T, w *testenv.Env) string {
 	return b.String()
 }
 
+// older makes the stored access token older than one that was issued just now.
+func older(w *testenv.Env) {
+	rec := w.Record()
+	rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-time.Minute)
+	w.Put(rec)
+}
+
 // An inspection changes nothing, and shows what a repair then mends.
 func TestInspectAndRepair(t *testing.T) {
-	older := func(w *testenv.Env) { // than a token that was issued just now
-		rec := w.Record()
-		rec.Grant.ObtainedAt = rec.Grant.ObtainedAt.Add(-time.Minute)
-		w.Put(rec)
-	}
 	for name, c := range map[string]struct {
 		happens func(w *testenv.Env)
 		found   func(in *handstamp.Inspection) bool

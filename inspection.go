@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp/secret"
+	"github.com/handstamp/handstamp/store"
 )
 
 // Inspection is what [Client.Inspect] found at a server and in the store, and what a login there
@@ -79,6 +80,7 @@ type Inspection struct {
 	// NotGranted are scopes that the last login requested and that were not granted.
 	NotGranted []string
 
+	key     store.Key
 	secrets func() []secret.String
 }
 
@@ -200,4 +202,6 @@ type MCPTrial struct {
 
 // ContainsSecret reports whether a text contains a secret of the stored login, of the
 // configuration or of its clients, or a piece of one, in any common encoding.
-func (in *Inspection) ContainsSecret(text string) bool { return containsSecret(text, in.secrets()) }
+func (in *Inspection) ContainsSecret(text string) bool {
+	return in.secrets != nil && containsSecret(text, in.secrets())
+}

@@ -56,6 +56,10 @@ type LoginResult struct {
 //
 // Of several logins at the same credential, in any number of processes, one reaches
 // the user; the others wait and use its result.
+//
+// Other errors are of kind [ErrNoLoginNeeded], [ErrProtocol], [ErrRegistrationRequired], [ErrClientRejected],
+// [ErrInvalidConfig], [ErrStore] or [ErrClosed]; [ErrLoginRequired] if there is no way to the user, such as
+// no browser that can be opened.
 func (c *Client) Login(ctx context.Context, serverURL string, o LoginOptions) (*LoginResult, error) {
 	s, err := c.session(serverURL)
 	if err != nil {
@@ -369,7 +373,7 @@ func (l *logins) endError(ctx context.Context, err error) error {
 	case errors.Is(context.Cause(ctx), errLoginTimeout):
 		return &Error{Kind: ErrTimeout, Server: l.serverURL, Message: "the login was not completed in time", Hint: "start it again"}
 	case ctx.Err() != nil && l.config.closing.Err() != nil:
-		return errClosed
+		return closedError()
 	case ctx.Err() != nil:
 		return ctx.Err()
 	}

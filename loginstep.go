@@ -64,9 +64,14 @@ func (c *Client) BeginLogin(
 // Request.State is the parameter state of the response.
 //
 // The step that it returns has a Result, or another request: where the authorization server has
-// rejected something that can be left out, the user is sent there once more. An error response of
-// the server is [ErrDenied], with [Error.Code]. The end of ctx does not end a login whose code may
-// have been sent.
+// rejected something that can be left out, the user is sent there once more. The end of ctx does not
+// end a login whose code may have been sent.
+//
+// An error response is [ErrDenied], with [Error.Code], unless it is about the client
+// ([ErrClientRejected]), about a configured scope or resource ([ErrInvalidConfig]), or transient
+// ([ErrUnreachable]). A response with another state or issuer is [ErrProtocol]. A value of suspended
+// that is malformed, or of another profile, is ErrInvalidConfig. The other errors are those of
+// [Client.Login].
 func (c *Client) CompleteLogin(
 	ctx context.Context, suspended secret.String, response url.Values,
 ) (*LoginStep, error) {
@@ -98,7 +103,7 @@ func (s *session) step(
 	locked func(*logins, context.Context, *record.Record, loginRequest) (*cachedToken, error),
 ) (*LoginStep, error) {
 	if !s.config.start() {
-		return nil, errClosed
+		return nil, closedError()
 	}
 	defer s.config.running.end()
 	ctx, cancel := awake.WithTimeout(ctx, s.config.LoginTimeout, errLoginTimeout)
@@ -138,7 +143,7 @@ func (s *session) lockStep(
 	case err == nil:
 		return unlock, rec, nil
 	case s.config.closing.Err() != nil && ctx.Err() == nil:
-		return nil, nil, errClosed
+		return nil, nil, closedError()
 	}
 	return nil, nil, s.logins.endError(ctx, err)
 }

@@ -12,13 +12,14 @@ import (
 // LogoutOptions are the options of [Client.Logout]. The zero value revokes the tokens
 // at the server, forgets them here, and forgets the client with them.
 type LogoutOptions struct {
-	// NoRevoke leaves the server alone.
+	// NoRevoke leaves the server alone: there the tokens work until they expire.
 	NoRevoke bool
 
 	// KeepClient keeps the registration for the next login.
 	KeepClient bool
 
-	// DeleteClient also deletes a dynamic registration at the server (RFC 7592).
+	// DeleteClient also deletes a dynamic registration at the server (RFC 7592). It is not for use
+	// with NoRevoke or KeepClient, which it contradicts ([ErrInvalidConfig]).
 	DeleteClient bool
 }
 
@@ -52,6 +53,10 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if err != nil {
 		return nil, err
 	}
+	if o.DeleteClient && (o.NoRevoke || o.KeepClient) {
+		return nil, &Error{Kind: ErrInvalidConfig, Server: serverURL,
+			Message: "DeleteClient contradicts NoRevoke and KeepClient"}
+	}
 	rec, damage, err := s.records.read(ctx)
 	if err != nil {
 		return nil, err
@@ -79,7 +84,7 @@ func (c *Client) Logout(ctx context.Context, serverURL string, o LogoutOptions) 
 	if forgotten {
 		return result, nil
 	}
-	return result, s.forget(ctx, rec, o.KeepClient && !result.ClientDeleted)
+	return result, s.forget(ctx, rec, o.KeepClient)
 }
 
 // disable puts the record out of use, and returns the grant that it had, in a record of its

@@ -124,6 +124,30 @@ func TestLogoutKeepsTheClientOnly(t *testing.T) {
 	w.WantCounts(map[string]int{"register": 0})
 }
 
+// A deletion at the server contradicts options that leave the server alone or keep the client: nothing
+// is sent, and the user stays signed in.
+func TestLogoutOptionsThatContradict(t *testing.T) {
+	for name, o := range map[string]handstamp.LogoutOptions{
+		"NoRevoke":   {DeleteClient: true, NoRevoke: true},
+		"KeepClient": {DeleteClient: true, KeepClient: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := testenv.New(t, lab.NoneFirst())
+			w.MustCall(w.Session())
+			w.Lab.Reset()
+			_, err := w.Session().Logout(t.Context(), w.Lab.MCPURL(), o)
+			testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+			if sent := w.Lab.Requests(); len(sent) > 0 {
+				t.Errorf("%d requests: %v", len(sent), sent)
+			}
+			c := w.Session()
+			if status, err := c.Status(t.Context(), w.Lab.MCPURL()); err != nil || status.State != handstamp.StateValid {
+				t.Errorf("status %+v, %v", status, err)
+			}
+		})
+	}
+}
+
 // Signing out of a login that is damaged removes it, and all that is left of it.
 func TestLogoutOfDamaged(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())

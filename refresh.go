@@ -66,7 +66,7 @@ func (fs *flights) join(config *configuration, begin func(*flight) (work func(),
 		return fs.active, true, nil
 	}
 	if !config.start() {
-		return nil, false, errClosed
+		return nil, false, closedError()
 	}
 	f = &flight{done: make(chan struct{})}
 	work, err := begin(f)
@@ -227,7 +227,7 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 		}
 		return token, nil
 	case wait.Err() != nil && ctx.Err() == nil:
-		return nil, errClosed
+		return nil, closedError()
 	}
 	return nil, err
 }

@@ -140,7 +140,7 @@ func (r *refreshAttempt) run(
 			return nil, errSuperseded // a login or logout came in between; nothing was sent
 		}
 		if wait.Err() != nil && ctx.Err() == nil {
-			return nil, errClosed
+			return nil, closedError()
 		}
 		return r.notStored(rec, storeError(ctx, r.serverURL, err))
 	}

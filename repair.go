@@ -18,11 +18,16 @@ import (
 //   - refreshes an access token that the MCP server rejects, or that has expired.
 //
 // It registers nothing and opens no browser. It returns what was done, a sentence each, also with
-// an error. That is of kind [ErrLoginRequired] if the login has ended, as the refresh has shown.
+// an error. That is of kind [ErrLoginRequired] if the login has ended, as the refresh has shown, and
+// [ErrInvalidConfig] if the Inspection is not of this server and profile.
 func (c *Client) Repair(ctx context.Context, serverURL string, in *Inspection) (done []string, err error) {
 	s, err := c.session(serverURL)
 	if err != nil {
 		return nil, err
+	}
+	if in == nil || in.key != s.records.key {
+		return nil, &Error{Kind: ErrInvalidConfig, Server: serverURL,
+			Message: "the Inspection is not one of this server and profile"}
 	}
 	switch in.Status.State {
 	case StateCorrupt:

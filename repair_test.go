@@ -49,3 +49,43 @@ func TestRepairWithoutARefresh(t *testing.T) {
 	}
 	service.MustCall(m.session(service))
 }
+
+// An Inspection repairs what it is of: that of another server or profile does not have a token refreshed
+// that works.
+func TestRepairWithAnotherInspection(t *testing.T) {
+	w, other := testenv.New(t, lab.Habits{}), testenv.New(t, lab.Habits{})
+	w.MustLogin(w.Session())
+	other.MustLogin(other.Session())
+	other.Lab.RevokeAccessTokens()
+	older(other)
+	ofOther, err := other.Session().Inspect(t.Context(), other.Lab.MCPURL())
+	if err != nil || !ofOther.MCP.Rejected || !ofOther.Refreshable {
+		t.Fatalf("%+v, %v", ofOther, err)
+	}
+	colleague := w.Session()
+	colleague.Profile = "colleague"
+	ofColleague, err := colleague.Inspect(t.Context(), w.Lab.MCPURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Lab.Reset()
+	for name, in := range map[string]*handstamp.Inspection{
+		"none": nil, "an empty one": {}, "another server's": ofOther, "another profile's": ofColleague,
+	} {
+		t.Run(name, func(t *testing.T) {
+			done, err := w.Session().Repair(t.Context(), w.Lab.MCPURL(), in)
+			testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+			if len(done) > 0 {
+				t.Errorf("repaired %q", done)
+			}
+		})
+	}
+	w.WantCounts(map[string]int{"token:refresh": 0})
+}
+
+// An Inspection that is not of [handstamp.Client.Inspect] knows no secrets.
+func TestSecretsOfAnEmptyInspection(t *testing.T) {
+	if new(handstamp.Inspection).ContainsSecret("text") {
+		t.Error("the text is taken for a secret")
+	}
+}

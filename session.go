@@ -144,6 +144,10 @@ func (c *Client) check(serverURL string) error {
 	if c.Certificate != nil && len(c.Certificate.Certificate) == 0 {
 		return &Error{Kind: ErrInvalidConfig, Server: serverURL, Message: "the client certificate is empty"}
 	}
+	if c.Resource != "" && c.OmitResource {
+		return &Error{Kind: ErrInvalidConfig, Server: serverURL,
+			Message: "a resource is configured, and also that none is sent"}
+	}
 	switch c.Grant.(type) {
 	case nil, ClientCredentials, JWTBearer, TokenExchange, Enterprise, DeviceCode:
 		return nil

@@ -2,7 +2,6 @@ package handstamp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -46,7 +45,7 @@ type Token struct {
 // method and URL only (RFC 9449, section 7.1).
 func (t *Token) SetHeaders(req *http.Request) error {
 	if t.cached == nil {
-		return errors.New("handstamp: the token is not one of Client.Token")
+		return &Error{Kind: ErrInvalidConfig, Message: "the Token is not one of Client.Token"}
 	}
 	req.Header["Authorization"] = t.cached.header
 	return t.cached.prove(req)

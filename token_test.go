@@ -118,3 +118,9 @@ func TestMinTTLBesideARefreshThatHangs(t *testing.T) {
 		}
 	})
 }
+
+// A Token that no Client has issued cannot be put on a request.
+func TestTokenWithoutClient(t *testing.T) {
+	err := new(handstamp.Token).SetHeaders(secretRequest(t, "https://mcp.invalid/mcp"))
+	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+}

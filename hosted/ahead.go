@@ -53,14 +53,10 @@ const (
 	idleTime = 5 * time.Second
 )
 
-// errNoSchedule is what RefreshAhead returns where the database has no schedule.
-var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a store.Scheduler, " +
-	"as pgstore's is; with another one call Client.RefreshAhead for the users at work")
-
 // RefreshAhead refreshes the tokens of recently active users before they expire, so that no request
 // waits for that. It runs until ctx ends or the App is closed, waits for the refreshes under way and
-// returns nil; it returns an error at once if the Database is not a [store.Scheduler]. Wait for it
-// before the Database is closed.
+// returns nil; it returns [handstamp.ErrInvalidConfig] at once if the Database is no
+// [store.Scheduler]. Wait for it before the Database is closed.
 //
 // Any number of replicas may run it, and share the work through the Database. If one is killed,
 // nothing is lost: what it had claimed is due again after some minutes.
@@ -71,7 +67,8 @@ var errNoSchedule = errors.New("hosted: RefreshAhead needs a Database that is a 
 func (a *App) RefreshAhead(ctx context.Context, o AheadOptions) error {
 	scheduler, ok := a.database().(store.Scheduler)
 	if !ok {
-		return errNoSchedule
+		return invalid("RefreshAhead needs a Database that is a store.Scheduler, as pgstore's is; " +
+			"with another one call Client.RefreshAhead for the users at work")
 	}
 	o.AtOnce = cmp.Or(max(o.AtOnce, 0), defaultAtOnce)
 	o.PerIssuer = cmp.Or(max(o.PerIssuer, 0), min(max(o.AtOnce*3/4, 1), mostPerIssuer))

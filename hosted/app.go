@@ -82,17 +82,16 @@ type App struct {
 
 const defaultCacheSize = 10_000
 
-// Errors of an App.
-var (
-	errClosed   = &handstamp.Error{Kind: handstamp.ErrClosed, Message: "the App is closed"}
-	errReserved = errors.New(`hosted: a user's name must not begin with "handstamp:"`)
-)
+// invalid returns the error of an argument or a field that cannot work.
+func invalid(message string) error {
+	return &handstamp.Error{Kind: handstamp.ErrInvalidConfig, Message: message}
+}
 
 // CheckOwner returns an error for names that no user can have: those that [store.Owner.Check] rejects,
 // and those of the App's own. It is for names that come from outside the application.
 func CheckOwner(o store.Owner) error {
-	if reserved(o) {
-		return errReserved
+	if err := checkReserved(o); err != nil {
+		return err
 	}
 	return o.Check()
 }
@@ -101,8 +100,8 @@ func CheckOwner(o store.Owner) error {
 // not keep it for longer than a request: what was evicted meanwhile goes on working, but another
 // Client then has the same user. The error of a closed App is [handstamp.ErrClosed].
 func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
-	if reserved(o) {
-		return nil, errReserved
+	if err := checkReserved(o); err != nil {
+		return nil, err
 	}
 	c, err := a.keptOr(o, nil)
 	if c != nil || err != nil {
@@ -121,7 +120,7 @@ func (a *App) keptOr(o store.Owner, e *entry) (*handstamp.Client, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
-		return nil, errClosed
+		return nil, &handstamp.Error{Kind: handstamp.ErrClosed, Message: "the App is closed"}
 	}
 	a.watch()
 	if kept := a.cache.get(o); kept != nil {

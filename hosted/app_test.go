@@ -49,6 +49,27 @@ func TestClientsAreKept(t *testing.T) {
 	}
 }
 
+// An error of an argument or a field that cannot work is ErrInvalidConfig, and each caller of a closed
+// App has an error of its own, which it may change.
+func TestKindsOfErrors(t *testing.T) {
+	app := newApp(nil)
+	reserved := store.Owner{User: "handstamp:logins"}
+	_, err := app.Client(reserved)
+	testenv.WantKind(t, err, handstamp.ErrInvalidConfig)
+	testenv.WantKind(t, hosted.CheckOwner(reserved), handstamp.ErrInvalidConfig)
+	// A database without a schedule.
+	testenv.WantKind(t, app.RefreshAhead(t.Context(), hosted.AheadOptions{}), handstamp.ErrInvalidConfig)
+	if err := app.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, first := app.Client(ada)
+	_, second := app.Client(ada)
+	testenv.WantKind(t, second, handstamp.ErrClosed)
+	if first == second {
+		t.Error("two callers have one error")
+	}
+}
+
 // A Client that is set up slowly keeps no other user waiting, and is one for all that wait for it.
 func TestSlowConfigure(t *testing.T) {
 	app := &hosted.App{Database: new(store.MemoryDatabase)}

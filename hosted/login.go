@@ -3,7 +3,6 @@ package hosted
 import (
 	"cmp"
 	"context"
-	"errors"
 	"strings"
 
 	"github.com/handstamp/handstamp"
@@ -48,11 +47,11 @@ func (a *App) Begin(
 	ctx context.Context, o store.Owner, serverURL string, b BeginOptions,
 ) (*Login, error) {
 	if b.Session == "" {
-		return nil, errors.New("hosted: BeginOptions.Session needs a value of the user's session")
+		return nil, invalid("BeginOptions.Session needs a value of the user's session")
 	}
 	returnTo := cmp.Or(b.ReturnTo, "/")
 	if !isPath(returnTo) {
-		return nil, errors.New("hosted: ReturnTo must be a path in the application")
+		return nil, invalid("BeginOptions.ReturnTo must be a path in the application")
 	}
 	c, err := a.Client(o)
 	if err != nil {

@@ -212,8 +212,8 @@ func TestBeginOptions(t *testing.T) {
 		{}, {Session: "s", ReturnTo: "https://evil.example"}, {Session: "s", ReturnTo: "//evil.example"},
 		{Session: "s", ReturnTo: `/\evil.example`}, {Session: "s", ReturnTo: "/\t/evil.example"}, {Session: "s", ReturnTo: "x"},
 	} {
-		if _, err := app.Begin(t.Context(), ada, "https://mcp.example", b); err == nil {
-			t.Errorf("%+v: no error", b)
+		if _, err := app.Begin(t.Context(), ada, "https://mcp.example", b); !errors.Is(err, handstamp.ErrInvalidConfig) {
+			t.Errorf("%+v: error %v, want ErrInvalidConfig", b, err)
 		}
 	}
 }

@@ -61,8 +61,13 @@ const (
 	clientsUser    = reservedPrefix + "clients"
 )
 
-// reserved reports whether an owner is one of the App's own.
-func reserved(o store.Owner) bool { return strings.HasPrefix(o.User, reservedPrefix) }
+// checkReserved returns an error for an owner that is one of the App's own.
+func checkReserved(o store.Owner) error {
+	if strings.HasPrefix(o.User, reservedPrefix) {
+		return invalid(`a user's name must not begin with "` + reservedPrefix + `"`)
+	}
+	return nil
+}
 
 // clientsOwner returns who has the clients that a user's logins use.
 func (a *App) clientsOwner(o store.Owner) store.Owner {

@@ -83,7 +83,8 @@ func (k Key) Compare(other Key) int {
 // ID returns 16 characters that tell the key apart from all others, and do not show it.
 func (k Key) ID() string { return hashID(k.Server, k.Profile) }
 
-// hashID returns 96 bits of a hash of a list of texts.
+// hashID returns 96 bits of a hash of a list of texts. Key.Name has a hash of its own, in lower case,
+// since a file system may ignore case; it stays as it is, for records are stored under it.
 func hashID(parts ...string) string {
 	h := sha256.New()
 	for _, part := range parts {

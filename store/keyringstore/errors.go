@@ -46,7 +46,7 @@ func (e *Error) Error() string {
 	case e.item != "":
 		return fmt.Sprintf("%v (item %q of %q)", e.Reason, e.item, Service)
 	}
-	return e.Reason.Error()
+	return fmt.Sprint(e.Reason)
 }
 
 // Hint describes what the user can do.

@@ -231,6 +231,9 @@ func TestKeyringErrorsSayWhatToDo(t *testing.T) {
 			t.Errorf("%v has no hint", err)
 		}
 	}
+	if new(Error).Error() == "" { // and no panic
+		t.Error("an empty error has no text")
+	}
 }
 
 // What a peer sends that makes go-keyring panic is an error of the call.

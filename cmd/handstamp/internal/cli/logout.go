@@ -58,8 +58,8 @@ type logoutOutput struct {
 }
 
 func (l *logoutCommand) run(ctx context.Context, args []string) error {
-	if l.opts.KeepClient && l.opts.DeleteClient {
-		return usage("--keep-client and --delete-client contradict each other")
+	if l.opts.DeleteClient && (l.opts.NoRevoke || l.opts.KeepClient) {
+		return usage("--delete-client contradicts --no-revoke and --keep-client")
 	}
 	targets, err := l.targets(ctx, args)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/handstamp/handstamp"
+	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
@@ -119,23 +120,10 @@ func provedRequest(ctx context.Context, r *request) (*http.Request, error) {
 	if err != nil {
 		return nil, badRequest("method and url are those of a request to the server")
 	}
-	if server, err := url.Parse(r.server()); err != nil || !sameOrigin(server, req.URL) {
+	if server, err := url.Parse(r.server()); err != nil || !oauth.SameOrigin(server, req.URL) {
 		return nil, badRequest("url has another origin than the server")
 	}
 	return req, nil
-}
-
-// sameOrigin reports whether two URLs are of one server. What the keys of their origins have in
-// common is what makes servers equal in a store.
-func sameOrigin(a, b *url.URL) bool {
-	key := func(u *url.URL) string {
-		k, err := store.NewKey(u.Scheme+"://"+u.Host, "")
-		if err != nil {
-			return ""
-		}
-		return k.Server
-	}
-	return key(a) != "" && key(a) == key(b)
 }
 
 // prove returns the proof for a request with a token that is bound to a key.
