@@ -85,17 +85,24 @@ func tab(tabs, url string) int {
 // time, start and end included: scripts call it for every request.
 const maxTokenCPU = 15 * time.Millisecond
 
-// TestTokenIsCheap signs in and runs the command until a run is cheap enough, a hundred times at
-// most: the others pay for what the machine does beside.
 func TestTokenIsCheap(t *testing.T) {
 	needBin(t)
+	wantCheapToken(t, maxTokenCPU, "DBUS_SESSION_BUS_ADDRESS=disabled:")
+}
+
+// wantCheapToken signs in and runs the command until a run is cheap enough, a hundred times at
+// most: the others pay for what the machine does beside.
+func wantCheapToken(t *testing.T, limit time.Duration, variables ...string) {
+	t.Helper()
 	server, err := lab.Start(lab.NoneFirst())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
 	processes.Watch(t, server)
-	env := append(os.Environ(), "DBUS_SESSION_BUS_ADDRESS=disabled:", "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"), `HANDSTAMP_BROWSER="`+bin+`" demo browser`)
+	variables = append(variables, "HANDSTAMP_HOME="+filepath.Join(t.TempDir(), "home"),
+		`HANDSTAMP_BROWSER="`+bin+`" demo browser`)
+	env := append(os.Environ(), variables...)
 	login := exec.Command(bin, "login", server.MCPURL())
 	login.Env = env
 	if out, err := login.CombinedOutput(); err != nil {
@@ -111,13 +118,13 @@ func TestTokenIsCheap(t *testing.T) {
 			t.Fatalf("token: %v, %d bytes", err, len(out))
 		}
 		best = min(best, token.ProcessState.UserTime()+token.ProcessState.SystemTime())
-		if best <= maxTokenCPU {
+		if best <= limit {
 			break
 		}
 	}
 	t.Logf("handstamp token: %v of CPU time", best)
-	if best > maxTokenCPU {
-		t.Errorf("a stored token costs %v of CPU time, more than %v", best, maxTokenCPU)
+	if best > limit {
+		t.Errorf("a stored token costs %v of CPU time, more than %v", best, limit)
 	}
 	if counts := server.Counts(); len(counts) != 0 {
 		t.Errorf("a stored token needed the network: %v", counts)

@@ -37,7 +37,8 @@ func TestDoctorNamesTheTrueCauseOfALoginThatStopsWorking(t *testing.T) {
 		happens func(w *testenv.Env)
 		want    story
 	}{
-		"expired": {(*testenv.Env).Expire, story{after: doctor.CauseRefreshDue, command: "token"}},
+		"expired": {(*testenv.Env).Expire, story{after: doctor.CauseRefreshDue, command: "token",
+			evidence: "Stored login: the access token does not work any more"}},
 		"expired, and the last refresh failed": {func(w *testenv.Env) {
 			w.Expire()
 			rec := w.Record()
@@ -48,7 +49,8 @@ func TestDoctorNamesTheTrueCauseOfALoginThatStopsWorking(t *testing.T) {
 			rec := w.Record()
 			rec.Grant.RefreshToken, rec.Grant.ExpiresAt = "", time.Now().Add(-time.Minute)
 			w.Put(rec)
-		}, story{after: doctor.CauseExpired, command: "login"}},
+		}, story{after: doctor.CauseExpired, command: "login",
+			evidence: "Stored login: it has expired, and cannot be refreshed"}},
 		"access token revoked": {func(w *testenv.Env) { w.Lab.RevokeAccessTokens(); older(w) },
 			story{after: doctor.CauseTokenRejected, command: "token", evidence: "initialize with the stored access token → 401"}},
 		"everything revoked, and not known yet": {func(w *testenv.Env) { w.Lab.RevokeAccessTokens(); w.Lab.RevokeFamilies(); older(w) },

@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/handstamp/handstamp/internal/keyringtest"
@@ -217,6 +219,36 @@ func TestKeyringThatHangsKeepsOneGoroutine(t *testing.T) {
 	if err := <-first; !errors.Is(err, errTimeout) {
 		t.Errorf("the call that hangs returned %v", err)
 	}
+}
+
+// A call of a keyring that hangs ends after three seconds, and so does one that waits for its turn meanwhile.
+func TestKeyringThatHangsIsWaitedForThreeSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer func(all chan func(), start func()) { jobs, startWorker = all, start }(jobs, startWorker)
+		jobs, startWorker = make(chan func()), func() {}
+		hangs := make(chan struct{})
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for job := range jobs {
+				job()
+			}
+		}()
+		began := time.Now()
+		var calls sync.WaitGroup
+		for range 2 {
+			calls.Go(func() {
+				err := bounded(t.Context(), func() error { <-hangs; return nil })
+				if took := time.Since(began); took != 3*time.Second || !errors.Is(err, errTimeout) {
+					t.Errorf("after %v: %v", took, err)
+				}
+			})
+		}
+		calls.Wait()
+		close(hangs)
+		close(jobs)
+		<-ended
+	})
 }
 
 func TestKeyringErrorsSayWhatToDo(t *testing.T) {

@@ -42,7 +42,7 @@ type Process struct {
 
 // Run runs the command line args, without the program's name, and returns the
 // exit code. When ctx ends, the command stops, stores what must not be lost, and
-// returns 130.
+// returns 130, or 0 if it serves: that is how a server ends.
 func Run(ctx context.Context, args []string, p Process) int {
 	a := newApp(p)
 	a.interrupted = ctx.Done()

@@ -90,7 +90,7 @@ func (m *importCommand) store(
 		}
 		return nil
 	}
-	r.Status, r.Outcome = result.Status, outcomeTaken
+	r.Status, r.Outcome = m.newEntry(t, result.Status, m.loadSettings(t)), outcomeTaken
 	if !m.dryRun {
 		m.saveFlags(t)
 	}

@@ -154,6 +154,7 @@ func (m *importSealed) store(ctx context.Context, x *exported, rec *record.Recor
 	}
 	complete := m.takeSettings(x.Settings, t)
 	if sum := derivedSum(rec.Key.Profile, m.baseProfile()); sum != "" && x.Flags != nil && m.dirs != nil {
+		t.stored = x.Flags
 		_ = writePrivate(m.flagsFile(sum), x.Flags) // for status alone
 	}
 	return m.show(ctx, c, t, complete)
@@ -185,7 +186,7 @@ func (m *importSealed) show(ctx context.Context, c *handstamp.Client, t *target,
 	if err != nil {
 		return advise(err, t)
 	}
-	return m.print(s, func() {
+	return m.print(m.newEntry(t, s, m.loadSettings(t)), func() {
 		m.err.ok("", "Imported the login at %s (profile %s, %s)", t.name, t.profile, m.place)
 		m.err.note("", "Use it in one place: on the other machine, "+
 			"handstamp logout --no-revoke forgets it")

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/handstamp/handstamp"
 	"github.com/handstamp/handstamp/internal/mcpremote"
 	"github.com/handstamp/handstamp/store"
 )
@@ -23,16 +22,16 @@ const (
 // importResult is the result for the logins at one server, or for a file that
 // belongs to none.
 type importResult struct {
-	Outcome string            `json:"outcome"`
-	Name    string            `json:"name,omitempty"`
-	Server  string            `json:"server,omitempty"`
-	Profile string            `json:"profile,omitempty"`
-	File    string            `json:"file,omitempty"` // mcp-remote's, that it is about
-	Found   string            `json:"found_in,omitempty"`
-	Error   *report           `json:"error,omitempty"` // why it is not taken
-	Notes   []string          `json:"notes,omitempty"`
-	Older   []string          `json:"older,omitempty"` // files of older logins, left aside
-	Status  *handstamp.Status `json:"status,omitempty"`
+	Outcome string   `json:"outcome"`
+	Name    string   `json:"name,omitempty"`
+	Server  string   `json:"server,omitempty"`
+	Profile string   `json:"profile,omitempty"`
+	File    string   `json:"file,omitempty"` // mcp-remote's, that it is about
+	Found   string   `json:"found_in,omitempty"`
+	Error   *report  `json:"error,omitempty"` // why it is not taken
+	Notes   []string `json:"notes,omitempty"`
+	Older   []string `json:"older,omitempty"` // files of older logins, left aside
+	Status  *entry   `json:"status,omitempty"`
 }
 
 // candidate is a login whose server is known.

@@ -42,8 +42,8 @@ func (m *importCommand) show(r *importResult) {
 			verb = "Would import"
 		}
 		m.err.ok("", "%s %s (profile %s, %s)", verb, what, r.Profile, m.place)
-		m.err.note(indent, "%s", accessLine(r.Status, time.Now()))
-		m.err.noteClient(r.Status)
+		m.err.note(indent, "%s", accessLine(r.Status.Status, time.Now()))
+		m.err.noteClient(r.Status.Status)
 	case outcomeKept:
 		m.err.ok("", "Already signed in to %s (profile %s, %s); left as it is", what, r.Profile, m.place)
 	default:

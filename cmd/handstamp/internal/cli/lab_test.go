@@ -62,10 +62,10 @@ func TestLabServe(t *testing.T) {
 			t.Errorf("%s does not respond", target)
 		}
 	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if code := c.wait(cmd); code != exitInterrupted {
+	if code := c.wait(cmd); code != exitOK {
 		t.Errorf("exit code %d", code)
 	}
 	if reachable(got.Page) {

@@ -108,5 +108,5 @@ func (s *labServe) run(ctx context.Context) error {
 		s.out.note("  ", "Stop with Ctrl-C")
 	}
 	<-ctx.Done()
-	return ctx.Err()
+	return nil
 }

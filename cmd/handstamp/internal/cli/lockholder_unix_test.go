@@ -162,31 +162,37 @@ func TestStoppedLockHolderByDefault(t *testing.T) {
 	wg.Wait()
 }
 
+// makeNewer has a newer version of Handstamp write the stored login.
+func (c *command) makeNewer() {
+	c.t.Helper()
+	dirs, err := inHome(c.home)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	files, err := dirs.Open(filestore.Options{})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	rec, err := record.Get(c.t.Context(), files, c.key())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	rec.Version = record.SchemaVersion + 1
+	data, err := record.Encode(rec)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := files.Put(c.t.Context(), c.key(), data, rec.Revision); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // A record of a newer version is an error before a browser opens, and before a client is
 // registered.
 func TestRecordOfNewerVersionBeforeLogin(t *testing.T) {
 	c := newCommand(t)
 	c.login()
-	dirs, err := inHome(c.home)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := dirs.Open(filestore.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, err := record.Get(t.Context(), files, c.key())
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec.Version = record.SchemaVersion + 1
-	data, err := record.Encode(rec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := files.Put(t.Context(), c.key(), data, rec.Revision); err != nil {
-		t.Fatal(err)
-	}
+	c.makeNewer()
 	browsed := filepath.Join(t.TempDir(), "browsed")
 	t.Setenv("TEST_BROWSED", browsed)
 	c.server.Reset()

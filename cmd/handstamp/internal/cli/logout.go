@@ -55,6 +55,7 @@ type logoutOutput struct {
 	RevokeError       *report `json:"revoke_error,omitempty"`
 	ClientDeleted     bool    `json:"client_deleted"`
 	DeleteClientError *report `json:"delete_client_error,omitempty"`
+	Error             *report `json:"error,omitempty"` // with --all
 }
 
 func (l *logoutCommand) run(ctx context.Context, args []string) error {
@@ -71,15 +72,16 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 			break
 		}
 		out, failed := l.one(ctx, t)
-		if err = errors.Join(err, advise(failed, t)); failed == nil {
-			results = append(results, out)
+		if failed = advise(failed, t); failed != nil {
+			out = &logoutOutput{Server: t.url, Profile: t.profile, Error: explain(ctx, failed)}
 		}
+		results, err = append(results, out), errors.Join(err, failed)
 	}
 	switch {
 	case l.global.json && l.all:
 		err = errors.Join(err, l.out.json(map[string]any{"servers": results}, true))
-	case l.global.json && len(results) == 1:
-		err = errors.Join(err, l.out.json(results[0], true))
+	case l.global.json && err == nil && len(results) == 1:
+		err = l.out.json(results[0], true)
 	case len(targets) == 0 && !l.global.quiet:
 		l.err.note("", "No server is signed in to")
 	}

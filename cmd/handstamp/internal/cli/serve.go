@@ -144,7 +144,7 @@ func (s *serveCommand) run(ctx context.Context, args []string) error {
 	case err := <-failed:
 		return fmt.Errorf("the page can no longer be served: %w", err)
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil // it was stopped as it is to be stopped
 	}
 }
 

@@ -57,7 +57,7 @@ func (c *command) serve(args ...string) *servedPage {
 		c.t.Helper()
 		_ = cmd.Process.Signal(syscall.SIGINT)
 		s.said = append(raw, <-ended...)
-		if code := c.wait(cmd); code != exitInterrupted {
+		if code := c.wait(cmd); code != exitOK {
 			c.t.Errorf("exit code %d: %s", code, s.said)
 		}
 	}

@@ -56,6 +56,8 @@ func TestKeyChangesWithoutDowntime(t *testing.T) {
 	if out := c.must("store", "reseal"); !strings.Contains(out, "(sealed again: 1)") {
 		t.Errorf("%s", out) // ben's login was not written meanwhile
 	}
+	out := c.must("store", "reseal", "--json")
+	compareShapes(t, documentedShapes(t), map[string]shape{resealHeading: shapeOf(t, out)})
 	keys(next)
 	restart()
 	for _, user := range []string{"ada", "ben"} {
