@@ -23,7 +23,8 @@ const (
 // wait for that. It is for workers: package hosted has one. Soon is a quarter of the token's life,
 // and 5 minutes at most.
 //
-// The error is nil if the stored token is good for longer. An error does not affect requests: they
+// The error is nil if the stored token is good for longer, or if it still works and the store fails:
+// [Hooks.Event] has the reason. An error does not affect requests: they
 // use the current token, or refresh it. It is of kind [ErrUnreachable], also during the pause after a
 // failed refresh; [ErrLoginRequired] if a user has to sign in; [ErrClientRejected], [ErrProtocol],
 // [ErrStore], [ErrInvalidConfig] or [ErrClosed]; or it is ctx's.

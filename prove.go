@@ -157,6 +157,18 @@ func (s *session) resume(ctx context.Context, rec *record.Record, req *loginRequ
 	return s.proveFor(ctx, rec, snap, req, waits)
 }
 
+// checkServer returns an error if there is no MCP server at the URL, as before a first login. It requests
+// without the token: to a request with one, a server may respond that the session was not found.
+func (s *session) checkServer(ctx context.Context, challenge oauth.BearerChallenge) error {
+	reply, err := s.server.probeChallenge(ctx)
+	if err != nil || !reply.nothingThere() {
+		return nil // which the login has no reason to fail for
+	}
+	d := &discovery{credential: &s.credential}
+	rm, err := d.resourceMetadata(ctx, challenge)
+	return d.checkTarget(ctx, reply, rm, err)
+}
+
 // proveFor proves a token. If the MCP server does not accept it, req says why.
 func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedToken, req *loginRequest, waits *int) (bool, error) {
 	p, err := tokenProver{&s.credential}.prove(ctx, t, waits)
@@ -169,9 +181,7 @@ func (s *session) proveFor(ctx context.Context, rec *record.Record, t *cachedTok
 		return false, nil
 	}
 	if p.nothingThere() {
-		d := &discovery{credential: &s.credential}
-		rm, err := d.resourceMetadata(ctx, p.challenge)
-		if err := d.checkTarget(ctx, p.serverReply, rm, err); err != nil {
+		if err := s.checkServer(ctx, p.challenge); err != nil {
 			return false, err
 		}
 	}

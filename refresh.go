@@ -200,13 +200,15 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 			return token, err
 		}
 	}
+	var locked *record.Record
 	for range maxTries {
 		var unlock func()
-		var locked *record.Record
 		var d decision
 		if unlock, locked, d, err = r.lock(wait, need); err != nil {
 			break
 		}
+		rec = locked.Clone() // the attempt changes its own
+		good = need.metBy(rec.Grant, time.Now())
 		var token *cachedToken
 		token, err = r.refreshUnlock(ctx, wait, unlock, locked, need, d)
 		if errors.Is(err, ErrStore) {
@@ -217,8 +219,6 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 		}
 	}
 	switch {
-	case errors.Is(err, errLockLost):
-		return nil, lockTimeoutError(r.serverURL, errLockLost)
 	case good && rec.Grant.Usable(need.rejected, time.Now()):
 		r.events.fail(StepRefresh, err, "the access token could not be refreshed ahead of time; going on with it")
 		token := r.tokens.use(rec)
@@ -226,7 +226,9 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 			token.serveForNow()
 		}
 		return token, nil
-	case wait.Err() != nil && ctx.Err() == nil:
+	case errors.Is(err, errLockLost):
+		return nil, lockTimeoutError(r.serverURL, errLockLost)
+	case locked == nil && wait.Err() != nil && ctx.Err() == nil:
 		return nil, closedError()
 	}
 	return nil, err

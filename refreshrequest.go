@@ -160,7 +160,9 @@ func (r *refreshAttempt) notStored(rec *record.Record, err error) (*cachedToken,
 		return nil, err
 	}
 	r.notice("the access token could not be refreshed ahead of time, because its successor could not be stored: %v", err)
-	return r.tokens.use(rec), nil
+	token := r.tokens.use(rec)
+	token.serveForNow()
+	return token, nil
 }
 
 // useSavedResponse stores the token of a response that was received and saved by a process that

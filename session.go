@@ -146,7 +146,7 @@ func (c *Client) check(serverURL string) error {
 	}
 	if c.Resource != "" && c.OmitResource {
 		return &Error{Kind: ErrInvalidConfig, Server: serverURL,
-			Message: "a resource is configured, and also that none is sent"}
+			Message: "Resource and OmitResource contradict each other"}
 	}
 	switch c.Grant.(type) {
 	case nil, ClientCredentials, JWTBearer, TokenExchange, Enterprise, DeviceCode:

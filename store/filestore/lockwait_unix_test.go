@@ -286,9 +286,9 @@ func TestAbandonedWaitIsTakenOver(t *testing.T) {
 		}
 		cancel()
 	}
-	if more := runtime.NumGoroutine() - before; more > 1 {
-		t.Errorf("%d goroutines still wait for a lock without callers", more)
-	}
+	proctest.Wait(t, time.Minute, "one goroutine at most waits for the lock without a caller", func() bool {
+		return runtime.NumGoroutine()-before <= 1 // those of contexts and timers are ending
+	})
 
 	// The next who wants it gets it, and the one after that, too.
 	s := open(t, filestore.Options{Dir: dir})

@@ -59,8 +59,8 @@ func Run(ctx context.Context, args []string, p Process) int {
 		<-p.Ready
 	}
 	err := cmp.Or(root.ExecuteContext(ctx), a.helpErr)
-	if closeErr := a.close(ctx); err == nil {
-		err = closeErr
+	if closeErr := a.close(ctx); err == nil && closeErr != nil {
+		return a.fail(context.WithoutCancel(ctx), closeErr) // it is the reason, and not the interrupt before it
 	}
 	if err == nil {
 		return exitOK
@@ -165,7 +165,12 @@ that of its command, or 126 or 127 if it cannot be run.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		PersistentPreRunE: func(*cobra.Command, []string) error { return cmp.Or(a.global.check(), a.checkLog()) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Name() == cobra.ShellCompRequestCmd { // shells do not show its errors
+				return a.global.check()
+			}
+			return cmp.Or(a.global.check(), a.checkLog())
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if showVersion {
 				return a.printVersion()

@@ -195,9 +195,9 @@ func (d *doctorCommand) writeSearched(flag, path string, content []byte, err err
 	case err != nil:
 		return err
 	}
-	write := os.WriteFile // into a device or a pipe
-	if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() {
-		write = writeWhole // also the mode of a file that is there
+	write := os.WriteFile // into a device or a pipe, or through a link
+	if info, err := os.Lstat(path); err != nil || info.Mode().IsRegular() {
+		write = writeWhole // a file that is there also gets the mode 0600
 	}
 	if err := write(path, content, 0o600); err != nil {
 		return usage("%s cannot be written: %w", flag, withoutPath(err))

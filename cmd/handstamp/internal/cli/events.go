@@ -38,7 +38,7 @@ func (a *app) logLevel() (level slog.Level, wanted bool) {
 	return level, level.UnmarshalText([]byte(a.env.get("HANDSTAMP_LOG"))) == nil
 }
 
-// checkLog finds a level that there is not.
+// checkLog returns an error for a level that does not exist.
 func (a *app) checkLog() error {
 	word := a.env.get("HANDSTAMP_LOG")
 	if _, ok := a.logLevel(); !ok && word != "" {

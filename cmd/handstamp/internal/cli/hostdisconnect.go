@@ -166,6 +166,8 @@ func (d *disconnectCommand) show() error {
 	}); err != nil || d.global.json {
 		return err
 	}
-	d.showNotes(r)
+	if r.Outcome == outcomeWritten {
+		d.showNotes(r)
+	}
 	return nil
 }

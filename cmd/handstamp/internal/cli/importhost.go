@@ -117,7 +117,7 @@ func (m *importServers) nothingHere(h *mcphost.Host, files []string) error {
 		f.hint = "name the file of a project: handstamp import " + h.Project
 	}
 	if len(files) == 0 && !h.Manual() {
-		f.err = errors.New(h.Name + " keeps no servers for all projects here")
+		f.err = errors.New(h.Name + " has no file here for servers of all projects")
 	}
 	return f
 }

@@ -73,7 +73,7 @@ func (l *logoutCommand) run(ctx context.Context, args []string) error {
 		}
 		out, failed := l.one(ctx, t)
 		if failed = advise(failed, t); failed != nil {
-			out = &logoutOutput{Server: t.url, Profile: t.profile, Error: explain(ctx, failed)}
+			out.Error = explain(ctx, failed)
 		}
 		results, err = append(results, out), errors.Join(err, failed)
 	}
@@ -105,29 +105,30 @@ func (l *logoutCommand) targets(ctx context.Context, args []string) ([]*target, 
 	return targets, nil
 }
 
-// one signs out of one server and shows the result.
+// one signs out of one server and shows the result. With an error it returns what was done until then.
 func (l *logoutCommand) one(ctx context.Context, t *target) (*logoutOutput, error) {
+	out := &logoutOutput{Server: t.url, Profile: t.profile}
 	t.local = true
 	c, err := l.storedClient(ctx, t, handstamp.LoginNever)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	ctx, cancel := l.bounded(ctx)
 	defer cancel()
 	r, err := c.Logout(ctx, t.url, l.opts)
-	if err != nil {
-		return nil, err
+	if r == nil {
+		return out, err
 	}
-	if err := l.forgetLogin(ctx, c.Store, t); err != nil {
-		return nil, err
+	out.WasSignedIn, out.Damaged = r.WasSignedIn, r.Damaged
+	out.Revoked, out.RevokeError = r.Revoked, explain(ctx, r.RevokeError)
+	out.ClientDeleted, out.DeleteClientError = r.ClientDeleted, explain(ctx, r.DeleteClientError)
+	if err == nil {
+		err = l.forgetLogin(ctx, c.Store, t)
 	}
-	out := &logoutOutput{
-		Server: t.url, Profile: t.profile, WasSignedIn: r.WasSignedIn, Damaged: r.Damaged,
-		Revoked: r.Revoked, RevokeError: explain(ctx, r.RevokeError),
-		ClientDeleted: r.ClientDeleted, DeleteClientError: explain(ctx, r.DeleteClientError),
+	if err == nil {
+		showLogout(l.shown(l.err), t, r)
 	}
-	showLogout(l.shown(l.err), t, r)
-	return out, nil
+	return out, err
 }
 
 // forgetLogin removes what is left of a login that a logout has removed from a store.

@@ -5,7 +5,6 @@ package cli
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"maps"
 	"net/http"
@@ -96,14 +95,11 @@ func (c *command) run(args ...string) (stdout, stderr string, code int) {
 
 func (c *command) wait(cmd *exec.Cmd) int {
 	c.t.Helper()
-	err := cmd.Wait()
-	if exited, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exited.ExitCode()
-	}
-	if err != nil {
+	err := cmd.Wait() // ctx's error where the test has ended, also of a process that ended by itself
+	if cmd.ProcessState == nil {
 		c.t.Fatal(err)
 	}
-	return 0
+	return cmd.ProcessState.ExitCode()
 }
 
 // login signs in.

@@ -30,9 +30,9 @@ uses no network, unless --check has each login tried, and refreshed if needed, w
 one request to the MCP server.
 
 The exit code is 0 if every login shown is usable, 4 if a login is required, 3 if the
-last refresh failed and the next one waits, or with --check a server is unreachable, and
-7 if a credential cannot be read, or 2 if --check finds no MCP server at the URL. With
---quiet nothing is printed.`,
+last refresh failed and the next one waits or --check cannot reach a server, 7 if a
+credential cannot be read, and 2 if --check finds no MCP server at the URL. With --quiet
+nothing is printed.`,
 		Args: between(0, 1, "one server, or none for all"),
 		RunE: withArgs(s.run),
 	}

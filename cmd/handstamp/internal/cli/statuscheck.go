@@ -59,8 +59,8 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 		if err != nil {
 			return err
 		}
-		if isStream || got.StatusCode == http.StatusUnauthorized {
-			resp, isMCP = got, true
+		if isStream || got.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusMethodNotAllowed {
+			resp, isMCP = got, isStream
 		}
 	}
 	switch {
@@ -81,8 +81,14 @@ func (s *statusCommand) try(ctx context.Context, t *target) error {
 
 // noServer reports whether a response is that of a host without an MCP server at the URL.
 func noServer(resp *http.Response, isMCP bool) bool {
-	return !isMCP && (resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone ||
-		strings.Contains(resp.Header.Get("Content-Type"), "html"))
+	switch code := resp.StatusCode; {
+	case isMCP, code >= 500, code == http.StatusUnauthorized, code == http.StatusForbidden,
+		code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
+		return false
+	case code == http.StatusNotFound, code == http.StatusGone:
+		return true
+	}
+	return strings.Contains(strings.ToLower(resp.Header.Get("Content-Type")), "html")
 }
 
 // send sends a request and closes the response. isMCP reports whether that is a message of MCP, or a stream of them.

@@ -249,7 +249,7 @@ func (m *storeMigrate) targetAsItIs(ctx context.Context) (store.Store, error) {
 			return nil, keyringFailure(err, "")
 		}
 	case storeEncrypted:
-		if _, err := os.Lstat(filepath.Join(folders.Credentials, keyNoteName)); isNew && err != nil {
+		if _, err := os.Lstat(filepath.Join(folders.Credentials, keyNoteName)); err != nil {
 			return new(store.Memory), m.tryKeySources()
 		}
 		isNew = false
