@@ -220,18 +220,23 @@ func (r *refresher) refreshNow(ctx, wait context.Context, need tokenNeed) (*cach
 	}
 	switch {
 	case good && rec.Grant.Usable(need.rejected, time.Now()):
-		r.events.fail(StepRefresh, err, "the access token could not be refreshed ahead of time; going on with it")
-		token := r.tokens.use(rec)
-		if errors.Is(err, ErrStore) {
-			token.serveForNow()
-		}
-		return token, nil
+		return r.goOn(rec, err), nil
 	case errors.Is(err, errLockLost):
 		return nil, lockTimeoutError(r.serverURL, errLockLost)
 	case locked == nil && wait.Err() != nil && ctx.Err() == nil:
 		return nil, closedError()
 	}
 	return nil, err
+}
+
+// goOn returns the token at hand where a refresh ahead of time has failed.
+func (r *refresher) goOn(rec *record.Record, err error) *cachedToken {
+	r.events.fail(StepRefresh, err, "the access token could not be refreshed ahead of time; going on with it")
+	token := r.tokens.use(rec)
+	if errors.Is(err, ErrStore) {
+		token.serveForNow()
+	}
+	return token
 }
 
 // errLockLost ends a refresh that has sent nothing, and whose lock another process has now.
