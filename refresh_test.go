@@ -129,6 +129,45 @@ func TestTroubleAheadOfTimeAndAFullStore(t *testing.T) {
 	}
 }
 
+// lockingStore calls a function before it gives a refresh lock away.
+type lockingStore struct {
+	store.Store
+	locking func()
+}
+
+func (s *lockingStore) Lock(ctx context.Context, key store.Key, name store.LockName) (func(), error) {
+	if name == store.LockRefresh {
+		s.locking()
+	}
+	return s.Store.Lock(ctx, key, name)
+}
+
+// What a failed refresh goes on with is the token that was stored when it got its lock, and not the one
+// that another process has replaced while it waited.
+func TestFailedRefreshGoesOnWithWhatWasReadUnderTheLock(t *testing.T) {
+	testenv.InBubble(t, lab.Habits{AccessTokenLifetime: time.Hour}, func(t *testing.T, w *testenv.Env) {
+		w.MustCall(w.Session())
+		w.AboutToExpire()
+		w.Lab.SetFault("token", lab.Fault{Kind: lab.FaultStatus, Status: 503})
+		c, line := w.Recorded()
+		full := &readOnlyStore{Store: w.Store}
+		c.Store = &lockingStore{Store: full, locking: func() {
+			rec := w.Record()
+			rec.Grant.AccessToken = "of another account"
+			w.Put(rec)
+		}}
+		line.OnResponse(func(req *http.Request, _ *http.Response) {
+			if strings.HasSuffix(req.URL.Path, "/token") {
+				full.full.Store(true)
+			}
+		})
+		token, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{})
+		if err != nil || !full.full.Load() || token.Value.Reveal() != "of another account" {
+			t.Errorf("%v, %v", token, err)
+		}
+	})
+}
+
 // A caller that gives up returns at once; the refresh it started is stored.
 func TestCancelledCaller(t *testing.T) {
 	w := testenv.New(t, lab.NoneFirst())

@@ -41,6 +41,8 @@ type Error struct {
 // Error names the reason and the cause.
 func (e *Error) Error() string {
 	switch {
+	case e.Reason == nil:
+		return "keyring: unknown error"
 	case e.Err != nil:
 		return fmt.Sprintf("%v (%v)", e.Reason, e.Err)
 	case e.item != "":
