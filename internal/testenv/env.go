@@ -68,13 +68,15 @@ func (w *Env) Session() *handstamp.Client {
 		Prompt:       handstamp.Prompt{OpenURL: w.OpenURL},
 		LoginTimeout: Timeout,
 	}
+	closing := 10 * time.Second
 	if w.memory != nil {
 		c.BaseTransport, c.AuthTransport = w.memory, w.memory
 		c.LoginTimeout = time.Hour
 		c.Prompt = handstamp.Prompt{Authorize: w.Consent}
+		closing = time.Hour // a bubble must not end before what a Client does in the background
 	}
 	w.T.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), closing)
 		defer cancel()
 		c.Close(ctx)
 	})
