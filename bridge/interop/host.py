@@ -95,11 +95,15 @@ async def carry_out(client, order):
     async def progress(progress, total, message):
         seen.append(progress)
 
-    call, keyword = (client.call_tool, "progress_callback") if kind == "sdk" else (client.call_tool_mcp, "progress_handler")
     # The progress of a single step is sent when the response is, and on another stream may come after
-    # it: into the end of the session.
-    wanted = (order["arguments"] or {}).get("steps") != 1
-    result = await call(order["name"], order["arguments"], **({keyword: progress} if wanted else {}))
+    # it: into the end of the session. FastMCP wants progress of each call, its session does not.
+    if (order["arguments"] or {}).get("steps") == 1:
+        call = client.call_tool if kind == "sdk" else client.session.call_tool
+        result = await call(order["name"], order["arguments"])
+    elif kind == "sdk":
+        result = await client.call_tool(order["name"], order["arguments"], progress_callback=progress)
+    else:
+        result = await client.call_tool_mcp(order["name"], order["arguments"], progress_handler=progress)
     said = result.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {"text": texts(result.content), "structured": said.get("structuredContent"),
             "isError": said.get("isError", False), "progress": seen}
