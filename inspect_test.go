@@ -78,7 +78,7 @@ func TestInspectAndRepair(t *testing.T) {
 			func(in *handstamp.Inspection) bool { return in.Response.Status == 503 && in.Status.Usable() }, "", handstamp.StateValid,
 		},
 		"unreachable": {
-			func(w *testenv.Env) { w.Lab.Close() },
+			(*testenv.Env).Disconnect,
 			func(in *handstamp.Inspection) bool {
 				return in.Response == nil && in.ResponseError != nil && in.Status.Usable()
 			}, "", handstamp.StateValid,

@@ -95,6 +95,28 @@ func TestProofOfAServerThatTakesNoPOST(t *testing.T) {
 	w.WantTabs(1)
 }
 
+// A server without metadata may respond to a request with a token that the session was not found. That it
+// wants a token shows that it is one.
+func TestProofOfAServerThatFindsNoSession(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustLogin(w.Session())
+	w.Lab.SetFault("*", lab.Fault{Kind: lab.FaultStatus, Status: http.StatusNotFound})
+	c := w.Session()
+	c.BaseTransport = testenv.RoundTripFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err == nil && req.URL.String() == w.Lab.MCPURL() && req.Header.Get("Authorization") == "" {
+			resp.StatusCode = http.StatusUnauthorized
+			resp.Header.Set("WWW-Authenticate", "Bearer")
+		}
+		return resp, err
+	})
+	result, err := c.Login(t.Context(), w.Lab.MCPURL(), handstamp.LoginOptions{})
+	if err != nil || !result.Already {
+		t.Errorf("%+v, %v", result, err)
+	}
+	w.WantTabs(1)
+}
+
 // The token with which login proves a login goes to the server's own origin only.
 func TestProofIsNotRedirectedToAnotherOrigin(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {

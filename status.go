@@ -252,7 +252,8 @@ func (s *Status) setGrant(rec *record.Record, now time.Time) {
 	s.ObtainedAt, s.ExpiresAt, s.AccessTokenRejected = g.ObtainedAt, g.ExpiresAt, g.Rejected
 	if cl := rec.GrantClient(); cl != nil {
 		obtainable := g.RefreshToken != "" || g.Type == grantClientCredentials || g.Enterprise != ""
-		s.Refreshable = obtainable && rec.GrantError == nil && !cl.Rejected && !secretExpired(cl, g, now)
+		authenticates := !cl.Rejected && (manageable(cl) || !secretExpired(cl, g, now))
+		s.Refreshable = obtainable && rec.GrantError == nil && authenticates
 		s.ClientID, s.ClientSource, s.Method = cl.ID, cl.Source, cl.Method
 		s.MethodReason = authMethodReason(cl.MethodSource)
 	}

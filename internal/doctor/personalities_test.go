@@ -119,7 +119,7 @@ var stories = map[string]story{
 	"forgot-client-token": ends(forgotten, doctor.CauseForgotten, "login", "made-up code → 401 invalid_client"),
 	"client-unauthorized": ends(forgotten, doctor.CauseForgotten, "login", "made-up code → 401 unauthorized"),
 	"expiring-secret":     ends(secretOver, doctor.CauseSecretExpired, "login", "Stored login: it has expired"),
-	"updated-secret":      ends(secretOver, doctor.CauseRefreshDue, "token", "client_secret_basic (from the registration)"),
+	"updated-secret":      ends(secretOver, doctor.CauseRefreshDue, "token", "not work any more; the next use refreshes it"),
 	"exact-redirect":      signsIn("redirect URI: http://127.0.0.1:"),
 	"port-taken":          ends(taken, doctor.CauseNone, "tools", "another program has the port of its redirect URI"),
 	"grants-enforced":     signsIn("is refreshed when it has"),

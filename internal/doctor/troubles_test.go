@@ -77,7 +77,7 @@ func TestDoctorNamesTheTrueCauseOfALoginThatStopsWorking(t *testing.T) {
 		"redirected to another host": {func(w *testenv.Env) {
 			w.Lab.SetFault("mcp", lab.Fault{Kind: lab.FaultRedirect, Location: "http://elsewhere.test/mcp"})
 		}, story{after: doctor.CauseRedirect, evidence: "http://elsewhere.test"}},
-		"the server closed": {func(w *testenv.Env) { w.Lab.Close() }, story{after: doctor.CauseConnection, command: "doctor", evidence: "no connection to"}},
+		"the server closed": {(*testenv.Env).Disconnect, story{after: doctor.CauseConnection, command: "doctor", evidence: "no connection to"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := signedIn(t, lab.Habits{})

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -38,7 +39,8 @@ type Env struct {
 
 	Dir string // of the credentials, in an environment on disk
 
-	memory *Meter // what carries the requests of an environment without sockets
+	memory  *Meter            // what carries the requests of an environment without sockets
+	offline http.RoundTripper // what carries those to a server that has ended
 }
 
 // New returns an Env whose server listens on loopback and whose store is in memory.
@@ -61,12 +63,24 @@ func (w *Env) Transport() http.RoundTripper {
 	return http.DefaultTransport
 }
 
+// Disconnect ends the server: the connections of later sessions are rejected, whoever has its port then.
+func (w *Env) Disconnect() {
+	w.Lab.Close()
+	address := proctest.UnreachableAddress(w.T)
+	w.offline = &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+}
+
 // Session returns a Client with the user's store and browser.
 func (w *Env) Session() *handstamp.Client {
 	c := &handstamp.Client{
 		Store:        w.Store,
 		Prompt:       handstamp.Prompt{OpenURL: w.OpenURL},
 		LoginTimeout: Timeout,
+	}
+	if w.offline != nil {
+		c.BaseTransport, c.AuthTransport = w.offline, w.offline
 	}
 	closing := 10 * time.Second
 	if w.memory != nil {
