@@ -1,4 +1,4 @@
-// Command suites runs everything that "make test" is: each suite to its end, two at a time,
+// Command suites runs everything that "make test" is: each suite to its end, three at a time,
 // for most of them wait as much as they compute. It prints a line when a suite begins and one
 // when it ends, with the output of what failed, and at the end a table. The exit code is 1 if
 // a suite failed.
@@ -34,7 +34,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("suites", flag.ExitOnError)
-	atOnce := flags.Int("at-once", 2, "how many suites run at once")
+	atOnce := flags.Int("at-once", 3, "how many suites run at once")
 	busy := flags.Int("busy", 0, "how many busy loops run beside")
 	if err := flags.Parse(args); err != nil {
 		return err
