@@ -35,7 +35,7 @@ func TestStateOfARecord(t *testing.T) {
 		"rejected, to be refreshed":     {&record.Grant{AccessToken: "a", RefreshToken: "r", ExpiresAt: future, Rejected: true}, nil, client, StateRefreshable, true},
 		"the client is gone":            {&record.Grant{AccessToken: "a", RefreshToken: "r", ExpiresAt: past}, nil, &record.Client{Issuer: "as", ID: "c", Rejected: true}, StateExpired, false},
 		"the client's secret ended":     {&record.Grant{AccessToken: "a", RefreshToken: "r", ExpiresAt: past}, nil, &record.Client{Issuer: "as", ID: "c", Secret: "s", SecretExpiresAt: past}, StateExpired, false},
-		"the server replaces the secret": {&record.Grant{AccessToken: "a", RefreshToken: "r", ExpiresAt: past}, nil, replaced, StateRefreshable, true},
+		"the secret is to be replaced":  {&record.Grant{AccessToken: "a", RefreshToken: "r", ExpiresAt: past}, nil, replaced, StateRefreshable, true},
 		"ended, the token still works":  {&record.Grant{AccessToken: "a", ExpiresAt: future}, &record.GrantError{Code: "invalid_grant"}, client, StateValid, false},
 		"ended, the token has expired":  {&record.Grant{AccessToken: "a", ExpiresAt: past}, &record.GrantError{Code: "invalid_grant"}, client, StateRevoked, false},
 		"the token's client is unknown": {&record.Grant{AccessToken: "a", RefreshToken: "r", ExpiresAt: past}, nil, &record.Client{Issuer: "as", ID: "other"}, StateExpired, false},
