@@ -74,7 +74,8 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 		conn, err := db.pool.Acquire(acquiring)
 		switch {
 		case err == nil && acquiring.Err() == nil:
-			tag, err := exec(sending, db.session(conn), query, args)
+			var tag pgconn.CommandTag
+			tag, err = exec(sending, db.session(conn), query, args)
 			db.notice(err)
 			if err == nil {
 				return tag.RowsAffected(), unclear(sent, tag)
@@ -92,6 +93,9 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 			return 0, silent(ctx, err)
 		}
 		if pause(sending, wait) != nil {
+			if e, ok := errtype.As[*pgconn.PgError](err); ok { // which responds, as one does that is read-only
+				return 0, fmt.Errorf("%w: PostgreSQL: %w", store.ErrUnusable, e)
+			}
 			return 0, errSilent
 		}
 	}

@@ -4,7 +4,11 @@ package pgstore_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -65,5 +69,33 @@ func TestEachOperationAfterARestart(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The error of a write to a server that is read-only, as a full one is at some providers, has that
+// reason, and not that the server does not respond.
+func TestReadOnlyServer(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	db, _ := open(t, server, pgstore.Options{})
+	revision := mustPut(t, storeOf(t, db, ownerOf(0)), lockedKey, []byte("value"))
+	c := config(t, server.URL())
+	c.ConnConfig.RuntimeParams["default_transaction_read_only"] = "on"
+	pool, err := pgxpool.NewWithConfig(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	readOnly, err := pgstore.New(t.Context(), pool, pgstore.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(readOnly.Close)
+	s := storeOf(t, readOnly, ownerOf(0))
+	_, err = s.Put(t.Context(), lockedKey, []byte("new"), revision)
+	if !errors.Is(err, store.ErrUnusable) || !strings.Contains(err.Error(), "read-only") {
+		t.Errorf("Put = %v", err)
+	}
+	if value, _, err := s.Get(t.Context(), lockedKey); string(value) != "value" || err != nil {
+		t.Errorf("Get = %q, %v", value, err)
 	}
 }
