@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -132,10 +133,16 @@ func exec(
 ) (tag pgconn.CommandTag, err error) {
 	defer conn.Release()
 	tag, err = conn.Exec(ctx, query, args...)
-	if e, ok := errtype.As[*pgconn.PgError](err); ok && e.Code == readOnly {
-		_ = conn.Conn.Conn().Close(ctx) // so that the next one is to the server that took over
-	}
+	leaveReadOnly(ctx, conn.Conn, err)
 	return tag, err
+}
+
+// leaveReadOnly closes a connection whose server takes no writes, so that the next one is to the server
+// that took over.
+func leaveReadOnly(ctx context.Context, conn *pgxpool.Conn, err error) {
+	if e, ok := errtype.As[*pgconn.PgError](err); ok && e.Code == readOnly {
+		_ = conn.Conn().Close(ctx)
+	}
 }
 
 // readOnly is the code of a server that was demoted.

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/store"
@@ -98,4 +100,66 @@ func TestReadOnlyServer(t *testing.T) {
 	if value, _, err := s.Get(t.Context(), lockedKey); string(value) != "value" || err != nil {
 		t.Errorf("Get = %q, %v", value, err)
 	}
+}
+
+// A connection whose server takes no writes any more, while another one does, as after a failover that
+// names resolve to late, is left: by a claim, and by the lease of a lock.
+func TestConnectionsToAReadOnlyServerAreLeft(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	c := config(t, server.URL())
+	c.MaxConns = 1 // which the pool takes again and again
+	db, pool := openConfig(t, c, pgstore.Options{})
+	_, others := open(t, server, pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	exec := func(pool *pgxpool.Pool, query string) {
+		t.Helper()
+		if _, err := pool.Exec(t.Context(), query); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expiry := func() (at time.Time) {
+		t.Helper()
+		if err := others.QueryRow(t.Context(), "SELECT max(expires_at) FROM handstamp_lease").Scan(&at); err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	const readOnly = "SET default_transaction_read_only = on"
+
+	t.Run("claim", func(t *testing.T) {
+		exec(pool, readOnly)
+		o := store.ClaimOptions{Max: 1, PerGroup: 1, For: time.Minute, UsedWithin: time.Hour}
+		if _, err := db.Claim(t.Context(), o); !errors.Is(err, store.ErrUnusable) {
+			t.Errorf("Claim = %v", err)
+		}
+		if _, err := db.Claim(t.Context(), o); err != nil {
+			t.Errorf("the next Claim = %v", err)
+		}
+	})
+	t.Run("extension", func(t *testing.T) {
+		revision := mustPut(t, s, lockedKey, []byte("value"))
+		unlock, err := s.Lock(t.Context(), lockedKey, store.LockRefresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		if _, err := s.Put(t.Context(), lockedKey, []byte("begun"), revision); err != nil {
+			t.Fatal(err)
+		}
+		exec(pool, readOnly)
+		before := expiry()
+		proctest.Wait(t, testenv.Timeout, "an extension of the lease", func() bool { return expiry().After(before) })
+	})
+	t.Run("release", func(t *testing.T) {
+		unlock, err := s.Lock(t.Context(), lockedKey, store.LockLogin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exec(pool, readOnly)
+		unlock()
+		var leases int
+		if err := others.QueryRow(t.Context(), "SELECT count(*) FROM handstamp_lease").Scan(&leases); err != nil || leases != 0 {
+			t.Errorf("%d leases are left, %v", leases, err)
+		}
+	})
 }
