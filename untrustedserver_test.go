@@ -280,7 +280,10 @@ func storeLoginAt(t *testing.T, s store.Store, issuer string) {
 	}
 	err = record.Put(t.Context(), s, &record.Record{
 		Key: key, ServerURL: issuer,
-		Clients: []*record.Client{{Issuer: issuer, ID: "at-company", Source: record.SourceConfigured, Method: "none", MethodSource: record.MethodConfigured}},
+		Clients: []*record.Client{{
+			Issuer: issuer, ID: "at-company", Source: record.SourceConfigured,
+			Method: "none", MethodSource: record.MethodConfigured,
+		}},
 		Grant: &record.Grant{
 			Issuer: issuer, ClientID: "at-company", TokenEndpoint: issuer + testenv.AtToken,
 			AccessToken: "a", IDToken: "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2ln", // of {"sub": "ana"}

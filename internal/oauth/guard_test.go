@@ -272,7 +272,9 @@ func TestGuardKeepsItsOwnDialer(t *testing.T) {
 // A connection that is not in use ends some time, whether or not the base's do: one server may have
 // those of very many Clients.
 func TestGuardEndsIdleConnections(t *testing.T) {
-	for configured, want := range map[time.Duration]time.Duration{0: 90 * time.Second, time.Minute: time.Minute, time.Hour: time.Hour} {
+	for configured, want := range map[time.Duration]time.Duration{
+		0: 90 * time.Second, time.Minute: time.Minute, time.Hour: time.Hour,
+	} {
 		if got := Guard(&http.Transport{IdleConnTimeout: configured}, nil).IdleConnTimeout; got != want {
 			t.Errorf("%v in place of %v: %v", got, configured, want)
 		}

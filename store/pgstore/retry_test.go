@@ -158,7 +158,8 @@ func TestConnectionsToAReadOnlyServerAreLeft(t *testing.T) {
 		exec(pool, readOnly)
 		unlock()
 		var leases int
-		if err := others.QueryRow(t.Context(), "SELECT count(*) FROM handstamp_lease").Scan(&leases); err != nil || leases != 0 {
+		err = others.QueryRow(t.Context(), "SELECT count(*) FROM handstamp_lease").Scan(&leases)
+		if err != nil || leases != 0 {
 			t.Errorf("%d leases are left, %v", leases, err)
 		}
 	})
