@@ -309,7 +309,10 @@ func (l *logins) end(ctx context.Context, rec *record.Record, req loginRequest, 
 	event := LoginEvent{Server: l.serverURL, Began: req.since, Outcome: OutcomeSignedIn}
 	if err != nil {
 		err = l.endError(ctx, err)
-		l.recordFailure(ctx, rec, err)
+		// For a step no process waits, and each server that a user makes up would be stored for ever.
+		if !req.suspends || rec.Revision != "" {
+			l.recordFailure(ctx, rec, err)
+		}
 		event.Err, event.Outcome = err, kindOf(err)
 	} else {
 		event.Issuer, event.Scope = rec.Grant.Issuer, oauth.SanitizeLine(l.secrets.shownScope(rec.Grant.ScopeGranted))

@@ -129,7 +129,7 @@ func (m *mcpServer) connectError(err error) *Error {
 func (m *mcpServer) reach(host string) oauth.Reach {
 	own := m.url.Hostname()
 	switch {
-	case m.config.namedByUser(host):
+	case m.config.namedByUser(host), m.config.identityProvider && strings.EqualFold(host, own):
 		return oauth.ReachAny
 	case m.config.UntrustedServers: // where the server is proves nothing
 		return (*Client)(m.config).untrustedReach()

@@ -15,8 +15,10 @@ import (
 	"github.com/handstamp/handstamp/internal/dnstest"
 	"github.com/handstamp/handstamp/internal/errtype"
 	"github.com/handstamp/handstamp/internal/proctest"
+	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/internal/testenv"
 	"github.com/handstamp/handstamp/lab"
+	"github.com/handstamp/handstamp/secret"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -193,5 +195,102 @@ func TestCloseEndsConnectionsOfAGuardedAuthTransport(t *testing.T) {
 		} else if closed() {
 			t.Error("the connections of the application's own transport are closed")
 		}
+	}
+}
+
+// company is an MCP server that trusts a company's identity provider, at names that no test has.
+type company struct {
+	documents
+	issuer, token string // of the provider
+	reached       atomic.Int32
+}
+
+func newCompany(issuer, token string) *company {
+	const mcp, as = "https://mcp.example", "https://as.example"
+	c := &company{documents: serverAt(mcp, as), issuer: issuer, token: token}
+	c.documents[mcp+testenv.AtResource+testenv.AtMCP]["authorization_servers"] = []string{as}
+	c.documents[as+testenv.AtServer] = map[string]any{
+		"issuer": as, "authorization_endpoint": as + "/authorize", "token_endpoint": as + testenv.AtToken,
+		"code_challenge_methods_supported": []string{"S256"},
+		"grant_types_supported":            []string{"urn:ietf:params:oauth:grant-type:jwt-bearer"},
+	}
+	c.documents[as+testenv.AtToken] = map[string]any{"access_token": "access", "token_type": "Bearer"}
+	c.documents[issuer+testenv.AtServer] = map[string]any{
+		"issuer": issuer, "authorization_endpoint": issuer + "/authorize", "token_endpoint": token + "/exchange",
+		"code_challenge_methods_supported": []string{"S256"},
+	}
+	c.documents[token+"/exchange"] = map[string]any{"access_token": "grant", "token_type": "N_A",
+		"issued_token_type": "urn:ietf:params:oauth:token-type:id-jag"}
+	return c
+}
+
+func (c *company) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.URL.Path == "/exchange" {
+		c.reached.Add(1)
+	}
+	return c.documents.RoundTrip(req)
+}
+
+// The rules for addresses are those of a company's identity provider, too: the application has named
+// where it is, and not what its metadata names. So it is in a session that knows it from the store.
+func TestUntrustedServersOfACompany(t *testing.T) {
+	for _, test := range []struct {
+		issuer, token string
+		trusted       bool
+		allowed       bool
+	}{
+		{"https://idp.example", "https://idp.example", false, true},
+		{"https://idp.example", "https://tokens.example", false, true},
+		{"https://idp.example", "https://10.0.0.1", false, false},
+		{"https://idp.example", "https://sso.corp", false, false},
+		{"https://idp.example", "https://169.254.169.254", false, false},
+		{"https://idp.corp", "https://idp.corp", false, true},
+		{"https://idp.corp", "https://10.0.0.1", false, false},
+		{"https://idp.corp", "https://10.0.0.1", true, true},
+		{"https://idp.corp", "https://169.254.169.254", true, false},
+	} {
+		for _, stored := range []bool{false, true} {
+			base := newCompany(test.issuer, test.token)
+			c := &handstamp.Client{
+				UntrustedServers: !test.trusted, BaseTransport: base, AuthTransport: base, Store: new(store.Memory),
+				Registration: &handstamp.Registration{ClientID: "at-server", TokenEndpointAuthMethod: "none"},
+			}
+			grant := handstamp.Enterprise{Issuer: test.issuer}
+			if stored {
+				storeLoginAt(t, c.Store, test.issuer)
+			} else {
+				grant.ClientID = "at-company"
+				grant.IDToken = func(context.Context, handstamp.GrantTarget) (secret.String, error) { return "subject", nil }
+			}
+			c.Grant = grant
+			_, err := c.Login(t.Context(), "https://mcp.example"+testenv.AtMCP, handstamp.LoginOptions{})
+			if reached := base.reached.Load() > 0; (err == nil) != test.allowed || reached != test.allowed {
+				t.Errorf("%+v, stored: %t: the provider was reached: %t; %v", test, stored, reached, err)
+			}
+		}
+	}
+}
+
+// storeLoginAt stores a login at a company's identity provider.
+func storeLoginAt(t *testing.T, s store.Store, issuer string) {
+	t.Helper()
+	key, err := store.NewKey(issuer, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = record.Put(t.Context(), s, &record.Record{
+		Key: key, ServerURL: issuer,
+		Clients: []*record.Client{{
+			Issuer: issuer, ID: "at-company", Source: record.SourceConfigured,
+			Method: "none", MethodSource: record.MethodConfigured,
+		}},
+		Grant: &record.Grant{
+			Issuer: issuer, ClientID: "at-company", TokenEndpoint: issuer + testenv.AtToken,
+			AccessToken: "a", IDToken: "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhbmEifQ.c2ln", // of {"sub": "ana"}
+			Resource: record.Resource{Omit: true},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

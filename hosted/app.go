@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"weak"
@@ -194,7 +195,8 @@ func (a *App) Connections(ctx context.Context, o store.Owner) ([]*handstamp.Stat
 	if err != nil {
 		return nil, err
 	}
-	return c.List(ctx)
+	all, err := c.List(ctx)
+	return slices.DeleteFunc(all, func(s *handstamp.Status) bool { return s.State == handstamp.StateNone }), err
 }
 
 // Disconnect revokes a user's tokens at a server's authorization server, and forgets them. See

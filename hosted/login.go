@@ -3,6 +3,7 @@ package hosted
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/handstamp/handstamp"
@@ -53,10 +54,11 @@ func (a *App) Begin(
 	if !isPath(returnTo) {
 		return nil, invalid("BeginOptions.ReturnTo must be a path in the application")
 	}
-	c, err := a.Client(o)
+	c, end, err := a.beginner(ctx, o, serverURL)
 	if err != nil {
 		return nil, err
 	}
+	defer end()
 	options := handstamp.LoginOptions{Force: b.Force, Scopes: b.Scopes}
 	step, err := c.BeginLogin(mixup.WithRedirectURIs(ctx), serverURL, options)
 	a.ownChange(o) // where no user is needed, it is complete
@@ -79,6 +81,29 @@ func (a *App) Begin(
 		return nil, err
 	}
 	return &Login{URL: step.Request.URL}, nil
+}
+
+// beginner returns the Client that begins a login, and what to call at the end: the user's, or where
+// nothing is stored one of its own. A Client keeps a few things of each server, and what users make up
+// must not fill the memory.
+func (a *App) beginner(
+	ctx context.Context, o store.Owner, serverURL string,
+) (c *handstamp.Client, end func(), err error) {
+	if c, err = a.Client(o); err != nil {
+		return nil, nil, err
+	}
+	key, err := store.NewKey(serverURL, c.Profile)
+	if err == nil {
+		_, _, err = c.Store.Get(ctx, key)
+	}
+	if !errors.Is(err, store.ErrNotFound) { // any other error is the login's, too
+		return c, func() {}, nil
+	}
+	own, err := a.newEntry(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &own.client, func() { _ = own.client.Close(context.WithoutCancel(ctx)) }, nil
 }
 
 // isPath reports whether a browser stays at the application with a URL: browsers read a backslash

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -238,4 +240,58 @@ func TestServersAreNotTrusted(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+}
+
+// madeUp are servers that users make up: each contradicts itself.
+func madeUp(req *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	if strings.HasPrefix(req.URL.Path, "/.well-known/oauth-protected-resource") {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"resource": "https://other.example/mcp", "authorization_servers": ["https://as.example"]}`)
+	} else {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		w.WriteHeader(http.StatusUnauthorized)
+	}
+	return w.Result(), nil
+}
+
+// However many servers a user makes up, nothing of them is kept: in memory, in the database, or among
+// the connections that the user sees.
+func TestServersThatAreMadeUp(t *testing.T) {
+	db := new(store.MemoryDatabase)
+	app := newApp(db)
+	app.Configure = func(_ store.Owner, c *handstamp.Client) {
+		c.BaseTransport, c.AuthTransport = testenv.RoundTripFunc(madeUp), testenv.RoundTripFunc(madeUp)
+	}
+	beginAt := func(n int) {
+		_, err := app.Begin(t.Context(), ada, fmt.Sprintf("https://mcp.example/%d", n), hosted.BeginOptions{Session: "s"})
+		testenv.WantKind(t, err, handstamp.ErrProtocol)
+	}
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // which frees what the first one has cleaned up
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	const servers = 1000
+	beginAt(servers)
+	before := heap()
+	for n := range servers {
+		beginAt(n)
+	}
+	if grown := heap() - before; grown > servers*500 {
+		t.Errorf("each server takes %d bytes", grown/servers)
+	}
+	s, err := db.Store(ada)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := s.List(t.Context()); len(keys) > 0 || err != nil {
+		t.Errorf("%d values are stored, %v", len(keys), err)
+	}
+	if all, err := app.Connections(t.Context(), ada); len(all) > 0 || err != nil {
+		t.Errorf("%d connections, %v", len(all), err)
+	}
+	runtime.KeepAlive(app)
 }

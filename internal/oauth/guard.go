@@ -47,13 +47,16 @@ func (e *BlockedError) Allowable() bool {
 }
 
 // Guard is [GuardConnections] with bounds for the responses of strangers: of the handshake, of the
-// headers and of the wait for them. It does not decompress.
+// headers and of the wait for them, and for connections that are not in use. It does not decompress.
 func Guard(base *http.Transport, reach func(host string) Reach) *http.Transport {
 	t := GuardConnections(base, reach)
 	t.DisableCompression = true
 	t.MaxResponseHeaderBytes = 64 << 10
 	t.TLSHandshakeTimeout = 10 * time.Second
 	t.ResponseHeaderTimeout = 30 * time.Second
+	if t.IdleConnTimeout == 0 { // a server that closes none would have as many as there were Clients
+		t.IdleConnTimeout = 90 * time.Second
+	}
 	return t
 }
 

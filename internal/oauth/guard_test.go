@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/handstamp/handstamp/internal/dnstest"
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -265,5 +266,17 @@ func TestGuardKeepsItsOwnDialer(t *testing.T) {
 	}
 	if callersDial(&http.Transport{DialContext: new(net.Dialer).DialContext}) == nil {
 		t.Error("the caller's own net.Dialer is taken for the default")
+	}
+}
+
+// A connection that is not in use ends some time, whether or not the base's do: one server may have
+// those of very many Clients.
+func TestGuardEndsIdleConnections(t *testing.T) {
+	for configured, want := range map[time.Duration]time.Duration{
+		0: 90 * time.Second, time.Minute: time.Minute, time.Hour: time.Hour,
+	} {
+		if got := Guard(&http.Transport{IdleConnTimeout: configured}, nil).IdleConnTimeout; got != want {
+			t.Errorf("%v in place of %v: %v", got, configured, want)
+		}
 	}
 }

@@ -71,11 +71,12 @@ func (l *lease) keep() (stop func()) {
 }
 
 // extend extends the lease. Where that fails it is tried again soon: a lease lasts longer. It does not
-// wait for the pool, whose connections may all be of a server that has vanished, and has closed none.
+// wait for the pool, whose connections may all be of a server that has vanished, and has closed none, or
+// of one that no longer takes writes.
 func (l *lease) extend(ctx context.Context) {
 	soon, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
-	if !errors.Is(l.extendOver(soon, l.db.pool), context.DeadlineExceeded) {
+	if l.extendOver(soon, l.db.pool) == nil || ctx.Err() != nil {
 		return
 	}
 	config := l.db.pool.Config()
@@ -102,7 +103,7 @@ func (l *lease) extendOver(ctx context.Context, pool *pgxpool.Pool) error {
 func (l *lease) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), unlockTimeout)
 	defer cancel()
-	_, _ = l.db.pool.Exec(ctx, "DELETE FROM handstamp_lease "+
-		"WHERE id = $1 AND name = $2 AND holder = $3", l.db.unprepared,
+	_, _ = l.db.write(ctx, "DELETE FROM handstamp_lease "+
+		"WHERE id = $1 AND name = $2 AND holder = $3",
 		[]byte(l.lock.id), string(l.lock.name), l.holder)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/errtype"
@@ -74,7 +75,8 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 		conn, err := db.pool.Acquire(acquiring)
 		switch {
 		case err == nil && acquiring.Err() == nil:
-			tag, err := exec(sending, db.session(conn), query, args)
+			var tag pgconn.CommandTag
+			tag, err = exec(sending, db.session(conn), query, args)
 			db.notice(err)
 			if err == nil {
 				return tag.RowsAffected(), unclear(sent, tag)
@@ -92,6 +94,9 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 			return 0, silent(ctx, err)
 		}
 		if pause(sending, wait) != nil {
+			if e, ok := errtype.As[*pgconn.PgError](err); ok { // which responds, as one does that is read-only
+				return 0, fmt.Errorf("%w: PostgreSQL: %w", store.ErrUnusable, e)
+			}
 			return 0, errSilent
 		}
 	}
@@ -128,10 +133,16 @@ func exec(
 ) (tag pgconn.CommandTag, err error) {
 	defer conn.Release()
 	tag, err = conn.Exec(ctx, query, args...)
-	if e, ok := errtype.As[*pgconn.PgError](err); ok && e.Code == readOnly {
-		_ = conn.Conn.Conn().Close(ctx) // so that the next one is to the server that took over
-	}
+	leaveReadOnly(ctx, conn.Conn, err)
 	return tag, err
+}
+
+// leaveReadOnly closes a connection whose server takes no writes, so that the next one is to the server
+// that took over.
+func leaveReadOnly(ctx context.Context, conn *pgxpool.Conn, err error) {
+	if e, ok := errtype.As[*pgconn.PgError](err); ok && e.Code == readOnly {
+		_ = conn.Conn().Close(ctx)
+	}
 }
 
 // readOnly is the code of a server that was demoted.

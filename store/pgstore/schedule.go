@@ -104,7 +104,13 @@ func (db *Database) claim(
 	for group, n := range taken {
 		groups, counts = append(groups, group), append(counts, int32(n))
 	}
-	rows, err := db.pool.Query(ctx, claimQuery, db.unprepared,
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer conn.Release()
+	defer func() { leaveReadOnly(ctx, conn, err) }()
+	rows, err := conn.Query(ctx, claimQuery, db.unprepared,
 		groups, counts, o.PerGroup, o.UsedWithin, o.For, max)
 	if err != nil {
 		return nil, 0, err

@@ -92,7 +92,11 @@ func (a *app) openDatabase(ctx context.Context, word string) (*database, error) 
 		return nil, err
 	}
 	config, err := pgxpool.ParseConfig(word)
-	if err != nil { // whose text repeats the URL, but for the password
+	switch {
+	case err == nil:
+	case hasPassword(word): // of which the error may repeat a part
+		return nil, usage("the URL of the database cannot be used: %s", withoutPassword(word))
+	default:
 		return nil, usage("the URL of the database cannot be used: %w", err)
 	}
 	config.ConnConfig.ConnectTimeout = cmp.Or(config.ConnConfig.ConnectTimeout, databaseTimeout)

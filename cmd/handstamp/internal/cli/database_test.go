@@ -35,3 +35,23 @@ func TestDatabaseURLIsShownWithoutPassword(t *testing.T) {
 		}
 	}
 }
+
+// The error of a URL that cannot be used has no part of its password.
+func TestMalformedDatabaseURLIsShownWithoutPassword(t *testing.T) {
+	a := &app{env: environment{"HANDSTAMP_STORE_KEY_FILE=" + keysNone}, conf: new(config)}
+	for _, word := range []string{
+		"postgres://me:hun/ter2@db/logins", "postgres://me:hun?ter2@db/logins", "postgres://me:hun/x@ter2@db/logins",
+		"postgres://me:hun%ter2@db/logins", "postgres://me:hun[ter2@db/logins", "postgres://me:hun ter2@db:x/logins",
+		"postgres://me:hunter2@db/logins?connect_timeout=soon", "postgres://db/logins?password=hunter2&connect_timeout=soon",
+		"postgres://db/logins?pass%77ord=hunter2&sslmode=x", "postgres://me:1/ter2@x:hun@db/logins?sslmode=x",
+	} {
+		_, err := a.openDatabase(t.Context(), word)
+		if err == nil || strings.Contains(err.Error(), "hun") || strings.Contains(err.Error(), "ter2") {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+	_, err := a.openDatabase(t.Context(), "postgres://db/logins?connect_timeout=soon")
+	if err == nil || !strings.Contains(err.Error(), "connect_timeout") {
+		t.Errorf("without a password: %v", err)
+	}
+}
