@@ -23,7 +23,8 @@ type AheadOptions struct {
 	AtOnce int
 
 	// PerIssuer is how many of them may be at one authorization server. Zero is three quarters of
-	// AtOnce, and 4 at most: a slow one leaves some to the others.
+	// AtOnce, but not more than 4: a slow one leaves some to the others. It bounds the throughput at
+	// a single authorization server.
 	PerIssuer int
 
 	// UsedWithin is for how long a user's logins are refreshed ahead after the App last returned a
@@ -63,7 +64,7 @@ const (
 //
 // If an authorization server responds with 429 or 503, or not at all, this replica sends it no
 // refresh ahead until the time in Retry-After, or for a pause of its own if there is none. Other
-// replicas leave only the credential alone whose refresh failed.
+// replicas only leave alone the credential whose refresh failed.
 func (a *App) RefreshAhead(ctx context.Context, o AheadOptions) error {
 	scheduler, ok := a.database().(store.Scheduler)
 	if !ok {

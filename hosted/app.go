@@ -35,8 +35,8 @@ import (
 )
 
 // App is an application with many users. Its fields may be changed until the first method call; all
-// methods are safe for concurrent use. Several Apps, in any number of replicas, share what is in a
-// database. Each has a handle on it of its own: a [store.Watcher] reports what other handles change.
+// methods are safe for concurrent use. Several Apps, in any number of replicas, may share a
+// database. Each needs a Database value of its own: a [store.Watcher] reports what others have changed.
 //
 // In addition to what the users have, the Database keeps what the application has: logins that wait for
 // their users, and clients that were registered. The owner of these is a user of the App's own,
@@ -47,10 +47,10 @@ type App struct {
 	// its next request. Nil: in memory, for this App alone.
 	Database store.Database
 
-	// CallbackURL is the URL at which browsers reach what [App.Callback] returns, there and below.
-	// Below it is the redirect URI of each authorization server without iss (RFC 9207) at which the
-	// application registers a client; it is itself that of all other clients. Every replica has to have
-	// the same.
+	// CallbackURL is the URL at which browsers reach the handler of [App.Callback], which has all paths
+	// below it, too. It is the redirect URI of the application's clients. Where the application
+	// registers itself at an authorization server that sends no iss (RFC 9207), the redirect URI is one
+	// below it, which that server alone has. CallbackURL has to be the same in all replicas.
 	CallbackURL string
 
 	// Configure sets a new Client up, before its first use, and may be called by several goroutines:
@@ -97,9 +97,10 @@ func CheckOwner(o store.Owner) error {
 	return o.Check()
 }
 
-// Client returns the Client of a user, the same one as long as it is kept. Do not close it, and do
-// not keep it for longer than a request: what was evicted meanwhile goes on working, but another
-// Client then has the same user. The error of a closed App is [handstamp.ErrClosed].
+// Client returns the Client of a user, the same one as long as it is kept. Do not close it, and call
+// Client again for each request or MCP session: a Client that was evicted goes on working, but takes
+// memory beyond CacheSize, and [App.RefreshAhead] does not count its use. The error of a closed App is
+// [handstamp.ErrClosed].
 func (a *App) Client(o store.Owner) (*handstamp.Client, error) {
 	if err := checkReserved(o); err != nil {
 		return nil, err

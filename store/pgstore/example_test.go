@@ -2,6 +2,7 @@ package pgstore_test
 
 import (
 	"context"
+	"encoding/base64"
 	"log"
 	"os"
 	"time"
@@ -28,7 +29,11 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer pool.Close()
-	key, err := sealed.NewKey([]byte(os.Getenv("STORE_KEY")))
+	raw, err := base64.StdEncoding.DecodeString(os.Getenv("STORE_KEY")) // of: head -c 32 /dev/urandom | base64
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := sealed.NewKey(raw)
 	if err != nil {
 		log.Fatal(err)
 	}

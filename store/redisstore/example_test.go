@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"encoding/base64"
 	"log"
 	"os"
 
@@ -18,14 +19,18 @@ func Example() {
 	ctx := context.Background()
 	server := redis.NewUniversalClient(&redis.UniversalOptions{Addrs: []string{os.Getenv("REDIS_ADDRESS")}})
 	defer server.Close()
-	key, err := sealed.NewKey([]byte(os.Getenv("STORE_KEY")))
+	raw, err := base64.StdEncoding.DecodeString(os.Getenv("STORE_KEY")) // of: head -c 32 /dev/urandom | base64
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := sealed.NewKey(raw)
 	if err != nil {
 		log.Fatal(err)
 	}
 
 	db, err := redisstore.New(ctx, server, redisstore.Options{
 		Keys:     []sealed.Key{key},
-		Replicas: 1, // has a value before a write succeeds, so that a failover loses none
+		Replicas: 1, // with one replica, which has a value before a write succeeds; without replicas 0
 	})
 	if err != nil {
 		log.Fatal(err) // the server would lose logins, for instance

@@ -143,8 +143,12 @@ func (s *serveCommand) users(db store.Database) (*hosted.App, error) {
 
 // nextStep returns the command that signs a user in.
 func (s *serveCommand) nextStep(o store.Owner, server string) string {
-	return "handstamp login " + shellWord(server) + " --tenant " + shellWord(o.Tenant) +
+	command := "handstamp login " + shellWord(server) + " --tenant " + shellWord(o.Tenant) +
 		" --user " + shellWord(o.User)
+	if profile := s.serviceProfile(); profile != "" {
+		command += " --profile " + shellWord(profile)
+	}
+	return command
 }
 
 // serveTokens serves at all addresses until ctx ends, and then what is under way.

@@ -124,11 +124,12 @@ func (s *tokenService) end() string {
 
 // response is what the service responds with.
 type response struct {
-	status int
-	retry  string
-	Code   string `json:"code"`
-	Token  string `json:"access_token"`
-	Detail string `json:"detail"`
+	status  int
+	retry   string
+	Code    string `json:"code"`
+	Token   string `json:"access_token"`
+	Detail  string `json:"detail"`
+	Command string `json:"command"`
 }
 
 // token requests the token of a user with a key.
@@ -197,6 +198,17 @@ func TestServeTokens(t *testing.T) {
 			t.Errorf("a secret is in the log: %s", said)
 		}
 	}
+}
+
+// The command in a response signs the user in to the profile that the service serves.
+func TestServeTokensNamesTheLoginOfItsProfile(t *testing.T) {
+	c, _ := newDatabase(t, lab.NoneFirst())
+	key := c.must("caller", "add", "web", "--tenant", "acme")
+	s := c.serveTokens("--listen", "127.0.0.1:0", "--profile", "work")
+	r := s.want(s.token(http.DefaultClient, key, "ada"), 404, "no_login")
+	c.must(strings.Fields(r.Command)[1:]...)
+	s.want(s.token(http.DefaultClient, key, "ada"), 200, "")
+	s.end()
 }
 
 // What another process has done with a login is seen, without a minute's wait.

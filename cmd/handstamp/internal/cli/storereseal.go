@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
+
+	"github.com/handstamp/handstamp/store"
 )
 
 func (a *app) newStoreReseal() *cobra.Command {
@@ -48,9 +51,13 @@ func (a *app) runReseal(ctx context.Context) error {
 	defer db.close()
 	resealed, err := db.Reseal(ctx)
 	if err != nil {
+		hint := "keep the older keys in the key file, and run this again"
+		if errors.Is(err, store.ErrCorrupt) {
+			hint += " when each damaged login is replaced (handstamp login) or removed (handstamp logout): " +
+				"the row with its id in handstamp_credential has tenant, user and server"
+		}
 		return &failure{kind: kindStore, err: err,
-			message: "not all logins could be sealed with the first key",
-			hint:    "keep the older keys in the key file, and run this again"}
+			message: "not all logins could be sealed with the first key", hint: hint}
 	}
 	return a.print(resealOutput{withoutPassword(choice.word), resealed}, func() {
 		if resealed == 0 {

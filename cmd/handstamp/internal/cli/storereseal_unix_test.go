@@ -84,6 +84,20 @@ func TestKeyChangesWithoutDowntime(t *testing.T) {
 	}
 }
 
+// A damaged login is in the way until it is replaced or removed, and the error describes how.
+func TestResealWithADamagedLogin(t *testing.T) {
+	c, _ := newDatabase(t, lab.NoneFirst())
+	c.env = append(c.env, "HANDSTAMP_STORE_KEY_FILE=none")
+	c.signIn("acme", "ada") // in the clear: damage, where there is a key
+	c.env = c.env[:len(c.env)-1]
+	c.signIn("acme", "ben")
+	if _, stderr, code := c.run("store", "reseal"); code != exitStore || !strings.Contains(stderr, "handstamp logout") {
+		t.Errorf("with a damaged login: %d\n%s", code, stderr)
+	}
+	c.must("logout", c.server.MCPURL(), "--tenant", "acme", "--user", "ada")
+	c.must("store", "reseal")
+}
+
 // A role that may create nothing uses tables that are there, and only if all of them are.
 func TestRoleThatCreatesNoTables(t *testing.T) {
 	c, postgres := newDatabase(t, lab.NoneFirst())
