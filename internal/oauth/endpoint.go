@@ -22,7 +22,7 @@ func CheckEndpoint(rawURL string) error {
 func parseEndpoint(what, rawURL string) (*url.URL, error) {
 	u, err := parseURL(what, rawURL)
 	if err == nil && u.Scheme == "http" && !IsLoopback(u.Hostname()) {
-		return nil, badURL(what, rawURL, "is neither https nor on this computer")
+		return nil, badURL(what, rawURL, "is neither https nor on this machine")
 	}
 	return u, err
 }

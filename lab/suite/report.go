@@ -16,7 +16,7 @@ type Report struct {
 }
 
 // Summary counts the cells: those that passed, those that failed, and those that
-// cannot come about.
+// are not possible.
 func (r *Report) Summary() (passed, failed, void int) {
 	for _, c := range r.Cells {
 		switch {
@@ -45,7 +45,7 @@ func (r *Report) sentence() string {
 	if passed == 1 {
 		cells = "cell"
 	}
-	return fmt.Sprintf("%d %s passed, %d failed, %d cannot come about; %v", passed, cells, failed,
+	return fmt.Sprintf("%d %s passed, %d failed, %d not possible; %v", passed, cells, failed,
 		void, r.Duration.Round(time.Second))
 }
 

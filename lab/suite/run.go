@@ -58,7 +58,7 @@ func (o Options) defaults() Options {
 	return o
 }
 
-// Cells is how many cells a run has, those included that cannot come about.
+// Cells is how many cells a run has, those included that are not possible.
 func (o Options) Cells() int {
 	o = o.defaults()
 	return len(o.Personalities) * len(o.Conditions) * len(o.Processes)

@@ -151,7 +151,7 @@ func (a *app) databaseKeys() ([]sealed.Key, error) {
 		return nil, &failure{kind: kindStore, message: "the key file " + path + " cannot be used",
 			err: err, hint: keyFileHint(path)}
 	}
-	if err := checkKeyFile(path); err != nil {
+	if err := checkPrivate("key file", path); err != nil {
 		return nil, err
 	}
 	var keys []sealed.Key

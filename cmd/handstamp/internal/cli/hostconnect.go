@@ -167,12 +167,18 @@ func (c *connectCommand) chooseName(text []byte) error {
 	return c.nameTaken(e)
 }
 
-// noteDoubles notes other entries by which the host itself connects to the server.
+// noteDoubles notes other entries by which the host itself, or mcp-remote, connects to the server.
 func (c *connectCommand) noteDoubles(entries []mcphost.Entry) {
 	for _, e := range entries {
-		if e.Kind == mcphost.Remote && c.same(e) && e.Name != c.result.Name {
-			c.result.Notes = append(c.result.Notes, c.host.Name+" has an entry of its own for this server, "+
-				e.Name+": remove it, or replace it with --name "+shellWord(e.Name)+" --force")
+		if e.Name == c.result.Name || !c.same(e) {
+			continue
+		}
+		instead := e.Name + ": remove it, or replace it with --name " + shellWord(e.Name) + " --force"
+		switch e.Kind {
+		case mcphost.Remote:
+			c.result.Notes = append(c.result.Notes, c.host.Name+" has an entry of its own for this server, "+instead)
+		case mcphost.MCPRemote:
+			c.result.Notes = append(c.result.Notes, c.host.Name+" starts mcp-remote for this server, too, as "+instead)
 		}
 	}
 }
@@ -397,7 +403,7 @@ func (c *connectCommand) show(verb string, change *mcphost.Change) error {
 			c.err.ok("", "%s %s to %s as %s", verb, c.host.Name, c.target.name, r.Name)
 			c.err.note(indent, "File: %s", c.shortPath(r.File))
 			if r.Backup != "" {
-				c.err.note(indent, "As it was: %s", c.shortPath(r.Backup))
+				c.err.note(indent, "Backup: %s", c.shortPath(r.Backup))
 			}
 		}
 	}); err != nil || c.global.json {

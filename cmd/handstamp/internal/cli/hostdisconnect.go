@@ -158,7 +158,7 @@ func (d *disconnectCommand) show() error {
 			d.err.ok("", "Disconnected %s from %s", d.host.Name, r.Name)
 			d.err.note(indent, "File: %s", d.shortPath(r.File))
 			if r.Backup != "" {
-				d.err.note(indent, "As it was: %s", d.shortPath(r.Backup))
+				d.err.note(indent, "Backup: %s", d.shortPath(r.Backup))
 			}
 			return
 		}

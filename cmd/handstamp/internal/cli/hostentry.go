@@ -78,8 +78,8 @@ func checkBridgeFlags(flags []string) error {
 	if err := cmd.ParseFlags(flags); err != nil {
 		return flagError(cmd, err)
 	}
-	if rest := cmd.Flags().Args(); len(rest) > 0 {
-		return usage("after -- come flags of handstamp bridge, and %q is none", rest[0])
+	if rest := cmd.Flags().Args(); len(rest) > 1 || len(rest) == 1 && !isPort(rest[0]) {
+		return usage("after -- come a callback port and flags of handstamp bridge, and %q is none", rest[0])
 	}
 	return a.global.check()
 }

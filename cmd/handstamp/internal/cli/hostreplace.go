@@ -61,9 +61,12 @@ func (c *connectCommand) noteLost(e mcphost.Entry) {
 		"the entry that it replaces has "+list(lost, "and")+": give what the bridge needs after --")
 }
 
-// lostFlags returns the flags of mcp-remote, or of the bridge, that the bridge does not get.
+// lostFlags returns the flags of mcp-remote, or of the bridge, that the bridge does not get, and the callback port.
 func (c *connectCommand) lostFlags(args []string) []string {
 	var lost []string
+	if len(args) > 0 && isPort(args[0]) && !slices.Contains(c.server.Args, args[0]) {
+		lost = append(lost, "the callback port "+args[0])
+	}
 	for _, flag := range flagNames(args) {
 		if !slices.Contains(flagNames(c.server.Args), flag) {
 			lost = append(lost, clean(flag))

@@ -45,7 +45,7 @@ func (c *connectCommand) try(ctx context.Context) {
 			"login that is stored here: it looks elsewhere")
 	case !usable:
 		note("no user is signed in yet: run " + c.target.command("login") +
-			", or the bridge opens a browser when the host first starts it")
+			", or the bridge opens a browser when the MCP host first starts it")
 	case code == exitOK && usable:
 		if problem := c.bareBridge(ctx); problem != "" {
 			note("tried as " + c.host.Name + " starts it, the bridge reports: " + problem)

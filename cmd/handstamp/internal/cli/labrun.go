@@ -53,9 +53,9 @@ new folder for each cell. --timeout bounds the sessions of a cell.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&r.client, "client", "",
-		"command line of a stdio bridge; {url} stands for the server")
+		"command line of a stdio bridge; {url} stands for the server's URL, which is the last argument without it")
 	flags.StringVar(&r.clientHTTP, "client-http", "",
-		"command line of a program that makes one tool call; {url} stands for the server")
+		"command line of a program that makes one tool call; {url} as for --client")
 	repeatedVar(flags, &r.personalities, "personality",
 		"only these (default: all): "+personalityHelp)
 	_ = cmd.RegisterFlagCompletionFunc("personality", personalityCompletions)

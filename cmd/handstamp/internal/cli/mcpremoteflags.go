@@ -129,6 +129,11 @@ func (r *remoteFlags) apply(b *bridgeCommand, flags *pflag.FlagSet, args []strin
 	return nil
 }
 
+func isPort(arg string) bool {
+	port, err := strconv.Atoi(arg)
+	return err == nil && port >= 1 && port <= 65535
+}
+
 // check finds what can't be used here, and reads the callback port after the server.
 func (r *remoteFlags) check(flags *pflag.FlagSet, args []string) (err error) {
 	for name, reason := range rejectedFlags {
@@ -137,7 +142,7 @@ func (r *remoteFlags) check(flags *pflag.FlagSet, args []string) (err error) {
 		}
 	}
 	if len(args) > 1 {
-		if r.port, err = strconv.Atoi(args[1]); err != nil || r.port < 1 || r.port > 65535 {
+		if r.port, _ = strconv.Atoi(args[1]); !isPort(args[1]) {
 			return usage("the argument after the server is the callback port, a number up to 65535, not %q",
 				args[1])
 		}

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -42,7 +43,11 @@ func (p *passphrase) read(a *app, isNew bool) (secret.String, error) {
 		return "", usage("there is no terminal to type a passphrase at: " +
 			"give it with --passphrase-file or --passphrase-env")
 	}
-	first, err := a.typed("Passphrase: ")
+	prompt := "Passphrase: "
+	if isNew {
+		prompt = fmt.Sprintf("New passphrase, of at least %d characters: ", minPassphrase)
+	}
+	first, err := a.typed(prompt)
 	if err != nil || !isNew {
 		return first, err
 	}

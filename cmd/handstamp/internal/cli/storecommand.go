@@ -110,10 +110,8 @@ func (a *app) describeStore(word string) storeInfo {
 		info.Protection = "sealed with AES-256-GCM"
 		info.Key = "system keyring, item " + a.keyringOptions().Item
 	case storeEncrypted:
-		info.Protection, info.Key = "sealed with AES-256-GCM", "passphrase"
-		if from, err := a.keySources(); err == nil && from.keyFile != "" {
-			info.Key = "key file " + from.keyFile
-		}
+		from, _ := a.keySources()
+		info.Protection, info.Key = "sealed with AES-256-GCM", from.String()
 	}
 	return info
 }

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -103,8 +102,8 @@ func (a *app) keyOfNote(o *openedStore, note *keyNote, path string) (secret.Stri
 	next.KeyID = key.ID()
 	switch {
 	case note != nil && note.KeyID != next.KeyID, note == nil && !isNew && !opensAny(o.Store, key):
-		return "", storeFailure("the encrypted store was sealed with another key than that of "+
-			cmp.Or(from.keyFile, "the passphrase"), "give the one that it was made with")
+		return "", storeFailure("the "+from.String()+" is not the one that the encrypted store was sealed with",
+			"give the one that it was made with")
 	case note == nil:
 		if err := writePrivate(path, next); err != nil {
 			return "", &failure{kind: kindStore, err: err}
@@ -183,6 +182,19 @@ type keySources struct {
 	phraseFile string // "-": standard input
 }
 
+// String names the source.
+func (s keySources) String() string {
+	switch {
+	case s.keyFile != "":
+		return "key file " + s.keyFile
+	case s.phraseFile == "-":
+		return "passphrase on standard input"
+	case s.phraseFile != "":
+		return "passphrase in " + s.phraseFile
+	}
+	return "passphrase"
+}
+
 func (a *app) keySources() (keySources, error) {
 	s := keySources{a.env.get("HANDSTAMP_STORE_KEY_FILE"),
 		a.env.get("HANDSTAMP_STORE_PASSPHRASE_FILE")}
@@ -219,7 +231,9 @@ func (s keySources) passphrase(a *app, isNew bool) (phrase secret.String, err er
 		if s.phraseFile == "-" {
 			from = secretSource{stdin: true}
 		}
-		phrase, err = from.readAs(a, "passphrase")
+		if phrase, err = from.readAs(a, "passphrase"); err == nil {
+			err = checkPrivate("passphrase file", from.file)
+		}
 	case !a.terminalIn():
 		return "", storeFailure("the passphrase of the encrypted store is needed, "+
 			"and there is no terminal to type it at",
@@ -247,7 +261,7 @@ func (a *app) keyFromFile(path string, isNew bool) ([]byte, error) {
 			err: err, hint: "restore the file that the store was made with, or name another one " +
 				"with HANDSTAMP_STORE_KEY_FILE"}
 	}
-	if err := checkKeyFile(path); err != nil {
+	if err := checkPrivate("key file", path); err != nil {
 		return nil, err
 	}
 	raw, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(text)))
@@ -258,11 +272,11 @@ func (a *app) keyFromFile(path string, isNew bool) ([]byte, error) {
 	return raw, nil
 }
 
-// checkKeyFile finds a key file that others could read.
-func checkKeyFile(path string) error {
+// checkPrivate finds a file that others could read, which what describes.
+func checkPrivate(what, path string) error {
 	info, err := os.Stat(path)
-	if err == nil && runtime.GOOS != "windows" && info.Mode()&0o006 != 0 {
-		return storeFailure("every user of this machine can read or change the key file "+path,
+	if err == nil && runtime.GOOS != "windows" && info.Mode().IsRegular() && info.Mode()&0o006 != 0 {
+		return storeFailure("every user of this machine can read or change the "+what+" "+path,
 			"run chmod 600 "+shellWord(path))
 	}
 	return nil

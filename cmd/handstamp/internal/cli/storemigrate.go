@@ -381,6 +381,10 @@ func (m *storeMigrate) show() {
 	default:
 		m.out.note("", "Later commands use it. Restart bridges that run")
 	}
+	if from, err := m.keySources(); err == nil && from == (keySources{}) && m.to == storeEncrypted {
+		m.out.warn("", "Bridges that an MCP host starts cannot type the passphrase: "+
+			"HANDSTAMP_STORE_PASSPHRASE_FILE names a file with it")
+	}
 	for _, dir := range m.report.Leftovers {
 		m.out.warn("", "%s has files of damaged or unfinished records, which may hold tokens: "+
 			"look at them, and remove them", dir)

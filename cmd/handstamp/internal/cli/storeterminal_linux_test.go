@@ -64,7 +64,7 @@ func TestPassphraseOfTheStoreIsTyped(t *testing.T) {
 	c := newCommand(t)
 	keyboard, terminal := pseudoTerminal(t)
 	c.env = []string{"HANDSTAMP_STORE=encrypted"}
-	run := func(typed []string, args ...string) (stderr string, code int) {
+	run := func(typed []string, args ...string) (output string, code int) {
 		ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, "handstamp", args...)
@@ -74,6 +74,7 @@ func TestPassphraseOfTheStoreIsTyped(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		cmd.Stdout = cmd.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -107,6 +108,12 @@ func TestPassphraseOfTheStoreIsTyped(t *testing.T) {
 		t.Errorf("without a terminal: exit code %d\n%s", code, stderr)
 	}
 	c.wantNoSecret()
+	const warning = "Bridges that an MCP host starts cannot type the passphrase"
+	c.home, c.env = t.TempDir(), nil
+	if output, code := run([]string{phrase, phrase}, "store", "migrate", "encrypted"); code != 0 ||
+		!strings.Contains(output, warning) {
+		t.Errorf("migration: exit code %d\n%s", code, output)
+	}
 }
 
 // A shell that completes the name of a server waits for no passphrase: its user would see no prompt.

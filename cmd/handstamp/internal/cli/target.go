@@ -158,8 +158,10 @@ func (a *app) server(arg string) (*target, error) {
 	case ok:
 		t.config, t.url = s, s.URL
 	case !strings.ContainsAny(arg, ".:/") && arg != "localhost":
-		return nil, usage("there is no server %q in the configuration%s", arg,
+		f := usage("there is no server %q in the configuration%s", arg,
 			didYouMean(arg, slices.Sorted(maps.Keys(conf.Servers))))
+		f.hint = "give the server's URL, or name it first with handstamp add " + shellWord(arg) + " URL"
+		return nil, f
 	}
 	u, err := parseURL(t.url)
 	if err != nil {
