@@ -127,7 +127,7 @@ func (c *connectCommand) run(ctx context.Context, host, server string, more []st
 }
 
 // choices bounds how often a name is chosen anew.
-const choices = 3
+const choices = 10
 
 // connect chooses a name, and writes the entry.
 func (c *connectCommand) connect(ctx context.Context) error {
