@@ -78,7 +78,7 @@ func TestBridgeAtATerminalSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// What a tool returns drives no terminal, nor one that is said to be dumb.
+// What a tool returns drives no terminal, also where TERM is dumb.
 func TestToolDrivesNoTerminal(t *testing.T) {
 	for _, kind := range []string{"xterm", "dumb", ""} {
 		keyboard, terminal := pseudoTerminal(t)
