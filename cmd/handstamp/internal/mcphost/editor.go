@@ -173,8 +173,9 @@ func (e *Editor) Remove(ctx context.Context, p Place, name string) (*Change, err
 func (j *journal) takeBack(p Place, text []byte, name string) (after []byte, lost bool, err error) {
 	after, lost, err = j.takeOut(p, text, name)
 	if err == nil && len(j.Entries) == 0 && sum(string(after)) == j.RestOf {
-		i := bytes.Index(after, j.Rest.After)
-		after = slices.Concat(after[:i], j.Rest.Before, after[i+len(j.Rest.After):])
+		if i := bytes.Index(after, j.Rest.After); i >= 0 {
+			after = slices.Concat(after[:i], j.Rest.Before, after[i+len(j.Rest.After):])
+		}
 	}
 	return after, lost, err
 }
