@@ -193,8 +193,8 @@ func describeJSON(b []byte, d *json.Decoder, err error) error {
 		return fmt.Errorf("line %d: %w", lineOf(b, syntax.Offset), err)
 	}
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return fmt.Errorf("line %d: %s cannot be a JSON %s", lineOf(b, wrong.Offset), wrong.Field,
-			wrong.Value)
+		return fmt.Errorf("line %d: %s cannot be a JSON %s", lineOf(b, wrong.Offset),
+			cmp.Or(wrong.Field, "the configuration"), wrong.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		name = strings.Trim(name, `"`)

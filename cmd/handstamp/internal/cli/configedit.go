@@ -19,15 +19,43 @@ import (
 
 // putAlias writes a server into the configuration.
 func (a *app) putAlias(ctx context.Context, alias string, s *serverConfig) error {
-	return a.editConfig(ctx, func(text []byte) ([]byte, error) {
+	return a.editAlias(ctx, alias, s, func(text []byte) ([]byte, error) {
 		return splice.Put(splice.JSON, text, []string{"servers"}, alias, configObject(s))
 	})
 }
 
 // deleteAlias takes a server out of the configuration.
 func (a *app) deleteAlias(ctx context.Context, alias string) error {
-	return a.editConfig(ctx, func(text []byte) ([]byte, error) {
+	return a.editAlias(ctx, alias, nil, func(text []byte) ([]byte, error) {
 		return splice.Remove(splice.JSON, text, []string{"servers"}, alias, 0)
+	})
+}
+
+// editAlias has a name stand for s, unless another process has had it stand for something else since this
+// one has read the configuration.
+func (a *app) editAlias(
+	ctx context.Context, alias string, s *serverConfig, change func([]byte) ([]byte, error),
+) error {
+	conf, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	seen := conf.Servers[alias]
+	return a.editConfig(ctx, func(text []byte) ([]byte, error) {
+		now := new(config)
+		if len(text) > 0 {
+			if now, err = parseConfig(text); err != nil {
+				return nil, usage("%w", err)
+			}
+		}
+		switch is := now.Servers[alias]; {
+		case sameConfig(is, s):
+			return text, nil
+		case !sameConfig(is, seen):
+			return nil, &failure{kind: kindOther, hint: "run this again",
+				message: "another process has changed what " + alias + " stands for"}
+		}
+		return change(text)
 	})
 }
 
@@ -116,16 +144,21 @@ func configHeaders(lines []string) (map[string]string, error) {
 }
 
 // literalSecret reports whether a header's value may be a secret as it stands: its name sounds like
-// one, or it has the form of credentials.
+// one, or it has the form of credentials. Beside a variable, there is little more than a scheme.
 func literalSecret(name, value string) bool {
-	if variable.Get().MatchString(value) {
+	rest := variable.Get().ReplaceAllString(value, "")
+	digits := strings.ContainsAny(rest, "0123456789")
+	if rest != value && (len(rest) <= maxBeside || !digits) {
 		return false
 	}
 	return mcphost.MayBeSecret(name) || strings.EqualFold(name, "Cookie") ||
-		withSchemeWord.Get().MatchString(value) ||
-		randomWord.Get().MatchString(value) && strings.ContainsAny(value, "0123456789") &&
-			strings.ContainsFunc(value, unicode.IsLetter) && !uuid.Get().MatchString(value)
+		withSchemeWord.Get().MatchString(rest) ||
+		randomWord.Get().MatchString(rest) && digits &&
+			strings.ContainsFunc(rest, unicode.IsLetter) && !uuid.Get().MatchString(rest)
 }
+
+// maxBeside is how many bytes with digits may be beside a variable, whatever they are.
+const maxBeside = 12
 
 var (
 	withSchemeWord = lazyregexp.New(`(?i)^(bearer|basic|digest|token|apikey) +[^ ]`)

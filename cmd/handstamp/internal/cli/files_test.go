@@ -2,8 +2,12 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 )
 
 // silence is an input that never ends.
@@ -37,5 +41,31 @@ func TestInterruptedWhileReading(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		})
+	}
+}
+
+// What a killed process left of a file goes when the file is written again, and nothing else does.
+func TestTemporaryFilesOfKilledProcessesGo(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "state.json")
+	long := time.Now().Add(-2 * stale)
+	for _, end := range []string{rand.Text(), "old", rand.Text() + "A"} {
+		if err := os.WriteFile(path+"."+end, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path+"."+end, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fresh := path + "." + rand.Text()
+	if err := os.WriteFile(fresh, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeWhole(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 4 { // the file, two of other names, and the fresh one
+		t.Errorf("%v, %v", left, err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // writeWhole writes a file in one step: whatever happens, there is the old one or the new one.
@@ -16,6 +18,7 @@ func writeWhole(path string, text []byte, mode fs.FileMode) error {
 func publish(
 	path string, text []byte, mode fs.FileMode, move func(temp, path string) error,
 ) error {
+	removeTemporary(path)
 	temp := path + "." + rand.Text()
 	defer os.Remove(temp) // if it is still there
 	if err := writeNew(temp, text, mode); err != nil {
@@ -30,6 +33,23 @@ func publish(
 		_ = dir.Close()
 	}
 	return nil
+}
+
+// stale is how old a temporary file is that no process writes any more.
+const stale = time.Minute
+
+// removeTemporary removes what publish left where a process was killed: it may have secrets.
+func removeTemporary(path string) {
+	all, _ := os.ReadDir(filepath.Dir(path))
+	for _, f := range all {
+		end, ok := strings.CutPrefix(f.Name(), filepath.Base(path)+".")
+		if !ok || len(end) != len(rand.Text()) || strings.Trim(end, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+			continue
+		}
+		if info, err := f.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > stale {
+			_ = os.Remove(filepath.Join(filepath.Dir(path), f.Name()))
+		}
+	}
 }
 
 // writeNew writes a file that is not there yet, through to the disk.

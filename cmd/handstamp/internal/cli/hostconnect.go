@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -24,6 +25,7 @@ type connectCommand struct {
 	target *target
 	server mcphost.Server
 	taken  bool          // an entry of the name is there
+	seen   any           // that entry as it was decoded, else nil
 	ours   bool          // and starts Handstamp
 	before any           // that entry as it was decoded, if it is of the same login; else nil
 	kept   splice.Object // what stays of its variables
@@ -114,6 +116,21 @@ func (c *connectCommand) run(ctx context.Context, host, server string, more []st
 	if c.result.File, err = c.hostFile(c.host, c.hostOptions); err != nil {
 		return err
 	}
+	begun := *c
+	for range choices {
+		if err = c.connect(ctx); !errors.Is(err, mcphost.ErrChanging) {
+			return err
+		}
+		*c = begun // another program has written an entry of this name since the file was read
+	}
+	return c.notWritten(err)
+}
+
+// choices bounds how often a name is chosen again.
+const choices = 10
+
+// connect chooses a name, and writes the entry.
+func (c *connectCommand) connect(ctx context.Context) error {
 	text, err := mcphost.ReadFile(c.result.File)
 	if err != nil {
 		return &failure{kind: kindOther, message: c.result.File + " cannot be read", err: withoutPath(err)}
@@ -155,6 +172,7 @@ func (c *connectCommand) chooseName(text []byte) error {
 	}
 	c.noteDoubles(entries)
 	e, taken := byName[c.result.Name]
+	c.seen = members[c.result.Name]
 	c.taken, c.ours = taken, taken && e.Kind == mcphost.Ours
 	c.noteLost(e)
 	if c.ours && c.same(e) {
@@ -328,11 +346,15 @@ func (c *connectCommand) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	editor.Meant = func(entry any) bool { return reflect.DeepEqual(entry, c.seen) }
 	place := mcphost.Place{File: c.result.File, Format: c.host.Format, Path: c.host.Path}
 	server := c.server
 	server.Env = slices.Concat(server.Env, c.kept)
 	entry := c.host.Entry.Keep(c.host.Entry.Object(c.result.Name, server), c.before)
 	change, err := editor.Put(ctx, place, c.result.Name, entry, c.ours)
+	if errors.Is(err, mcphost.ErrChanging) {
+		return err
+	}
 	if err != nil {
 		return c.notWritten(err)
 	}

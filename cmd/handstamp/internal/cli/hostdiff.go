@@ -36,11 +36,16 @@ func unifiedDiff(path string, before, after []byte, entry string) string {
 		ours[bareLine(line)] = !secretInURL.Get().MatchString(line)
 	}
 	write := func(mark string, lines []string, from, to int) {
+		hidden := behindSecrets(lines)
 		for i := from; i < to; i++ {
 			text, ended := strings.CutSuffix(lines[i], "\n")
 			text = strings.TrimSuffix(text, "\r")
-			if !ours[bareLine(text)] {
-				text = withoutSecrets(text, strings.Join(lines[max(0, i-1):i], ""))
+			switch {
+			case ours[bareLine(text)]:
+			case hidden[i]:
+				text = indentOf(text) + "…"
+			default:
+				text = withoutSecrets(text)
 			}
 			out.WriteString(mark + cleanTabs(text) + "\n")
 			if !ended {
@@ -92,27 +97,83 @@ var (
 	// secretWord finds what [mcphost.MayBeSecret] does not: names of variables seldom have it.
 	secretWord = lazyregexp.New(`(?i)pass|pwd|cookie|bearer`)
 
-	// flagLine finds a line with a flag alone, whose value is on the next one.
+	// flagLine finds a line with a flag alone, and lastFlag one with a flag at its end, whose value is on
+	// the next line.
 	flagLine = lazyregexp.New(`^[\s'"-]*--[\w-]+['"]?,?$`)
+	lastFlag = lazyregexp.New(`--[\w-]+['"]?,?$`)
+
+	// opened finds a line whose value is on those below that are indented more.
+	opened = lazyregexp.New(`([:=\[{(]|[|>][+-]?[0-9]?[+-]?)( +#.*)?$`)
 )
 
+// maySecret reports whether something in a line sounds like a secret.
+func maySecret(line string) bool {
+	return mcphost.MayBeSecret(line) || secretWord.Get().MatchString(line) || secretInURL.Get().MatchString(line)
+}
+
+func indentOf(line string) string { return line[:len(line)-len(strings.TrimLeft(line, " \t"))] }
+
 // withoutSecrets hides what follows the first name in a line where something sounds like a secret, all
-// of it if there is none, and a line behind a flag on a line of its own that does.
-func withoutSecrets(line, before string) string {
-	secret := func(s string) bool {
-		return mcphost.MayBeSecret(s) || secretWord.Get().MatchString(s) || secretInURL.Get().MatchString(s)
-	}
-	indent := line[:len(line)-len(strings.TrimLeft(line, " \t"))]
-	if strings.Contains(before, "--") && !strings.ContainsAny(before, ":=") && secret(before) {
-		return indent + "…"
-	}
+// of it if there is none.
+func withoutSecrets(line string) string {
 	switch i := strings.IndexAny(line, ":="); {
-	case !secret(line) || flagLine.Get().MatchString(line):
+	case !maySecret(line) || flagLine.Get().MatchString(line):
 		return line
 	case i >= 0:
 		return line[:i+1] + " …"
 	}
-	return indent + "…"
+	return indentOf(line) + "…"
+}
+
+// behindSecrets reports for each line whether it has the value, or a part of it, of what a line above names
+// and what sounds like a secret.
+func behindSecrets(lines []string) []bool {
+	hidden := make([]bool, len(lines))
+	for i, line := range lines {
+		if !maySecret(line) {
+			continue
+		}
+		for j := range min(valueEnd(lines, i), len(lines)) {
+			hidden[j] = hidden[j] || j > i
+		}
+	}
+	return hidden
+}
+
+// valueEnd returns the line behind the value of what line i names, as far as that is on lines below it.
+func valueEnd(lines []string, i int) int {
+	line := strings.TrimRight(lines[i], " \t\r\n")
+	for _, quote := range []string{`"""`, "'''"} { // TOML's
+		if strings.Count(line, quote)%2 == 1 {
+			for i++; i < len(lines) && !strings.Contains(lines[i], quote); i++ {
+			}
+			return i + 1
+		}
+	}
+	open := opened.Get().FindStringSubmatch(line)
+	switch {
+	case lastFlag.Get().MatchString(line):
+		return i + 2
+	case open == nil:
+		return i + 1
+	}
+	end := i + 1
+	for j, line := range lines[i+1:] {
+		text := strings.TrimSpace(line)
+		more := len(indentOf(line)) - len(indentOf(lines[i]))
+		closes := strings.IndexAny(text, "}])") == 0
+		inBraces := strings.Contains("{[(", open[1]) && !closes // however it is indented
+		isFirst := end == i+1 && !closes
+		isItem := more == 0 && strings.HasPrefix(text, "- ") // YAML's
+		switch {
+		case text == "":
+		case more > 0, inBraces, isFirst, isItem:
+			end = i + 2 + j
+		default:
+			return end
+		}
+	}
+	return end
 }
 
 // cleanTabs is clean for a line that may be indented with tabs.

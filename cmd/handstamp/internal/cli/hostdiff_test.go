@@ -32,7 +32,17 @@ func TestDiffHasNoSecret(t *testing.T) {
 			"{\n  \"args\": [\n    \"--api-key\",\n    \"hunter2\",\n    \"-n\"\n  ]\n}\n", "     \"--api-key\",\n     …\n-    \"-y\"\n"},
 		"a word of it alone":  {"a: 1\nargs:\n  - Bearer hunter2\n", "a: 2\nargs:\n  - Bearer hunter2\n", "   …\n"},
 		"another word for it": {"a: 1\nDB_PASS: hunter2\n", "a: 2\nDB_PASS: hunter2\n", " DB_PASS: …\n"},
-		"TOML":                {"", "[m.here]\nenv = { TOKEN = \"hunter2\" }\n", "+env = …\n"},
+		"a flag's value on the next line": {"{\n  \"args\": [\"--api-key\",\n    \"hunter2\"],\n  \"a\": 1\n}\n",
+			"{\n  \"args\": [\"--api-key\",\n    \"hunter2\"],\n  \"a\": 2\n}\n", "     …\n-  \"a\": 1\n"},
+		"a value below": {"{\n\"API_KEY\":\n\"hunter2\",\n\"a\": 1\n}\n", "{\n\"API_KEY\":\n\"hunter2\",\n\"a\": 2\n}\n", " …\n-\"a\": 1\n"},
+		"a list": {"{\n  \"tokens\": [\n    \"hunter2\",\n    \"hunter2\"\n  ],\n  \"a\": 1\n}\n",
+			"{\n  \"tokens\": [\n    \"hunter2\",\n    \"hunter2\"\n  ],\n  \"a\": 2\n}\n", "     …\n   ],\n-  \"a\": 1\n"},
+		"an object far above": {"{\n  \"secrets\": {\n    \"a\": \"hunter2\",\n    \"b\": \"hunter2\",\n    \"c\": \"hunter2\"\n  },\n  \"a\": 1\n}\n",
+			"{\n  \"secrets\": {\n    \"a\": \"hunter2\",\n    \"b\": \"hunter2\",\n    \"c\": \"hunter2\"\n  },\n  \"a\": 2\n}\n", "     …\n   },\n"},
+		"YAML, a block": {"API_KEY: >- # c\n  hunter2\n\n  hunter2\na: 1\n", "API_KEY: >- # c\n  hunter2\n\n  hunter2\na: 2\n", "   …\n-a: 1\n"},
+		"YAML, a list":  {"api_keys:\n- hunter2\n- hunter2\na: 1\n", "api_keys:\n- hunter2\n- hunter2\na: 2\n", " …\n-a: 1\n"},
+		"TOML, lines":   {"token = \"\"\"\nhunter2\nhunter2\"\"\"\na = 1\n", "token = \"\"\"\nhunter2\nhunter2\"\"\"\na = 2\n", " …\n-a = 1\n"},
+		"TOML":          {"", "[m.here]\nenv = { TOKEN = \"hunter2\" }\n", "+env = …\n"},
 	} {
 		got := unifiedDiff("file", []byte(test.before), []byte(test.after), entry)
 		if strings.Contains(got, "hunter2") || !strings.Contains(got, test.shown) {

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"reflect"
 	"strings"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/mcphost"
@@ -110,6 +112,7 @@ func (d *disconnectCommand) remove(ctx context.Context, e mcphost.Entry) error {
 	if err != nil {
 		return err
 	}
+	editor.Meant = func(entry any) bool { return reflect.DeepEqual(entry, e.Value) }
 	place := mcphost.Place{File: d.result.File, Format: d.host.Format, Path: d.host.Path}
 	if tool := d.hostTool(d.host, d.hostOptions); tool != "" && !editor.Replaced(place, e.Name) {
 		return d.removeByTool(ctx, tool, e.Name)
@@ -142,8 +145,12 @@ func (d *disconnectCommand) removeByTool(ctx context.Context, tool, name string)
 
 // leftAlone reports a file that cannot be edited safely.
 func (d *disconnectCommand) leftAlone(name string, err error) error {
+	hint := "remove the entry " + clean(name) + " there yourself"
+	if errors.Is(err, mcphost.ErrChanging) {
+		hint = "run this again"
+	}
 	return &failure{kind: kindOther, message: d.shortPath(d.result.File) + " is left as it is", err: withoutPath(err),
-		hint: "remove the entry " + clean(name) + " there yourself"}
+		hint: hint}
 }
 
 func (d *disconnectCommand) show() error {

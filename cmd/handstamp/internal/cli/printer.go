@@ -20,7 +20,8 @@ import (
 // methods are safe for concurrent use.
 type printer struct {
 	w        io.Writer
-	terminal bool // w is a terminal: lines may be drawn over
+	screen   bool // w is a terminal, of whatever kind
+	terminal bool // on which lines may be drawn over
 	color    bool
 	width    int // in columns, that messages are folded to; 0: they are not
 
@@ -34,7 +35,7 @@ func newPrinter(w io.Writer, env environment) *printer {
 	f, ok := w.(*os.File)
 	isTerminal := ok && term.IsTerminal(int(f.Fd()))
 	terminal := isTerminal && env.get("TERM") != "dumb"
-	return &printer{w: w, terminal: terminal, color: hasColor(terminal, env),
+	return &printer{w: w, screen: isTerminal, terminal: terminal, color: hasColor(terminal, env),
 		width: columns(w, env)}
 }
 

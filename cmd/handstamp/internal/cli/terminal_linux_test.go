@@ -77,3 +77,17 @@ func TestBridgeAtATerminalSaysWhatItIs(t *testing.T) {
 		}
 	}
 }
+
+// What a tool returns drives no terminal, also where TERM is dumb.
+func TestToolDrivesNoTerminal(t *testing.T) {
+	for _, kind := range []string{"xterm", "dumb", ""} {
+		keyboard, terminal := pseudoTerminal(t)
+		b := &bridgeCommand{app: newApp(Process{Stdout: terminal, Environ: []string{"TERM=" + kind}})}
+		if err := b.showResult([]byte(`{"content": [{"type": "text", "text": "a\u001b]0;b\u0007c"}]}`)); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(keyboard).ReadString('\n'); err != nil || strings.ContainsAny(line, "\x1b\x07") {
+			t.Errorf("TERM=%s: %q, %v", kind, line, err)
+		}
+	}
+}

@@ -100,7 +100,7 @@ func (b *bridgeCommand) showResult(raw json.RawMessage) error {
 	case result.isError:
 		return &failure{kind: kindOther,
 			message: "the tool reports an error: " + b.carried.redact(strings.TrimSpace(result.text()))}
-	case b.out.terminal: // a server's text must not drive a terminal
+	case b.out.screen: // a server's text must not drive a terminal
 		err = b.out.data([]byte(cleanLines(result.text())))
 	default:
 		err = b.out.data([]byte(result.text()))

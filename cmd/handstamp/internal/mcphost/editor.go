@@ -21,6 +21,10 @@ import (
 type Editor struct {
 	Folder string
 	DryRun bool // nothing is written
+
+	// Meant reports whether an entry, as it is decoded, is the one to be replaced or removed: another
+	// program may have written it since. Nil: any is.
+	Meant func(entry any) bool
 }
 
 // Place is an object in a file that has a member for each server.
@@ -59,8 +63,18 @@ func (e *Editor) Put(
 	ctx context.Context, p Place, name string, value splice.Object, ours bool,
 ) (*Change, error) {
 	return e.edit(ctx, p.File, func(before []byte, j *journal) ([]byte, error) {
+		if !e.means(p, before, name) {
+			return nil, ErrChanging
+		}
 		return j.put(p, before, name, value, ours)
 	})
+}
+
+// means reports whether an entry that is there is the one that is meant.
+func (e *Editor) means(p Place, text []byte, name string) bool {
+	members, _ := splice.Members(p.Format, text, p.Path) // the edit reports what is wrong
+	entry, there := members[name]
+	return !there || e.Meant == nil || e.Meant(entry)
 }
 
 // put returns a text with an entry, and notes it.
@@ -84,7 +98,8 @@ func (j *journal) put(
 			delete(j.Entries, noted) // the user has removed it
 		}
 	}
-	if len(j.Entries) == 0 {
+	isFirst := len(j.Entries) == 0
+	if isFirst {
 		j.Made, j.Objects = before == nil, missing(p, before)
 	}
 	// An entry that is written again comes out as it was before the first time.
@@ -95,10 +110,18 @@ func (j *journal) put(
 		}
 	}
 	h := newHunk(original, after)
-	if then, err := splice.Members(p.Format, original, p.Path); err == nil && then[name] != nil {
-		h.Value, _ = json.Marshal(then[name])
+	then, err := splice.Members(p.Format, original, p.Path)
+	replaced, isReplaced := then[name]
+	if err == nil && replaced != nil {
+		h.Value, _ = json.Marshal(replaced)
 	}
 	j.Entries[name] = h
+	if isFirst {
+		j.Rest, j.RestOf = hunk{}, ""
+		if bare, err := splice.Remove(p.Format, after, p.Path, name, j.Objects); err == nil && !isReplaced {
+			j.Rest, j.RestOf = newHunk(original, bare), sum(string(bare))
+		}
+	}
 	return after, nil
 }
 
@@ -130,11 +153,14 @@ func missing(p Place, text []byte) int {
 func (e *Editor) Remove(ctx context.Context, p Place, name string) (*Change, error) {
 	lost := false
 	c, err := e.edit(ctx, p.File, func(before []byte, j *journal) (after []byte, err error) {
-		after, lost, err = j.takeBack(p, before, name)
-		if err == nil && j.Made && len(j.Entries) == 0 && nothing(p, after) {
-			return nil, nil
+		if !e.means(p, before, name) {
+			return nil, ErrChanging
 		}
-		return after, err
+		after, lost, err = j.takeBack(p, before, name)
+		if err != nil || j.Made && len(j.Entries) == 0 && nothing(p, after) {
+			return nil, err
+		}
+		return append([]byte{}, after...), nil // a file that is empty again is not ours to remove
 	})
 	if c != nil {
 		c.Lost = lost
@@ -142,8 +168,19 @@ func (e *Editor) Remove(ctx context.Context, p Place, name string) (*Change, err
 	return c, err
 }
 
-// takeBack returns a text without an entry, or with what was in its place before, and forgets it.
+// takeBack returns a text without an entry, or with what was in its place before, and forgets it. The last
+// one leaves the text before the first, if only entries have come and gone since.
 func (j *journal) takeBack(p Place, text []byte, name string) (after []byte, lost bool, err error) {
+	after, lost, err = j.takeOut(p, text, name)
+	if err == nil && len(j.Entries) == 0 && sum(string(after)) == j.RestOf {
+		if i := bytes.Index(after, j.Rest.After); i >= 0 {
+			after = slices.Concat(after[:i], j.Rest.Before, after[i+len(j.Rest.After):])
+		}
+	}
+	return after, lost, err
+}
+
+func (j *journal) takeOut(p Place, text []byte, name string) (after []byte, lost bool, err error) {
 	h, noted := j.Entries[name]
 	delete(j.Entries, name)
 	if after, ok := h.undo(text, p.onlyTakesBack(text, name)); ok {

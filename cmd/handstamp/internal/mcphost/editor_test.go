@@ -124,6 +124,60 @@ func write(t *testing.T, file, text string, mode fs.FileMode) {
 	}
 }
 
+// Entries leave the text as it was in whatever order they go, byte by byte.
+func TestEntriesGoInAnyOrder(t *testing.T) {
+	for _, id := range []string{"cursor", "codex", "goose"} {
+		h := Find(id)
+		p := Place{Format: h.Format, Path: h.Path}
+		for _, text := range odd[h.Format] {
+			text = section(h, text)
+			for _, order := range []string{"abc", "acb", "bac", "bca", "cab", "cba"} {
+				j, now := &journal{Entries: make(map[string]hunk)}, []byte(text)
+				var err error
+				for _, name := range []string{"a", "b", "c"} {
+					if now, err = j.put(p, now, name, h.Entry.Object(name, linear), false); err != nil {
+						t.Fatalf("%s, %q: %v", h.ID, text, err)
+					}
+				}
+				for _, name := range order {
+					if now, _, err = j.takeBack(p, now, string(name)); err != nil {
+						t.Fatalf("%s, %q: %v", h.ID, text, err)
+					}
+				}
+				if string(now) != text {
+					t.Errorf("%s, %s: %q became %q", h.ID, order, text, now)
+				}
+			}
+		}
+	}
+}
+
+// A file that has nothing in it but our entry stays, unless we have made it: it may be the target of a link.
+func TestEmptyFileStays(t *testing.T) {
+	for _, id := range []string{"cursor", "codex", "goose"} {
+		for _, noted := range []bool{true, false} {
+			h, dir, ctx := Find(id), t.TempDir(), context.Background()
+			file := filepath.Join(dir, "file")
+			write(t, file, "", 0o600)
+			p := Place{file, h.Format, h.Path}
+			e := &Editor{Folder: filepath.Join(dir, "state")}
+			if _, err := e.Put(ctx, p, "linear", h.Entry.Object("linear", linear), false); err != nil {
+				t.Fatal(err)
+			}
+			if !noted { // of another installation
+				e = &Editor{Folder: filepath.Join(dir, "another")}
+			}
+			if _, err := e.Remove(ctx, p, "linear"); err != nil {
+				t.Fatal(err)
+			}
+			got, err := os.ReadFile(file)
+			if err != nil || noted && len(got) > 0 {
+				t.Errorf("%s, noted %v: %q, %v", id, noted, got, err)
+			}
+		}
+	}
+}
+
 // Two entries go in any order, and the user may edit between: only our entries go.
 func TestOnlyOursGo(t *testing.T) {
 	for name, test := range map[string]struct {
@@ -292,6 +346,24 @@ func TestEditorsWaitForEachOther(t *testing.T) {
 	})
 	if got, _ := os.ReadFile(file); string(got) != text {
 		t.Errorf("%q, want %q", got, text)
+	}
+}
+
+// An entry that another program has written since it was looked at is neither replaced nor removed.
+func TestEntryThatIsNotMeantStays(t *testing.T) {
+	ctx, h, dir := context.Background(), Find("cursor"), t.TempDir()
+	file := filepath.Join(dir, "file")
+	const text = `{"mcpServers": {"linear": {"command": "theirs"}}}`
+	write(t, file, text, 0o600)
+	e, p := &Editor{Folder: filepath.Join(dir, "state")}, Place{file, h.Format, h.Path}
+	e.Meant = func(entry any) bool { return entry == nil }
+	_, putErr := e.Put(ctx, p, "linear", h.Entry.Object("linear", linear), false)
+	_, removeErr := e.Remove(ctx, p, "linear")
+	if !errors.Is(putErr, ErrChanging) || !errors.Is(removeErr, ErrChanging) {
+		t.Error(putErr, removeErr)
+	}
+	if got, _ := os.ReadFile(file); string(got) != text {
+		t.Errorf("%s", got)
 	}
 }
 

@@ -21,6 +21,11 @@ type journal struct {
 	Folder  string          `json:"folder,omitempty"` // the topmost one that was made for it
 	Objects int             `json:"objects"`          // how many of the path were made
 	Entries map[string]hunk `json:"entries"`
+
+	// Rest is what differs between the text before the first entry and the one that is left when that is taken
+	// out by its place, as it is where others have come to stand around it. RestOf is the sum of the latter.
+	Rest   hunk   `json:"rest,omitzero"`
+	RestOf string `json:"rest_of,omitempty"`
 }
 
 // hunk is the part of a text that changed.

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"bytes"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -18,7 +19,29 @@ func (tomlFormat) parse(text []byte) (any, error) {
 	if err := toml.Unmarshal(text, &document); err != nil {
 		return nil, syntax(err)
 	}
+	if nestedTooDeep(document) {
+		return nil, syntax(errors.New("it is too deep"))
+	}
 	return document, nil
+}
+
+// nestedTooDeep reports whether more tables and arrays are in one another than may be. A key with dots makes
+// a table of each of its words, which the parser does not bound.
+func nestedTooDeep(document any) bool {
+	level := []any{document}
+	for range maxDepth {
+		var inner []any
+		for _, value := range level {
+			switch v := value.(type) {
+			case map[string]any:
+				inner = slices.AppendSeq(inner, maps.Values(v))
+			case []any:
+				inner = append(inner, v...)
+			}
+		}
+		level = inner
+	}
+	return len(level) > 0
 }
 
 func (tomlFormat) put(text []byte, path []string, name string, value any) ([]byte, error) {
