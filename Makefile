@@ -124,7 +124,7 @@ python-servers:
 
 # The same; writes docs/interop-servers.md.
 interop-servers: interop/node_modules/.package-lock.json python-servers ## runs them and writes docs/interop-servers.md
-	cd interop && HANDSTAMP_TEST_REQUIRE="interop python" $(GO) test -count=1 -timeout 15m -parallel 1 -args -page ../docs/interop-servers.md
+	cd interop && HANDSTAMP_TEST_REQUIRE="interop python" $(GO) test -count=1 -timeout 60m -parallel 1 -args -page ../docs/interop-servers.md
 
 interop/node_modules/.package-lock.json: interop/package-lock.json
 	cd interop && npm ci --ignore-scripts --no-audit --no-fund
