@@ -99,7 +99,7 @@ func newLoginFlow(state *loginState, interactive bool) *loginFlow {
 // prepare does what comes before the first attempt: it makes sure that the result can be stored
 // and that the login may begin, and discovers the authorization server.
 func (l *logins) prepare(ctx context.Context, rec *record.Record, req loginRequest) (*record.Record, *loginPlan, error) {
-	space, err := l.records.reserve(ctx, responseReserve)
+	space, err := l.records.reserve(ctx, nil)
 	if err != nil {
 		return rec, nil, storeError(ctx, l.serverURL, err)
 	}

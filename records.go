@@ -49,12 +49,20 @@ func callStore(ctx context.Context, timeout time.Duration, call func(context.Con
 	return err
 }
 
-// reserve makes sure that a record of size bytes can be stored, before something is done that
-// cannot be done twice. It returns nil where the store does not reserve.
-func (r *records) reserve(ctx context.Context, size int) (space store.Reservation, err error) {
+// reserve makes sure that a token response can be stored with the record (nil: there is none), before
+// something is done that cannot be done twice. It returns nil where the store does not reserve.
+func (r *records) reserve(ctx context.Context, rec *record.Record) (space store.Reservation, err error) {
 	reserver, ok := r.store.(store.Reserver)
 	if !ok {
 		return nil, nil
+	}
+	size := responseReserve
+	if rec != nil {
+		encoded, err := record.Encode(rec)
+		if err != nil {
+			return nil, err
+		}
+		size += len(encoded)
 	}
 	err = callStore(ctx, r.timeout, func(ctx context.Context) (err error) {
 		space, err = reserver.Reserve(ctx, r.key, size)

@@ -150,7 +150,7 @@ func (r *refreshAttempt) run(
 	if r.config.locked != nil {
 		r.config.locked()
 	}
-	return r.send(ctx, rec, client, choice)
+	return r.send(ctx, rec, client, choice, algorithms)
 }
 
 // notStored goes on with the token at hand where it is good and a refresh could not be begun,
@@ -188,12 +188,8 @@ func (r *refreshAttempt) useSavedResponse(ctx context.Context, rec *record.Recor
 
 // reserveAndMark makes sure that the response can be stored, and notes in the record that
 // the refresh token is about to be used.
-func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record) error {
-	encoded, err := record.Encode(rec)
-	if err != nil {
-		return err
-	}
-	if r.space, err = r.records.reserve(ctx, len(encoded)+responseReserve); err != nil {
+func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record) (err error) {
+	if r.space, err = r.records.reserve(ctx, rec); err != nil {
 		return err
 	}
 	id := rand.Text()
@@ -213,9 +209,10 @@ func (r *refreshAttempt) reserveAndMark(ctx context.Context, rec *record.Record)
 
 // send sends the refresh token until a response decides about the grant or the server fails for
 // too long.
-func (r *refreshAttempt) send(ctx context.Context, rec *record.Record, client *record.Client, choice authMethodChoice) (*cachedToken, error) {
+func (r *refreshAttempt) send(
+	ctx context.Context, rec *record.Record, client *record.Client, choice authMethodChoice, algorithms []string,
+) (*cachedToken, error) {
 	g := rec.Grant
-	_, algorithms := storedAuthMethods(rec)
 	*r.request = tokenRequest{credential: r.credential, tokenGrant: tokenGrant{
 		redeem: oauth.TokenRequest{Endpoint: g.TokenEndpoint, RefreshToken: r.grant.token},
 		client: client, algs: algorithms, form: choice.authForm, next: choice.next,

@@ -27,7 +27,7 @@ func updateClient(
 	ctx context.Context, c *credential, rec *record.Record, client *record.Client,
 	changed map[string]json.RawMessage,
 ) (*record.Record, *record.Client, error) {
-	space, err := c.records.reserve(ctx, responseReserve)
+	space, err := c.records.reserve(ctx, nil)
 	if err != nil {
 		return rec, nil, storeError(ctx, c.serverURL, err)
 	}

@@ -24,6 +24,7 @@ import (
 // How the refreshes are measured. The latency is that of an authorization server elsewhere.
 const (
 	lockPool     = 32
+	atOnce       = lockPool + lockPool/4 // what is done before and after needs no lock
 	tokenLatency = 250 * time.Millisecond
 	minRefresh   = 0.9 // of lock pool / token latency
 )
@@ -71,6 +72,7 @@ func (t *template) due(until time.Time, endpoint string) (*template, error) {
 	grant := *rec.Grant
 	rec.Grant = &grant
 	grant.ExpiresAt, grant.TokenEndpoint = until.UTC().Round(time.Second), endpoint
+	grant.ObtainedAt = grant.ExpiresAt.Add(-time.Hour) // or a short life would have it due later
 	grant.RefreshToken = refreshMarker
 	text, err := record.Encode(&rec)
 	return &template{server: t.server, record: &rec, text: text}, err
@@ -100,7 +102,7 @@ func (d *database) measureRefreshes(ctx context.Context, r *report) error {
 	ended := make(chan error, 1)
 	began := time.Now()
 	go func() {
-		ended <- app.RefreshAhead(working, hosted.AheadOptions{AtOnce: lockPool, PerIssuer: lockPool})
+		ended <- app.RefreshAhead(working, hosted.AheadOptions{AtOnce: atOnce, PerIssuer: atOnce})
 	}()
 	for time.Since(began) < r.refresh && endpoint.served.Load() < int64(r.due) && ctx.Err() == nil {
 		time.Sleep(time.Millisecond)

@@ -27,12 +27,13 @@ import (
 func Encode(r *Record) ([]byte, error) {
 	versioned := *r
 	versioned.Version = cmp.Or(r.Version, SchemaVersion)
-	flat, err := encode(reflect.ValueOf(versioned))
-	if err != nil {
+	e := newEncoder()
+	if err := e.encode(reflect.ValueOf(versioned)); err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
 	var out bytes.Buffer
-	err = json.Indent(&out, flat, "", "  ")
+	out.Grow(e.flat.Len() * 5 / 4)
+	err := json.Indent(&out, e.flat.Bytes(), "", "  ")
 	return out.Bytes(), err
 }
 
@@ -72,50 +73,73 @@ func layoutOf(t reflect.Type) *layout {
 	return l
 }
 
-// encode returns a value as JSON.
-func encode(v reflect.Value) (json.RawMessage, error) {
+// encoder writes values as JSON without space between them.
+type encoder struct {
+	flat   bytes.Buffer
+	leaves *json.Encoder // to flat; with URLs that stay readable
+}
+
+func newEncoder() *encoder {
+	e := new(encoder)
+	e.leaves = json.NewEncoder(&e.flat)
+	e.leaves.SetEscapeHTML(false)
+	return e
+}
+
+func (e *encoder) encode(v reflect.Value) error {
 	switch x := v.Interface().(type) {
 	case time.Time:
-		return encodeLeaf(inYearsOfJSON(x.UTC()))
+		return e.leaf(inYearsOfJSON(x.UTC()))
 	case secret.String:
 		if text := x.Reveal(); utf8.ValidString(text) {
-			return encodeLeaf(text)
+			return e.leaf(text)
 		}
-		return encodeLeaf(map[string][]byte{"base64": []byte(x.Reveal())}) // no byte of it is lost
+		return e.leaf(map[string][]byte{"base64": []byte(x.Reveal())}) // no byte of it is lost
 	case json.RawMessage:
 		if len(x) == 0 {
-			return json.RawMessage("null"), nil
+			e.flat.WriteString("null")
+			return nil
 		}
 	}
 	switch kind := v.Kind(); {
 	case kind == reflect.Struct:
-		return encodeStruct(v)
+		return e.object(v)
 	case kind == reflect.Pointer && !v.IsNil():
-		return encodeStruct(v.Elem())
+		return e.object(v.Elem())
 	case kind == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8:
-		elements := make([]json.RawMessage, v.Len())
-		for i := range elements {
-			var err error
-			if elements[i], err = encode(v.Index(i)); err != nil {
-				return nil, fmt.Errorf("element %d: %w", i, err)
-			}
-		}
-		return encodeLeaf(elements)
+		return e.array(v)
 	}
-	return encodeLeaf(v.Interface())
+	return e.leaf(v.Interface())
 }
 
-func encodeStruct(v reflect.Value) (json.RawMessage, error) {
+func (e *encoder) array(v reflect.Value) error {
+	e.flat.WriteByte('[')
+	for i := range v.Len() {
+		if i > 0 {
+			e.flat.WriteByte(',')
+		}
+		if err := e.encode(v.Index(i)); err != nil {
+			return fmt.Errorf("element %d: %w", i, err)
+		}
+	}
+	e.flat.WriteByte(']')
+	return nil
+}
+
+func (e *encoder) object(v reflect.Value) error {
 	l := layoutOf(v.Type())
-	var all []string
+	before := byte('{')
 	add := func(name string, field reflect.Value) error {
-		value, err := encode(field)
-		if err != nil {
+		e.flat.WriteByte(before)
+		before = ','
+		if err := e.leaf(name); err != nil {
+			return err
+		}
+		e.flat.WriteByte(':')
+		if err := e.encode(field); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		quoted, err := encodeLeaf(name)
-		all = append(all, string(quoted)+":"+string(value))
-		return err
+		return nil
 	}
 	for _, m := range l.members {
 		field := v.Field(m.index)
@@ -123,7 +147,7 @@ func encodeStruct(v reflect.Value) (json.RawMessage, error) {
 			continue
 		}
 		if err := add(m.name, field); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if l.unknown >= 0 {
@@ -133,20 +157,24 @@ func encodeStruct(v reflect.Value) (json.RawMessage, error) {
 				continue
 			}
 			if err := add(name, reflect.ValueOf(others[name])); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return json.RawMessage("{" + strings.Join(all, ",") + "}"), nil
+	if before == '{' {
+		e.flat.WriteByte('{')
+	}
+	e.flat.WriteByte('}')
+	return nil
 }
 
-// encodeLeaf returns a value as encoding/json has it, with URLs that stay readable.
-func encodeLeaf(x any) (json.RawMessage, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	err := e.Encode(x)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+// leaf writes a value as encoding/json has it.
+func (e *encoder) leaf(x any) error {
+	if err := e.leaves.Encode(x); err != nil {
+		return err
+	}
+	e.flat.Truncate(e.flat.Len() - len("\n"))
+	return nil
 }
 
 // RFC 3339 has years of four digits.

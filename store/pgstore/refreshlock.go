@@ -37,7 +37,6 @@ type refreshLock struct {
 	lease
 	conn     *pgxpool.Conn
 	leave    func() // has another refresh at the server have a connection
-	tx       pgx.Tx
 	replaces string // the holder whose lease was found without extension
 
 	mu     sync.Mutex
@@ -132,21 +131,12 @@ func (db *Database) lookFailed(ctx context.Context, lock lockName) {
 	delete(db.orphans, lock)
 }
 
-// begin has the setting at once: the server may be far away, and the next statement come later
-// than a short timeout allows.
-var begin = pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " +
-	"SET LOCAL idle_in_transaction_session_timeout = 0"}
-
-// begin begins the transaction, and reports whether it has the lock, and which lease there is. A
-// server that ends idle transactions does not end this one, and one whose client's machine has
-// vanished ends it within half a minute. It is not begun with ctx, which may end while the lock is
-// held.
+// begin begins the transaction, and reports whether it has the lock, and which lease there is: all in
+// one round trip, since the connection is one of a few. A server that ends idle transactions does not
+// end this one, and one whose client's machine has vanished ends it within half a minute.
 func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err error) {
-	l.tx, err = l.conn.BeginTx(ctx, begin)
-	if err != nil {
-		return false, found, err
-	}
 	var batch pgx.Batch
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	batch.Queue("SELECT pg_try_advisory_xact_lock($1)", number(l.lock)).QueryRow(
 		func(row pgx.Row) error { return row.Scan(&held) })
 	// After the lock was taken, so that it sees what the holder before has left.
@@ -159,14 +149,13 @@ func (l *refreshLock) begin(ctx context.Context) (held bool, found orphan, err e
 			}
 			return err
 		})
-	// Last, since a query keeps its snapshot until the next statement: VACUUM removes nothing newer.
-	for _, setting := range []string{
-		"tcp_keepalives_idle = 10", "tcp_keepalives_interval = 5", "tcp_keepalives_count = 3",
-		"synchronous_commit = off",
-	} {
-		batch.Queue("SET LOCAL " + setting)
-	}
-	err = l.tx.SendBatch(ctx, &batch).Close()
+	batch.Queue("SELECT set_config('tcp_keepalives_idle', '10', true), " +
+		"set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true), " +
+		"set_config('synchronous_commit', 'off', true)")
+	// Last and no query, which would keep its snapshot until the next statement: VACUUM removes nothing
+	// newer.
+	batch.Queue("SET LOCAL idle_in_transaction_session_timeout = 0")
+	err = l.conn.SendBatch(ctx, &batch).Close()
 	return held, found, err
 }
 
@@ -259,17 +248,19 @@ func (l *refreshLock) unlock() {
 // reports whether the lease is gone.
 func (l *refreshLock) end(leased bool) (done bool) {
 	defer l.leave()
-	defer l.conn.Release() // which closes it if it is still in the transaction
-	if l.tx == nil {
+	defer l.conn.Release()                        // which closes it if it is still in the transaction
+	if l.conn.Conn().PgConn().TxStatus() == 'I' { // idle: there is none
 		return false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), unlockTimeout)
 	defer cancel()
 	if !leased {
-		return l.tx.Rollback(ctx) == nil
+		_, err := l.conn.Exec(ctx, "ROLLBACK")
+		return err == nil
 	}
-	_, err := l.tx.Exec(ctx, "DELETE FROM handstamp_lease "+
-		"WHERE id = $1 AND name = $2 AND holder IN ($3, $4)",
+	var batch pgx.Batch
+	batch.Queue("DELETE FROM handstamp_lease WHERE id = $1 AND name = $2 AND holder IN ($3, $4)",
 		[]byte(l.lock.id), string(l.lock.name), l.holder, l.replaces)
-	return err == nil && l.tx.Commit(ctx) == nil
+	batch.Queue("COMMIT")
+	return l.conn.SendBatch(ctx, &batch).Close() == nil
 }

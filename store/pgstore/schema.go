@@ -20,6 +20,10 @@ var Schema string
 // CreateSchema runs [Schema]. Any number of replicas may do it at once. A role that may not create
 // tables finds out whether they are there, and whether it may do with them what a Database does.
 func (db *Database) CreateSchema(ctx context.Context) error {
+	// The setting comes with it: the server may be far away, and a short timeout end the transaction
+	// before the next statement.
+	begin := pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " +
+		"SET LOCAL idle_in_transaction_session_timeout = 0"}
 	err := pgx.BeginTxFunc(ctx, db.pool, begin, func(tx pgx.Tx) error {
 		// CREATE TABLE IF NOT EXISTS fails when two do it at once.
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", db.unprepared, schemaLock); err != nil {
