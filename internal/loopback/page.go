@@ -137,8 +137,11 @@ var (
 
 	// pagePolicy allows the page its own style and script, by their hashes, and nothing else: text
 	// of a server in the page could neither run nor load nor send anything.
-	pagePolicy = "default-src 'none'; style-src " + pagestyle.Hash(pageCSS) + "; script-src " + pagestyle.Hash(pageJS) +
-		"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	pagePolicy = sync.OnceValue(func() string {
+		return "default-src 'none'; style-src " + pagestyle.Hash(pageCSS) +
+			"; script-src " + pagestyle.Hash(pageJS) +
+			"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	})
 )
 
 // write responds with a page. The browser's address contains the code, which must not stay in a
@@ -158,7 +161,7 @@ func write(w http.ResponseWriter, status int, v view) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Connection", "close")
 	h.Set("Content-Length", strconv.Itoa(body.Len()))
-	h.Set("Content-Security-Policy", pagePolicy)
+	h.Set("Content-Security-Policy", pagePolicy())
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
