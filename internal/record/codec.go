@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/handstamp/handstamp/internal/prettyjson"
 	"github.com/handstamp/handstamp/secret"
 )
 
@@ -31,10 +32,7 @@ func Encode(r *Record) ([]byte, error) {
 	if err := e.encode(reflect.ValueOf(versioned)); err != nil {
 		return nil, fmt.Errorf("encode record: %w", err)
 	}
-	var out bytes.Buffer
-	out.Grow(e.flat.Len() * 5 / 4)
-	err := json.Indent(&out, e.flat.Bytes(), "", "  ")
-	return out.Bytes(), err
+	return prettyjson.Indent(e.flat.Bytes()), nil
 }
 
 // A member is a field of a record's struct as its json tag describes it.

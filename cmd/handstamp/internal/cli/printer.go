@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/handstamp/handstamp/internal/prettyjson"
 	"golang.org/x/term"
 )
 
@@ -178,7 +179,7 @@ func (p *printer) json(v any, indent bool) error {
 	}
 	encoded := b.Bytes()
 	if indent {
-		encoded = indentJSON(encoded)
+		encoded = prettyjson.Indent(encoded)
 	}
 	return p.data(escapeJSON(encoded))
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -51,27 +50,6 @@ func FuzzClean(f *testing.F) {
 		}
 		if clean(got) != got {
 			t.Errorf("cleaning %q twice gives something else", s)
-		}
-	})
-}
-
-func FuzzIndentJSON(f *testing.F) {
-	for _, text := range []string{
-		`{"a":[],"b":{},"c":[1,-2e3,null,true,[["x"],{"y":{"z":[{}]}}]],"d":"{[,:]}\"\\\\\"","":""}`,
-		`[]`, `{}`, `"\\"`, `0`, `[[[[[[[[1]]]]]]]]`, `{"\"":"é😀"}`,
-	} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		var compact, want bytes.Buffer
-		if json.Compact(&compact, []byte(text)) != nil {
-			return
-		}
-		if err := json.Indent(&want, compact.Bytes(), "", "  "); err != nil {
-			t.Fatal(err)
-		}
-		if got := indentJSON(compact.Bytes()); string(got) != want.String() {
-			t.Errorf("%s, want %s", got, &want)
 		}
 	})
 }
