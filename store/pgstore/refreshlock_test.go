@@ -6,8 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/internal/testenv"
@@ -154,4 +158,68 @@ func TestRefreshesAtOneServerLeaveSomeToOthers(t *testing.T) {
 		t.Fatalf("after the others: %v", err)
 	}
 	unlock()
+}
+
+// In whatever mode the pool sends statements, a lock keeps others away, and leaves no lease.
+func TestLockInEveryMode(t *testing.T) {
+	server := servicetest.StartPostgres(t)
+	for i, mode := range []pgx.QueryExecMode{
+		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+	} {
+		t.Run(mode.String(), func(t *testing.T) {
+			c := config(t, server.URL())
+			c.ConnConfig.DefaultQueryExecMode = mode
+			first, pool := openConfig(t, c, pgstore.Options{})
+			second, _ := openConfig(t, c, pgstore.Options{})
+			s, other := storeOf(t, first, ownerOf(i)), storeOf(t, second, ownerOf(i))
+			revision := mustPut(t, s, lockedKey, nil)
+			unlock := mustLock(t, s)
+			if _, err := s.Put(t.Context(), lockedKey, []byte("begun"), revision); err != nil {
+				t.Fatal(err)
+			}
+			if err := lockWithin(t, other, 100*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the other replica: %v", err)
+			}
+			unlock()
+			var leases int
+			err := pool.QueryRow(t.Context(), "SELECT count(*) FROM handstamp_lease").Scan(&leases)
+			if err != nil || leases != 0 {
+				t.Errorf("%d leases are left (%v)", leases, err)
+			}
+			if err := lockWithin(t, other, testenv.Timeout); err != nil {
+				t.Errorf("after the holder: %v", err)
+			}
+		})
+	}
+}
+
+// The connections of locks are few, and the server may be far away.
+func TestLockTakesTwoRoundTrips(t *testing.T) {
+	c := config(t, servicetest.StartPostgres(t).URL())
+	var sent atomic.Int64
+	dial := c.ConnConfig.DialFunc
+	c.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return countingConn{conn, &sent}, err
+	}
+	db, _ := openConfig(t, c, pgstore.Options{})
+	s := storeOf(t, db, ownerOf(0))
+	mustLock(t, s)() // which connects
+	before := sent.Load()
+	mustLock(t, s)()
+	if n := sent.Load() - before; n != 2 {
+		t.Errorf("a lock and its end took %d round trips, want 2", n)
+	}
+}
+
+// countingConn counts what is sent to a server: pgx sends once for each time that it waits.
+type countingConn struct {
+	net.Conn
+	sent *atomic.Int64
+}
+
+func (c countingConn) Write(p []byte) (int, error) {
+	c.sent.Add(1)
+	return c.Conn.Write(p)
 }
