@@ -56,6 +56,7 @@ func FuzzClean(f *testing.F) {
 
 func FuzzEscapeJSON(f *testing.F) {
 	f.Add("\x1b\u202e\u009b\U000E0041 ü 😀")
+	f.Add("a delete: \x7f")
 	f.Fuzz(func(t *testing.T, s string) {
 		b, err := json.Marshal(s)
 		if err != nil {
