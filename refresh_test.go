@@ -457,3 +457,37 @@ func TestShortLivedTokens(t *testing.T) {
 	w.WantCounts(map[string]int{"token:refresh": 5})
 	w.WantTabs(1)
 }
+
+// Before the refresh token is used, there is space for the record as it is and a response beside it.
+func TestRefreshReservesTheRecordAndAResponse(t *testing.T) {
+	w := testenv.New(t, lab.NoneFirst())
+	w.MustCall(w.Session())
+	c := w.Session()
+	key, err := store.NewKey(w.Lab.MCPURL(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, _, err := w.Store.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sized := &sizedStore{Store: w.Store}
+	c.Store = sized
+	if _, err := c.Token(t.Context(), w.Lab.MCPURL(), handstamp.TokenOptions{Refresh: true}); err != nil {
+		t.Fatal(err)
+	}
+	if least := len(value) + 16<<10; len(sized.sizes) != 1 || sized.sizes[0] < least {
+		t.Errorf("reserved %v bytes, want one reservation of at least %d", sized.sizes, least)
+	}
+}
+
+// sizedStore notes what is reserved in it.
+type sizedStore struct {
+	store.Store
+	sizes []int
+}
+
+func (s *sizedStore) Reserve(_ context.Context, _ store.Key, size int) (store.Reservation, error) {
+	s.sizes = append(s.sizes, size)
+	return nil, nil
+}
