@@ -275,7 +275,7 @@ func (c *Client) Close(ctx context.Context) (err error) {
 	}
 	defer func() {
 		for _, s := range sessions {
-			s.closeIdle()
+			s.server.closeIdle()
 		}
 	}()
 	if err := c.running.wait(ctx); err != nil {

@@ -53,7 +53,7 @@ func (p clientProbe) preflight(ctx context.Context, rawURL string) *oauth.Error 
 	req.Header.Set("User-Agent", userAgent)
 	p.events.report(StepAuthorization, "the authorization endpoint is requested once to see whether it knows the client")
 	watched := p.events.sent(purposeClient, req, nil)
-	resp, err := p.fetcher.HTTP.RoundTrip(req)
+	resp, err := p.fetcher.HTTP().RoundTrip(req)
 	watched(resp, err)
 	if err != nil {
 		return nil

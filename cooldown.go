@@ -13,6 +13,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/oauth"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/internal/textlist"
 	"github.com/handstamp/handstamp/secret"
 )
 
@@ -45,9 +46,8 @@ type rejectedClient struct {
 // fingerprint identifies the subject without telling the secret.
 func (r rejectedClient) fingerprint(id string) string {
 	mac := hmac.New(sha256.New, []byte(id))
-	for _, part := range []string{r.issuer, r.endpoint, r.id, r.method, r.secret.Reveal(), r.scope, r.key, r.certificate} {
-		fmt.Fprintf(mac, "%d:%s", len(part), part)
-	}
+	mac.Write(textlist.Append(nil,
+		r.issuer, r.endpoint, r.id, r.method, r.secret.Reveal(), r.scope, r.key, r.certificate))
 	return hex.EncodeToString(mac.Sum(nil)[:12])
 }
 

@@ -176,7 +176,7 @@ func (d *discovery) storedPlan(rec *record.Record, req loginRequest) *loginPlan 
 // resourceMetadata returns the server's metadata (RFC 9728), nil if there is none. A server that
 // redirects on its own origin may describe itself as where it redirects to.
 func (d *discovery) resourceMetadata(ctx context.Context, challenge oauth.BearerChallenge) (*oauth.ResourceMetadata, error) {
-	ctx = d.server.observe(ctx, d.fetcher.HTTP)
+	ctx = d.server.observe(ctx, d.fetcher.HTTP())
 	rm, err := d.fetcher.ResourceMetadata(ctx, d.server.target, challenge.ResourceMetadata)
 	if moved := d.server.moved.Load(); moved != nil && err != nil {
 		if there, err := d.fetcher.ResourceMetadata(ctx, *moved, challenge.ResourceMetadata); err == nil {

@@ -36,6 +36,30 @@ type mcpServer struct {
 
 	// privateNetwork is set once a connection to the server led into a private network.
 	privateNetwork atomic.Bool
+
+	mu   sync.Mutex
+	auth http.RoundTripper // guarded by mu; see authTransport
+}
+
+// authTransport returns what carries the requests to authorization servers. It is made for the first of
+// them: a session whose stored token serves sends none, and a hosted application has many of those.
+func (m *mcpServer) authTransport() http.RoundTripper {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.auth == nil {
+		m.auth = m.config.authTransport(m.reach)
+	}
+	return m.auth
+}
+
+// closeIdle closes connections to authorization servers that are not in use. Those of a transport
+// that the application has given are the application's.
+func (m *mcpServer) closeIdle() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t, ok := m.auth.(*http.Transport); ok && m.config.AuthTransport != http.RoundTripper(t) {
+		t.CloseIdleConnections()
+	}
 }
 
 // parseServerURL returns the URL of an MCP server, or an error that says what is
@@ -227,7 +251,7 @@ const resolveTimeout = 2 * time.Second
 // browser that dials. A name that cannot be looked up is left to the browser.
 func (d *discovery) resolveAuthorizationHost(ctx context.Context, endpoint string) error {
 	u, err := url.Parse(endpoint)
-	t, guarded := d.fetcher.HTTP.(*http.Transport)
+	t, guarded := d.fetcher.HTTP().(*http.Transport)
 	if err != nil || !guarded || d.config.AuthTransport != nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/awake"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/internal/stack"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -153,6 +154,7 @@ func (r *refresher) flight(ctx context.Context, why tokenNeed) (f *flight, joine
 		wait, stop := context.WithCancel(ctx)
 		f.cancel = stop
 		return func() {
+			stack.Grow8K()
 			defer cancel()
 			defer stop()
 			defer func() {

@@ -2,7 +2,6 @@ package handstamp
 
 import (
 	"fmt"
-	"net/http"
 	"strings"
 
 	"github.com/handstamp/handstamp/internal/oauth"
@@ -68,14 +67,6 @@ type session struct {
 	reauthorizer *reauthorizer
 }
 
-// closeIdle closes connections to authorization servers that are not in use. Those of a transport
-// that the application has given are the application's.
-func (s *session) closeIdle() {
-	if t, ok := s.fetcher.HTTP.(*http.Transport); ok && s.config.AuthTransport != http.RoundTripper(t) {
-		t.CloseIdleConnections()
-	}
-}
-
 // session returns the session of a server, the same for equal URLs.
 func (c *Client) session(serverURL string) (*session, error) {
 	if s := c.lastUsed.Load(); s != nil && s.serverURL == serverURL {
@@ -121,7 +112,7 @@ func (c *Client) session(serverURL string) (*session, error) {
 	s.outcomes = &outcomes{config: config, server: serverURL, profile: key.Profile, events: events}
 	s.errs = errorFactory{serverURL: serverURL, config: config, secrets: secrets}
 	s.fetcher = &oauth.Fetcher{
-		HTTP: config.authTransport(server.reach), UserAgent: userAgent, Secrets: secrets.all,
+		HTTP: server.authTransport, UserAgent: userAgent, Secrets: secrets.all,
 	}
 	if events != nil {
 		s.fetcher.Observe = events.exchange

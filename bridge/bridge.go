@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/handstamp/handstamp/internal/stack"
 )
 
 // Options are the configuration of a bridge. Only URL, Stdin and Stdout are required.
@@ -224,19 +226,9 @@ func (b *bridge) newRequest(method string, more ...any) []byte {
 // do runs a piece of work that Run waits for.
 func (b *bridge) do(f func()) {
 	b.work.Go(func() {
-		growStack(0)
+		stack.Grow8K()
 		f()
 	})
-}
-
-// growStack makes the stack of the calling goroutine large enough for a request over HTTP. It would be
-// doubled twice otherwise, and all frames be walked and copied each time, in the middle of the request.
-//
-//go:noinline
-func growStack(i int) byte {
-	var space [5 << 10]byte
-	space[i] = 1
-	return space[i+1]
 }
 
 // linger waits for what is under way when standard input has ended.

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/handstamp/handstamp/internal/errtype"
+	"github.com/handstamp/handstamp/internal/textlist"
 )
 
 // DefaultProfile is the profile of a Key that names none.
@@ -86,11 +87,8 @@ func (k Key) ID() string { return hashID(k.Server, k.Profile) }
 // hashID returns 96 bits of a hash of a list of texts. Key.Name has a hash of its own, in lower case,
 // since a file system may ignore case; it stays as it is, for records are stored under it.
 func hashID(parts ...string) string {
-	h := sha256.New()
-	for _, part := range parts {
-		fmt.Fprintf(h, "%d:%s", len(part), part) // with its length: no two lists are the same bytes
-	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+	sum := sha256.Sum256(textlist.Append(nil, parts...))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
 // Name returns a name for the key that is safe in every file system and as a

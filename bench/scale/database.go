@@ -15,7 +15,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/handstamp/handstamp/internal/checksum"
 	"github.com/handstamp/handstamp/internal/servicetest"
+	"github.com/handstamp/handstamp/internal/textlist"
 	"github.com/handstamp/handstamp/lab"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/pgstore"
@@ -159,7 +161,7 @@ func (d *database) fill(ctx context.Context, rows int) error {
 			id := rowID(o, key)
 			box, err := d.seal(ctx, o, key, d.template.value(number))
 			number++
-			return []any{id, o.Tenant, o.User, key.Server, key.Profile, withChecksum(id, box), rand.Text()}, err
+			return []any{id, o.Tenant, o.User, key.Server, key.Profile, checksum.Add(id, box), rand.Text()}, err
 		}))
 	if err == nil && copied != int64(rows-d.rows) {
 		err = fmt.Errorf("%d of %d rows were copied", copied, rows-d.rows)
@@ -192,20 +194,10 @@ func (c *captured) Put(
 	return "1", nil
 }
 
-// rowID and withChecksum are what pgstore does; that they are is found out by reading with it.
+// rowID is what pgstore does; that it is is found out by reading with it.
 func rowID(o store.Owner, key store.Key) []byte {
-	h := sha256.New()
-	for _, part := range []string{o.Tenant, o.User, key.Server, key.Profile} {
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return h.Sum(nil)
-}
-
-func withChecksum(id, value []byte) []byte {
-	h := sha256.New()
-	h.Write(id)
-	h.Write(value)
-	return append(h.Sum(nil)[:8:8], value...)
+	sum := sha256.Sum256(textlist.Append(nil, o.Tenant, o.User, key.Server, key.Profile))
+	return sum[:]
 }
 
 // ending is a testing.TB for servicetest outside of a test.

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/handstamp/handstamp/hosted"
+	"github.com/handstamp/handstamp/internal/checksum"
 	"github.com/handstamp/handstamp/internal/record"
 	"github.com/handstamp/handstamp/store/pgstore"
 	"github.com/handstamp/handstamp/store/sealed"
@@ -149,7 +150,7 @@ func (d *database) expire(ctx context.Context, until time.Time, endpoint string,
 			id := rowID(o, t.record.Key)
 			box, err := d.seal(ctx, o, t.record.Key, t.value(number))
 			number++
-			return []any{id, withChecksum(id, box)}, err
+			return []any{id, checksum.Add(id, box)}, err
 		}))
 	if err == nil {
 		_, err = tx.Exec(ctx, "UPDATE handstamp_credential AS c SET value = expired.value, "+

@@ -12,10 +12,11 @@ import (
 	"syscall"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/cli"
+	"github.com/handstamp/handstamp/internal/stack"
 )
 
 func main() {
-	growStack(0)
+	stack.Grow32K()
 	harden()
 	// Package net/http writes to it what it finds odd of a server, with the server's text.
 	log.SetOutput(io.Discard)
@@ -49,14 +50,4 @@ func catchSignals(interrupt func()) {
 	// A closed pipe is an error of the write then, and not the end of the process
 	// in the middle of something that must be finished.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
-}
-
-// growStack makes the stack of the calling goroutine large enough for all that a command does. It
-// would be doubled four times otherwise, and walked and copied each time: a fiftieth of a start.
-//
-//go:noinline
-func growStack(i int) byte {
-	var space [24 << 10]byte
-	space[i] = 1
-	return space[i+1]
 }

@@ -101,6 +101,15 @@ func (c *timeoutContext) finish(err, cause error) {
 // Done implements [context.Context].
 func (c *timeoutContext) Done() <-chan struct{} { return c.done }
 
+// AfterFunc has package context watch c without a goroutine, as it watches contexts of its own. The
+// watcher asks for Err, which c has by then.
+func (c *timeoutContext) AfterFunc(f func()) (stop func() bool) {
+	return context.AfterFunc(c.Context, func() {
+		c.finish(c.Context.Err(), context.Cause(c.Context))
+		f()
+	})
+}
+
 // Err implements [context.Context].
 func (c *timeoutContext) Err() error {
 	c.mu.Lock()

@@ -27,10 +27,10 @@ const (
 // Fetcher sends the requests of this package. HTTP must be set; the fields must not change once it
 // is in use. It keeps no cookies and no other state.
 type Fetcher struct {
-	// HTTP sends the requests. [Guard] returns a suitable one. An [*http.Transport] is cloned for
+	// HTTP returns what sends the requests, which [Guard] makes. An [*http.Transport] is cloned for
 	// each request with a single-use credential, so that it never uses a connection that the
 	// server may be about to close.
-	HTTP http.RoundTripper
+	HTTP func() http.RoundTripper
 
 	// UserAgent is the User-Agent header; if it is empty, net/http's is sent.
 	UserAgent string
@@ -89,9 +89,6 @@ func (*requestBody) Close() error { return nil }
 // redirects that [redirected] allows, three at most. An error means that there was no response.
 func (f *Fetcher) roundTrip(rt http.RoundTripper, req *http.Request, limit int64,
 	about Exchange) (*response, error) {
-	if rt == nil {
-		return nil, errors.New("oauth: Fetcher.HTTP is not set")
-	}
 	watched := f.observe(about, req)
 	resp, err := rt.RoundTrip(req)
 	looping := false
@@ -194,7 +191,7 @@ func (f *Fetcher) document(ctx context.Context, what, target string) (*response,
 	if err != nil {
 		return nil, err
 	}
-	a, err := f.roundTrip(f.HTTP, req, maxDocument, Exchange{Purpose: what})
+	a, err := f.roundTrip(f.HTTP(), req, maxDocument, Exchange{Purpose: what})
 	switch {
 	case err != nil:
 		return nil, &TransientError{Reason: "no response from " + req.URL.Host, Err: err}
@@ -216,9 +213,10 @@ func IsRedirect(status int) bool {
 // A server can close a pooled connection just when a request is written to it, and then the client
 // cannot know whether a single-use token was used.
 func (f *Fetcher) newConnection() (rt http.RoundTripper, done func()) {
-	t, ok := f.HTTP.(*http.Transport)
+	rt = f.HTTP()
+	t, ok := rt.(*http.Transport)
 	if !ok {
-		return f.HTTP, func() {}
+		return rt, func() {}
 	}
 	t = t.Clone()
 	t.DisableKeepAlives = true

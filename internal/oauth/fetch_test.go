@@ -38,13 +38,6 @@ func TestRequestHeaders(t *testing.T) {
 	}
 }
 
-func TestFetcherWithoutHTTP(t *testing.T) {
-	_, err := (&Fetcher{}).ServerMetadata(t.Context(), "https://as.example")
-	if err == nil {
-		t.Error("a Fetcher without HTTP did something")
-	}
-}
-
 // TestBodies are responses that no client should read to the end.
 func TestBodies(t *testing.T) {
 	bomb := func(size int) []byte {
@@ -182,7 +175,7 @@ func TestTimeLimits(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, silent %v", tc.name, silent), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					start := time.Now()
-					err := tc.call(t.Context(), &Fetcher{HTTP: trickle{silent}})
+					err := tc.call(t.Context(), &Fetcher{HTTP: by(trickle{silent})})
 					if took := time.Since(start); took != tc.want {
 						t.Errorf("took %v, want %v", took, tc.want)
 					}

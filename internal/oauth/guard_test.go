@@ -70,14 +70,14 @@ func TestGuardRejectsLoopback(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &Fetcher{HTTP: Guard(&http.Transport{}, nil)}
+	f := &Fetcher{HTTP: by(Guard(&http.Transport{}, nil))}
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "0.0.0.0", "[::]"} {
 		target := "http://" + host + ":" + u.Port() + "/"
 		req, err := f.request(t.Context(), http.MethodGet, target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.roundTrip(f.HTTP, req, maxDocument, Exchange{})
+		_, err = f.roundTrip(f.HTTP(), req, maxDocument, Exchange{})
 		if blocked, ok := errtype.As[*BlockedError](err); !ok || blocked.Host == "" || !strings.Contains(blocked.Error(), "not a public address") {
 			t.Errorf("%s: error %v, want a *BlockedError", target, err)
 		}
@@ -96,7 +96,7 @@ func TestGuardAllows(t *testing.T) {
 		return ReachPrivate
 	})
 	t.Cleanup(tr.CloseIdleConnections)
-	f := &Fetcher{HTTP: tr}
+	f := &Fetcher{HTTP: by(tr)}
 	if _, err := f.document(t.Context(), PurposeServer, "http://LOCALHOST:"+u.Port()+"/x"); err != nil {
 		t.Errorf("an allowed host: %v", err)
 	}
@@ -119,13 +119,13 @@ func TestGuardProxy(t *testing.T) {
 	proxyURL, _ := url.Parse(proxy.URL)
 	tr := Guard(&http.Transport{Proxy: http.ProxyURL(proxyURL)}, nil)
 	t.Cleanup(tr.CloseIdleConnections)
-	f := &Fetcher{HTTP: tr}
+	f := &Fetcher{HTTP: by(tr)}
 	get := func(target string) error {
 		req, err := f.request(t.Context(), http.MethodGet, target, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.roundTrip(f.HTTP, req, maxDocument, Exchange{})
+		_, err = f.roundTrip(f.HTTP(), req, maxDocument, Exchange{})
 		return err
 	}
 	if err := get("http://public.example/ok"); err != nil {
@@ -156,7 +156,7 @@ func TestGuardIgnoresDialFunctions(t *testing.T) {
 	if base.DisableCompression {
 		t.Error("the base was changed")
 	}
-	f := &Fetcher{HTTP: g}
+	f := &Fetcher{HTTP: by(g)}
 	if _, err := f.document(t.Context(), PurposeServer, c.URL); err == nil {
 		t.Error("the canary was reached")
 	}

@@ -23,7 +23,12 @@ func fetcher(t *testing.T) *Fetcher {
 	t.Helper()
 	tr := Guard(&http.Transport{}, func(string) Reach { return ReachAny })
 	t.Cleanup(tr.CloseIdleConnections)
-	return &Fetcher{HTTP: tr, UserAgent: "handstamp-test"}
+	return &Fetcher{HTTP: by(tr), UserAgent: "handstamp-test"}
+}
+
+// by returns a [Fetcher]'s HTTP that is always the same.
+func by(rt http.RoundTripper) func() http.RoundTripper {
+	return func() http.RoundTripper { return rt }
 }
 
 // canary is a server that nothing may reach.
@@ -76,8 +81,8 @@ func (r *recorder) list() []string {
 func trusting(t *testing.T, s *httptest.Server) *Fetcher {
 	t.Helper()
 	f := fetcher(t)
-	f.HTTP.(*http.Transport).TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
-	f.HTTP.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS12
+	f.HTTP().(*http.Transport).TLSClientConfig = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	f.HTTP().(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS12
 	return f
 }
 

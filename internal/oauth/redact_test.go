@@ -331,7 +331,7 @@ func TestErrorWithoutProofs(t *testing.T) {
 		fmt.Fprintf(w, `{"error":"invalid_dpop_proof","error_description":"not good: %s"}`, r.Header.Get("DPoP"))
 	}))
 	t.Cleanup(server.Close)
-	f := &Fetcher{HTTP: http.DefaultTransport}
+	f := &Fetcher{HTTP: by(http.DefaultTransport)}
 	prover := &testProver{}
 	raw, err := f.PostToken(t.Context(), TokenRequest{
 		Endpoint: server.URL + "/token", RefreshToken: "r", Client: ClientCredentials{ID: "c", Method: MethodNone}, Prover: prover,

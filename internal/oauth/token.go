@@ -169,7 +169,7 @@ func (f *Fetcher) postOnce(ctx context.Context, what, endpoint string, client Au
 		return nil, err
 	}
 	var sent atomic.Bool
-	if _, traced := f.HTTP.(*http.Transport); !traced {
+	if _, traced := f.HTTP().(*http.Transport); !traced {
 		sent.Store(true) // another RoundTripper may not report when it writes
 	}
 	if err := ctx.Err(); err != nil {

@@ -173,7 +173,7 @@ func TestSentOrNot(t *testing.T) {
 // TestBlockedIsNotSent: what the guard rejects has not been sent.
 func TestBlockedIsNotSent(t *testing.T) {
 	c := newCanary(t)
-	f := &Fetcher{HTTP: Guard(&http.Transport{}, nil)}
+	f := &Fetcher{HTTP: by(Guard(&http.Transport{}, nil))}
 	_, err := f.PostToken(t.Context(), refreshAt(c.URL))
 	if _, ok := errtype.As[*BlockedError](err); !ok || errorKind(false, err) != "not sent" {
 		t.Errorf("error %v, want a *SendError with a *BlockedError in it", err)
@@ -186,7 +186,7 @@ type failing struct{}
 func (failing) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("broken") }
 
 func TestUnknownTransportIsInDoubt(t *testing.T) {
-	_, err := (&Fetcher{HTTP: failing{}}).PostToken(t.Context(), refreshAt("https://as.example/token"))
+	_, err := (&Fetcher{HTTP: by(failing{})}).PostToken(t.Context(), refreshAt("https://as.example/token"))
 	if errorKind(false, err) != "in doubt" {
 		t.Errorf("error %v, want one in doubt", err)
 	}

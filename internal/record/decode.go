@@ -80,16 +80,18 @@ func decodeStruct(values *jsonReader, v reflect.Value) (bad *misfit) {
 		return &misfit{problem: "is no JSON object"}
 	}
 	l := layoutOf(v.Type())
+	i := -1 // of the member before
 	for first := true; values.more('}', first); first = false {
 		name := values.name()
-		i, known := l.places[string(name[1:len(name)-1])]
+		place, known := l.place(name[1:len(name)-1], i+1)
 		if !known { // or with escapes
 			unescaped, _ := decodeString(name)
-			if i, known = l.places[unescaped]; !known {
+			if place, known = l.places[unescaped]; !known {
 				l.keepUnknown(v, unescaped, values.value())
 				continue
 			}
 		}
+		i = place
 		field := v.Field(l.members[i].index)
 		field.SetZero()
 		if values.null() {
@@ -100,6 +102,18 @@ func decodeStruct(values *jsonReader, v reflect.Value) (bad *misfit) {
 		}
 	}
 	return bad
+}
+
+// place returns the place of a member by its name. It looks from a place on first, since members come
+// in the order in which Encode writes them.
+func (l *layout) place(name []byte, from int) (place int, known bool) {
+	for i := from; i < len(l.members); i++ {
+		if l.members[i].name == string(name) {
+			return i, true
+		}
+	}
+	place, known = l.places[string(name)]
+	return place, known
 }
 
 // keepUnknown keeps a member that the struct does not know.
@@ -114,23 +128,31 @@ func (l *layout) keepUnknown(v reflect.Value, name string, value []byte) {
 	(*unknown)[name] = compact(value)
 }
 
+var (
+	timeType   = reflect.TypeFor[time.Time]()
+	secretType = reflect.TypeFor[secret.String]()
+	rawType    = reflect.TypeFor[json.RawMessage]()
+)
+
 // decode decodes into a zero value.
 func decode(values *jsonReader, v reflect.Value) *misfit {
-	switch x := v.Addr().Interface().(type) {
-	case *time.Time:
+	switch v.Type() {
+	case timeType:
+		x := v.Addr().Interface().(*time.Time)
 		if x.UnmarshalJSON(values.value()) != nil || !x.Equal(inYearsOfJSON(x.UTC())) {
 			return &misfit{problem: "is no time"}
 		}
 		*x = x.UTC()
 		return nil
-	case *secret.String:
-		s, ok := decodeSecret(values.value())
-		if *x = secret.String(s); !ok || x.IsPlaceholder() {
+	case secretType:
+		text, ok := decodeSecret(values.value())
+		v.SetString(text)
+		if !ok || secret.String(text).IsPlaceholder() {
 			return &misfit{problem: "is no secret"}
 		}
 		return nil
-	case *json.RawMessage:
-		*x = compact(values.value())
+	case rawType:
+		v.SetBytes(compact(values.value()))
 		return nil
 	}
 	switch v.Kind() {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/handstamp/handstamp/internal/checksum"
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/store"
 )
@@ -48,7 +49,7 @@ func TestPutMeetsTheReleaseOfTheLock(t *testing.T) {
 	lock := db.holds(id)
 	unlock()
 	w := &put{id: id, value: []byte("two"), from: string(revision), to: "next"}
-	if err := lock.put(ctx, w, withChecksum(id, w.value)); err != nil {
+	if err := lock.put(ctx, w, checksum.Add(id, w.value)); err != nil {
 		t.Fatal(err)
 	}
 	var leases int

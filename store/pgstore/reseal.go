@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/handstamp/handstamp/internal/checksum"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -89,7 +90,7 @@ func (db *Database) olderThanKey(ctx context.Context, last []byte) (rows []seale
 	err = db.read(ctx, func(conn session) error {
 		found, err := conn.Query(ctx, "SELECT id, tenant, user_name, server, profile "+
 			"FROM handstamp_credential WHERE id > $1 AND substring(value FROM $2 FOR $3) <> $4 "+
-			"ORDER BY id LIMIT $5", last, checksumSize+1, len(header), header, resealBatch)
+			"ORDER BY id LIMIT $5", last, checksum.Size+1, len(header), header, resealBatch)
 		if err == nil {
 			rows, err = pgx.CollectRows(found, pgx.RowToStructByPos[sealedRow])
 		}
@@ -124,5 +125,5 @@ func (s *resealedStore) Put(
 ) (store.Revision, error) {
 	id := s.id(key)
 	return revision, changed(s.db.write(ctx, "UPDATE handstamp_credential SET value = $2 "+
-		"WHERE id = $1 AND revision = $3", id, withChecksum(id, value), string(revision)))
+		"WHERE id = $1 AND revision = $3", id, checksum.Add(id, value), string(revision)))
 }

@@ -1,7 +1,6 @@
 package pgstore
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -14,6 +13,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/handstamp/handstamp/internal/checksum"
+	"github.com/handstamp/handstamp/internal/textlist"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -30,32 +31,8 @@ var _ store.Store = (*ownedStore)(nil)
 
 // id returns the primary key of a credential.
 func (s *ownedStore) id(key store.Key) []byte {
-	h := sha256.New()
-	for _, part := range []string{s.owner.Tenant, s.owner.User, key.Server, key.Profile} {
-		// With its length, so that no two lists of parts are the same bytes.
-		fmt.Fprintf(h, "%d:%s", len(part), part)
-	}
-	return h.Sum(nil)
-}
-
-// checksumSize is how many bytes of a hash precede a value in its row. They find one that was
-// changed, cut or moved to another row; that it was done on purpose, only a seal finds.
-const checksumSize = 8
-
-func withChecksum(id, value []byte) []byte {
-	h := sha256.New()
-	h.Write(id)
-	h.Write(value)
-	return append(h.Sum(nil)[:checksumSize:checksumSize], value...)
-}
-
-func withoutChecksum(id, row []byte) ([]byte, error) {
-	value := row[min(len(row), checksumSize):]
-	if !bytes.Equal(row, withChecksum(id, value)) {
-		return nil, fmt.Errorf(
-			"%w: the value in handstamp_credential does not match its checksum", store.ErrCorrupt)
-	}
-	return value, nil
+	sum := sha256.Sum256(textlist.Append(nil, s.owner.Tenant, s.owner.User, key.Server, key.Profile))
+	return sum[:]
 }
 
 // Get implements [store.Store].
@@ -73,8 +50,12 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 	if err != nil {
 		return nil, "", err
 	}
-	value, err := withoutChecksum(id, row)
-	return value, revision, err
+	value, ok := checksum.Cut(id, row)
+	if !ok {
+		return nil, revision, fmt.Errorf(
+			"%w: the value in handstamp_credential does not match its checksum", store.ErrCorrupt)
+	}
+	return value, revision, nil
 }
 
 // Put implements [store.Store].
@@ -115,7 +96,7 @@ type put struct {
 }
 
 func (s *ownedStore) put(ctx context.Context, key store.Key, w *put) error {
-	row := withChecksum(w.id, w.value)
+	row := checksum.Add(w.id, w.value)
 	if w.from == "" {
 		query, args := w.scheduled("INSERT INTO handstamp_credential AS c "+
 			"(id, value, revision, tenant, user_name, server, profile) "+
@@ -210,11 +191,11 @@ func (s *ownedStore) Scan(
 		var row []byte
 		var revision store.Revision
 		_, err = pgx.ForEachRow(rows, []any{&key.Server, &key.Profile, &row, &revision}, func() error {
-			value, damaged := withoutChecksum(s.id(key), row)
+			value, ok := checksum.Cut(s.id(key), row)
 			switch {
 			case scanned[key]:
 				return nil
-			case damaged != nil:
+			case !ok:
 				rest = append(rest, key)
 			default:
 				visit(key, value, revision)

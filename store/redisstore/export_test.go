@@ -8,12 +8,6 @@ import (
 	"github.com/handstamp/handstamp/store"
 )
 
-// Checked returns a value as it is at a key in Redis.
-func Checked(key string, value []byte) []byte { return withChecksum(key, value) }
-
-// Unchecked returns the value that is at a key in Redis.
-func Unchecked(key string, text []byte) ([]byte, error) { return withoutChecksum(key, text) }
-
 // SetLease makes locks last for a shorter time than [LeaseTime].
 func (db *Database) SetLease(lease time.Duration) { db.lease = lease }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/handstamp/handstamp/internal/checksum"
 	"github.com/handstamp/handstamp/internal/servicetest"
 	"github.com/handstamp/handstamp/store"
 	"github.com/handstamp/handstamp/store/redisstore"
@@ -70,9 +71,9 @@ func TestMovedValueIsRejected(t *testing.T) {
 	db := open(t, client, redisstore.Options{Keys: []sealed.Key{newKey(t, 0)}})
 	mustPut(t, storeOf(t, db, ada), lockedKey, "ada's", "")
 	from := db.ValueKey(ada, lockedKey)
-	value, err := redisstore.Unchecked(from, readRaw(t, client, from))
-	if err != nil {
-		t.Fatal(err)
+	value, ok := checksum.Cut(from, readRaw(t, client, from))
+	if !ok {
+		t.Fatal("the value has no checksum")
 	}
 	elsewhere := store.Key{Server: "https://evil.example", Profile: store.DefaultProfile}
 	for _, to := range []struct {
@@ -89,9 +90,9 @@ func TestMovedValueIsRejected(t *testing.T) {
 		for what, moved := range map[string][]byte{
 			"moved":           value,
 			"moved and cut":   value[:len(value)-1],
-			"with a checksum": redisstore.Checked(from, value),
+			"with a checksum": checksum.Add(from, value),
 		} {
-			writeRaw(t, client, name, redisstore.Checked(name, moved))
+			writeRaw(t, client, name, checksum.Add(name, moved))
 			got, _, err := s.Get(t.Context(), to.key)
 			if len(got) > 0 || !errors.Is(err, store.ErrCorrupt) {
 				t.Errorf("%s to %+v: Get = %q, %v", what, to, got, err)

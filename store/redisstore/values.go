@@ -1,16 +1,15 @@
 package redisstore
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/handstamp/handstamp/internal/checksum"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -37,25 +36,6 @@ func (s *ownedStore) valueKey(key store.Key) string { return s.slot + ":value:" 
 // listKey is a hash that has, for each value's key, the server and the profile in JSON.
 func (s *ownedStore) listKey() string { return s.slot + ":list" }
 
-// checksumSize is how many bytes of a hash precede a value. They find one that was changed, cut or
-// moved to another key; that it was done on purpose, only a seal finds.
-const checksumSize = 8
-
-func withChecksum(key string, value []byte) []byte {
-	h := sha256.New()
-	h.Write([]byte(key))
-	h.Write(value)
-	return append(h.Sum(nil)[:checksumSize:checksumSize], value...)
-}
-
-func withoutChecksum(key string, text []byte) ([]byte, error) {
-	value := text[min(len(text), checksumSize):]
-	if !bytes.Equal(text, withChecksum(key, value)) {
-		return nil, fmt.Errorf("%w: the value of %s does not match its checksum", store.ErrCorrupt, key)
-	}
-	return value, nil
-}
-
 // Get implements [store.Store].
 func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revision, error) {
 	name := s.valueKey(key)
@@ -68,8 +48,12 @@ func (s *ownedStore) Get(ctx context.Context, key store.Key) ([]byte, store.Revi
 		return nil, "", store.ErrNotFound
 	}
 	text, _ := found[1].(string)
-	value, err := withoutChecksum(name, []byte(text))
-	return value, store.Revision(revision), err
+	value, ok := checksum.Cut(name, []byte(text))
+	if !ok {
+		return nil, store.Revision(revision), fmt.Errorf(
+			"%w: the value of %s does not match its checksum", store.ErrCorrupt, name)
+	}
+	return value, store.Revision(revision), nil
 }
 
 // putScript compares the revision and sets the value. What it has set before a connection broke, it
@@ -107,7 +91,7 @@ func (s *ownedStore) Put(
 	if err != nil {
 		return "", err
 	}
-	value = withChecksum(s.valueKey(key), value)
+	value = checksum.Add(s.valueKey(key), value)
 	err = s.write(ctx, putScript, key, string(revision), next, value, entry)
 	if err != nil {
 		return "", err

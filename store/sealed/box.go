@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/handstamp/handstamp/internal/textlist"
 	"github.com/handstamp/handstamp/store"
 )
 
@@ -63,9 +64,11 @@ func NewKey(raw []byte) (Key, error) {
 // For returns the key for the values of one owner, such as a tenant and a user, in a place where
 // several have theirs: a value that was sealed for another owner is corrupt. The ID is the same.
 func (k Key) For(owner ...string) Key {
+	bound := []byte(k.owner)
 	for _, part := range owner {
-		k.owner += fmt.Sprintf("\x00%d:%s", len(part), part) // so that no two lists are the same text
+		bound = textlist.Append(append(bound, 0), part)
 	}
+	k.owner = string(bound)
 	return k
 }
 
