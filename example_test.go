@@ -74,7 +74,10 @@ func ExampleRefreshHelper() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	client.RefreshHelper = &handstamp.RefreshHelper{Command: []string{program, "refresh-helper"}, Config: folder}
+	client.RefreshHelper = &handstamp.RefreshHelper{
+		Command: []string{program, "refresh-helper"},
+		Config:  func() []byte { return folder },
+	}
 	_ = client.HTTPClient("https://mcp.example.com/mcp")
 }
 

@@ -31,9 +31,9 @@ type RefreshHelper struct {
 	// Env is its environment, as in os/exec. Nil is this process's.
 	Env []string
 
-	// Config is handed to the function that ServeRefreshHelper calls for a Client. It
-	// may hold secrets.
-	Config []byte
+	// Config, if set, returns what is handed to the function that [ServeRefreshHelper] calls for a
+	// Client. It may hold secrets. It is called for each helper that is started, by any goroutine.
+	Config func() []byte
 
 	// Logins has logins that a rejected request starts carried out by a helper, too: the listener
 	// that the browser comes back to then outlives this process. Prompt.Show and Prompt.Waiting
@@ -59,7 +59,10 @@ func (h *RefreshHelper) request(
 	if len(h.Command) == 0 {
 		return nil, errHelper
 	}
-	job.Protocol, job.Config = helperProtocol, h.Config
+	job.Protocol = helperProtocol
+	if h.Config != nil {
+		job.Config = h.Config()
+	}
 	line, err := json.Marshal(job)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ const (
 
 // ServeRefreshHelper does the work of a Client with a [RefreshHelper]: main calls it, with
 // standard input and output, when the program was started as the helper's
-// Command. newClient gets [RefreshHelper].Config and returns a Client with the same Store,
+// Command. newClient gets what [RefreshHelper].Config returned, and returns a Client with the same Store,
 // ClientStore, BaseTransport, AuthTransport, Key, Certificate and Grant as the requesting one, and a
 // Prompt.OpenURL if it is to open a browser; all else is filled in here, and the Client is closed
 // at the end.

@@ -122,7 +122,10 @@ func Run(ctx context.Context, o Options) error {
 	defer end()
 	f := newFront(life, end, o)
 	read := make(chan error, 1)
-	go func() { read <- f.read() }()
+	go func() {
+		stack.Grow8K()
+		read <- f.read()
+	}()
 	var err error
 	var until time.Time // what is being written is waited for
 	select {

@@ -12,11 +12,10 @@ import (
 	"syscall"
 
 	"github.com/handstamp/handstamp/cmd/handstamp/internal/cli"
-	"github.com/handstamp/handstamp/internal/stack"
+	_ "github.com/handstamp/handstamp/cmd/handstamp/internal/mainstack" // before all others
 )
 
 func main() {
-	stack.Grow32K()
 	harden()
 	// Package net/http writes to it what it finds odd of a server, with the server's text.
 	log.SetOutput(io.Discard)
@@ -41,13 +40,14 @@ func main() {
 
 // catchSignals makes the signals that end a process call interrupt.
 func catchSignals(interrupt func()) {
-	signals := []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP}
-	ctx, stop := signal.NotifyContext(context.Background(), signals...)
-	context.AfterFunc(ctx, func() {
-		interrupt()
-		stop() // the second signal ends the process at once, as if there were no handler
-	})
+	first := make(chan os.Signal, 1)
+	signal.Notify(first, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	// A closed pipe is an error of the write then, and not the end of the process
 	// in the middle of something that must be finished.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() {
+		<-first
+		interrupt()
+		signal.Stop(first) // the second signal ends the process at once, as if there were no handler
+	}()
 }

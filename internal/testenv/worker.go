@@ -177,7 +177,7 @@ func HelperOf(j Job) *handstamp.RefreshHelper {
 	return &handstamp.RefreshHelper{
 		Command: []string{os.Args[0]},
 		Env:     append(os.Environ(), jobVariable+"="+string(text), "GORACE=atexit_sleep_ms=0"),
-		Config:  []byte(j.Dir),
+		Config:  func() []byte { return []byte(j.Dir) },
 		Logins:  true,
 	}
 }

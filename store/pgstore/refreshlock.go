@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"sync"
 	"time"
@@ -29,8 +28,8 @@ const (
 )
 
 // errLockLost is what a write under a lock returns that was lost, and taken by another.
-var errLockLost = fmt.Errorf("%w: the lock of the refresh was lost with its connection, "+
-	"and another replica has taken it; try again", store.ErrUnusable)
+var errLockLost error = unusableError("the lock of the refresh was lost with its connection, " +
+	"and another replica has taken it; try again")
 
 // refreshLock is the lock of a refresh, and is held.
 type refreshLock struct {

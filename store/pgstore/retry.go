@@ -103,8 +103,15 @@ func (db *Database) write(ctx context.Context, query string, args ...any) (rows 
 }
 
 // errSilent is what a write returns that had no response in its time.
-var errSilent = fmt.Errorf("%w: PostgreSQL did not respond to a write for %v",
-	store.ErrUnusable, writeTimeout)
+var errSilent error = unusableError("PostgreSQL did not respond to a write for " + writeTimeout.String())
+
+// unusableError is [store.ErrUnusable] with a reason. Package fmt would be at work before main
+// begins, in every program that has this package.
+type unusableError string
+
+func (e unusableError) Error() string { return store.ErrUnusable.Error() + ": " + string(e) }
+
+func (unusableError) Unwrap() error { return store.ErrUnusable }
 
 // silent is [unusable] for a write that was not sent.
 func silent(ctx context.Context, err error) error {
@@ -116,8 +123,8 @@ func silent(ctx context.Context, err error) error {
 
 // errUnclear is what a write returns that is not there, although it may have been carried out before
 // its connection broke: another write came after it, or in its place.
-var errUnclear = fmt.Errorf("%w: the connection to PostgreSQL broke during a write, and it is not "+
-	"known whether it was carried out before another one was", store.ErrUnusable)
+var errUnclear error = unusableError("the connection to PostgreSQL broke during a write, and it is not " +
+	"known whether it was carried out before another one was")
 
 // unclear returns errUnclear for a statement that was sent before and has changed nothing now.
 func unclear(sent bool, tag pgconn.CommandTag) error {

@@ -36,13 +36,17 @@ func (a *app) helper(
 	}
 	auth := t.auth
 	auth.Grant, auth.Workload, auth.Enterprise = "", "", nil // a login of ours, if any
-	config, _ := json.Marshal(helperConfig{used, o.noBrowser, auth,
+	config := &helperConfig{used, o.noBrowser, auth,
 		a.decided.word, a.decided.by, a.opened.key.Reveal(),
-		c.InitialAccessToken.Reveal(), c.SoftwareStatement}) // which always works
+		c.InitialAccessToken.Reveal(), c.SoftwareStatement}
+	encode := func() []byte { // when it is needed: the first time takes a thirtieth of a start
+		encoded, _ := json.Marshal(config) // which always works
+		return encoded
+	}
 	// What is secret in the environment is in the job, as far as it is needed. A user at a terminal
 	// talks to this process.
 	return &handstamp.RefreshHelper{Command: []string{a.exe, helperVerb}, Env: a.childEnv(),
-		Config: config, Logins: c.Grant == nil && c.Prompt.Paste == nil}
+		Config: encode, Logins: c.Grant == nil && c.Prompt.Paste == nil}
 }
 
 func (a *app) newHelper() *cobra.Command {

@@ -43,8 +43,8 @@ file or, with --stdin, from standard input.`,
 	return cmd
 }
 
-// importSources are the programs whose logins can be taken over.
-var importSources = append([]string{"mcp-remote"}, mcphost.IDs()...)
+// importSources returns the programs whose logins can be taken over.
+func importSources() []string { return append([]string{"mcp-remote"}, mcphost.IDs()...) }
 
 // importCommand is handstamp import mcp-remote.
 type importCommand struct {

@@ -47,7 +47,7 @@ func (m *importSealed) checkArgs(_ *cobra.Command, args []string) error {
 	}
 	if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) && mcphost.Find(args[0]) == nil {
 		return usage("there is nothing to import from %q%s", args[0],
-			didYouMean(args[0], importSources))
+			didYouMean(args[0], importSources()))
 	}
 	return nil
 }
