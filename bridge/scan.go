@@ -231,18 +231,30 @@ func (s *scan) digits(i int) int {
 	return i
 }
 
+// longString is from when on a string is read in blocks: most are much shorter, and would not fill one.
+const longString = 64
+
 // str returns where the string that begins at b[i] ends.
 func (s *scan) str(i int) (int, error) {
 	b := s.b
 	i++
-	for {
-		i = plain(b, i)
+	for begin := i; ; {
+		if i-begin >= longString && len(b)-i > block {
+			end, ended, err := s.blocks(i)
+			if ended || err != nil {
+				return end, err
+			}
+			i = end
+		}
+		i += plain(b[i:])
 		if i >= len(b) {
 			return i, s.fail("", len(b))
 		}
 		switch c := b[i]; {
 		case c == '"':
 			return i + 1, nil
+		case c == '\\' && i+1 < len(b) && shortEscapes[b[i+1]]:
+			i += 2
 		case c == '\\':
 			n := escape(b[i:])
 			if n == 0 {
@@ -259,46 +271,101 @@ func (s *scan) str(i int) (int, error) {
 	}
 }
 
-// plain returns where the ASCII characters end that are nothing but themselves in
-// a string, or a little before: it looks at eight at a time.
-func plain(b []byte, i int) int {
+// block is how many bytes of a long string are looked at together.
+const block = 64
+
+// blocks goes on within a string, at b[i], block by block. It returns where the string ends, or where
+// there is no whole block left.
+func (s *scan) blocks(i int) (end int, ended bool, err error) {
+	b := s.b
+	for len(b)-i > block { // of which the last byte may begin an escape
+		next := i + block
+		for found := specialIn(b[i:next]); found != 0; {
+			at := i + bits.TrailingZeros64(found)
+			after := at + 1
+			switch c := b[at]; {
+			case c == '"':
+				return after, true, nil
+			case c == '\\' && shortEscapes[b[after]]:
+				after++
+			case c == '\\':
+				n := escape(b[at:])
+				if n == 0 {
+					return at, false, s.fail("a string has an invalid escape", at)
+				}
+				after = at + n
+			case c < ' ':
+				return at, false, s.fail("a string has a raw control character", at)
+			case c >= utf8.RuneSelf:
+				after = s.runes(at)
+			}
+			if after >= next {
+				next = after
+				break
+			}
+			found &= ^uint64(0) << (after - i)
+		}
+		i = next
+	}
+	return i, false, nil
+}
+
+// specialIn returns a bit for each byte of a block that may be more than itself in a string. Each is
+// to be looked at.
+func specialIn(b []byte) (found uint64) {
+	_ = b[block-1]
+	for at := 0; at < block; at += 8 {
+		// A bit of each byte moves to the highest byte, in their order.
+		found |= special(binary.LittleEndian.Uint64(b[at:])) >> 7 * 0x0102040810204080 >> 56 << at
+	}
+	return found
+}
+
+// special returns the highest bit of each byte that is a control character, a quote, a backslash or not
+// ASCII, and may be that of an ASCII character that follows one of these.
+func special(w uint64) uint64 {
 	const (
 		low  = 0x0101010101010101
 		high = 0x8080808080808080
 	)
-	for i+8 <= len(b) {
-		w := binary.LittleEndian.Uint64(b[i:])
-		// The lowest bit that is set belongs to the first byte that is a control
-		// character, a quote, a backslash or not ASCII.
-		special := (w | (w - ' '*low) | ((w ^ '"'*low) - low) | ((w ^ '\\'*low) - low)) & high
-		if special != 0 {
-			return i + bits.TrailingZeros64(special)/8
+	// Control characters and a quote are below '!' when their second bit is turned.
+	return (w | ((w ^ '\\'*low) - low) | ((w ^ 2*low) - '!'*low)) & high
+}
+
+// plain returns how many ASCII characters b begins with that are nothing but themselves in a string,
+// or a little less: it looks at eight at a time.
+func plain(b []byte) int {
+	n := 0
+	for ; len(b) >= 8; b = b[8:] {
+		if found := special(binary.LittleEndian.Uint64(b)); found != 0 {
+			return n + bits.TrailingZeros64(found)/8
 		}
-		i += 8
+		n += 8
 	}
-	return i
+	return n
+}
+
+// shortEscapes has the characters that make an escape with the backslash before them.
+var shortEscapes = [256]bool{
+	'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true,
 }
 
 // escape returns the length of the escape that b begins with; zero: it is none.
 func escape(b []byte) int {
-	if len(b) < 2 {
+	switch {
+	case len(b) < 2:
+		return 0
+	case shortEscapes[b[1]]:
+		return 2
+	case b[1] != 'u' || len(b) < 6:
 		return 0
 	}
-	switch b[1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return 2
-	case 'u':
-		if len(b) < 6 {
+	for _, c := range b[2:6] {
+		if l := c | 0x20; (c < '0' || c > '9') && (l < 'a' || l > 'f') {
 			return 0
 		}
-		for _, c := range b[2:6] {
-			if l := c | 0x20; (c < '0' || c > '9') && (l < 'a' || l > 'f') {
-				return 0
-			}
-		}
-		return 6
 	}
-	return 0
+	return 6
 }
 
 // runes returns where the characters beyond ASCII at b[i] end.
