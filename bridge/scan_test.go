@@ -35,7 +35,7 @@ func TestLongStrings(t *testing.T) {
 	}
 }
 
-// An error says where the byte is that is wrong, wherever that is.
+// An error names the place of the byte that is wrong, wherever that is.
 func TestLongStringsErrors(t *testing.T) {
 	for before := range 3 * block {
 		for what, piece := range map[string]string{
