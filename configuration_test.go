@@ -7,6 +7,7 @@ import (
 
 	"github.com/handstamp/handstamp/internal/proctest"
 	"github.com/handstamp/handstamp/internal/record"
+	"github.com/handstamp/handstamp/store"
 )
 
 // A stored login is used only where it is one as the Client is configured now.
@@ -123,5 +124,34 @@ func TestSessionIsFoundWithoutParsing(t *testing.T) {
 	}
 	if s, err := c.session("https://MCP.example.com:443/mcp/"); s != first || err != nil {
 		t.Error("the same server has another session", err)
+	}
+}
+
+// A session whose stored token serves makes no transport for authorization servers, and Close makes none.
+func TestStoredTokenMakesNoTransport(t *testing.T) {
+	const server = "https://mcp.example/mcp"
+	memory := new(store.Memory)
+	key, err := store.NewKey(server, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := &record.Record{Key: key, ServerURL: server,
+		Grant: &record.Grant{AccessToken: "token", TokenType: "Bearer", ExpiresAt: time.Now().Add(time.Hour)}}
+	if err := record.Put(t.Context(), memory, rec); err != nil {
+		t.Fatal(err)
+	}
+	c := &Client{Store: memory}
+	if token, err := c.Token(t.Context(), server, TokenOptions{}); err != nil || token.Value != "token" {
+		t.Fatalf("%v, %v", token, err)
+	}
+	s, err := c.session(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(t.Context()); err != nil || s.server.auth != nil {
+		t.Errorf("transport %T, %v", s.server.auth, err)
+	}
+	if first := s.fetcher.HTTP(); first == nil || s.fetcher.HTTP() != first {
+		t.Error("each request has a transport of its own")
 	}
 }

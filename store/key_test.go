@@ -114,6 +114,19 @@ func TestKeyString(t *testing.T) {
 	}
 }
 
+// Databases have values under these for years.
+func TestIDsStay(t *testing.T) {
+	for want, got := range map[string]string{
+		"iOgDRAbd4zr07uzh": Key{"https://mcp.example.com/mcp", DefaultProfile}.ID(),
+		"GhNbJHrnRqHmGOnG": Owner{"acme", "ada"}.ID(),
+		"OQ_qvHhuNp5VuQQl": Owner{}.ID(),
+	} {
+		if got != want {
+			t.Errorf("%s is now %s", want, got)
+		}
+	}
+}
+
 func TestKeyCompare(t *testing.T) {
 	want := []Key{{"https://a", "a"}, {"https://a", "b"}, {"https://a/x", "a"}, {"https://b", "a"}}
 	got := slices.Clone(want)

@@ -3,6 +3,7 @@ package sealed_test
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -274,5 +275,33 @@ func TestSealedFilesHoldNoSecret(t *testing.T) {
 	list, _ := filepath.Glob(filepath.Join(dir, "*"))
 	if len(list) < 3 {
 		t.Errorf("there is little to search: %q", list)
+	}
+}
+
+// A value that another version has sealed for an owner is opened, and for that owner alone.
+func TestSealedValuesOfAnOwnerStay(t *testing.T) {
+	box, err := hex.DecodeString("48537801b3494bdabe91cbd24f680f4a14ab6b57f04a91a69913f6358ce3c17b4a78ba77ab5b7e7e61a59fcb2c81c9327cf3bf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := sealed.NewKey(make([]byte, sealed.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := store.NewKey("https://mcp.example.com/mcp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := new(store.Memory)
+	if _, err := inner.Put(t.Context(), key, box, ""); err != nil {
+		t.Fatal(err)
+	}
+	if value, _, err := sealed.New(inner, k.For("acme", "ada")).Get(t.Context(), key); string(value) != "a value" || err != nil {
+		t.Errorf("it is %q, %v", value, err)
+	}
+	for _, other := range [][]string{nil, {"acme"}, {"acme", "ad"}, {"acmeada", ""}, {"ada", "acme"}, {"acme", "ada", ""}} {
+		if value, _, err := sealed.New(inner, k.For(other...)).Get(t.Context(), key); !errors.Is(err, store.ErrCorrupt) {
+			t.Errorf("%q gets %q, %v", other, value, err)
+		}
 	}
 }
