@@ -66,8 +66,6 @@ The flags of mcp-remote are accepted too, with the callback port after the serve
 		Example: `  {"mcpServers": {"linear": {
     "command": "handstamp", "args": ["bridge", "https://mcp.linear.app/mcp"]}}}`,
 		Args: between(1, 2, "one server"),
-		// The process begins to catch its signals meanwhile; options waits for that.
-		PersistentPreRunE: func(*cobra.Command, []string) error { return b.checkGlobal() },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := b.remote.apply(b, cmd.Flags(), args); err != nil {
 				return err

@@ -37,7 +37,6 @@ func (b *bridgeCommand) options(ctx context.Context, t *target) (*bridge.Options
 			header.Set("Authorization", "Bearer "+fixed.Reveal())
 		}
 	}
-	b.awaitSignals()
 	if err := b.checkStored(ctx, c, t); err != nil {
 		return nil, err
 	}

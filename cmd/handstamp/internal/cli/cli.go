@@ -55,6 +55,9 @@ func Run(ctx context.Context, args []string, p Process) int {
 		a.global.json = a.global.json || jsonAmong(args) // it may follow the flag that is wrong
 		return flagError(cmd, err)
 	})
+	if p.Ready != nil {
+		<-p.Ready
+	}
 	err := cmp.Or(root.ExecuteContext(ctx), a.helpErr)
 	if closeErr := a.close(ctx); err == nil && closeErr != nil {
 		return a.fail(context.WithoutCancel(ctx), closeErr) // it is the reason, and not the interrupt before it
@@ -75,7 +78,6 @@ type app struct {
 	exe string
 
 	interrupted <-chan struct{} // closed when the run has to end; nil: never
-	ready       <-chan struct{} // closed when the process catches its signals; nil: it does
 
 	global   globalOptions
 	conf     *config            // read on first use
@@ -102,20 +104,8 @@ func newApp(p Process) *app {
 		err: newPrinter(cmp.Or(p.Stderr, io.Discard), env),
 		env: env,
 		exe: p.Executable,
-
-		ready: p.Ready,
 	}
 }
-
-// awaitSignals waits until the process catches its signals.
-func (a *app) awaitSignals() {
-	if a.ready != nil {
-		<-a.ready
-	}
-}
-
-// checkGlobal returns what is wrong with the flags that all commands have.
-func (a *app) checkGlobal() error { return cmp.Or(a.global.check(), a.checkLog()) }
 
 // startedByPrograms are the commands that hosts and scripts start all the time. Alone they are made
 // in a quarter of the time of the whole tree, which is a twentieth of a start.
@@ -176,11 +166,10 @@ that of its command, or 126 or 127 if it cannot be run.`,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			a.awaitSignals()
 			if cmd.Name() == cobra.ShellCompRequestCmd { // shells do not show its errors
 				return a.global.check()
 			}
-			return a.checkGlobal()
+			return cmp.Or(a.global.check(), a.checkLog())
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if showVersion {
